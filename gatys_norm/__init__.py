@@ -1,0 +1,19 @@
+"""Controllable Gatys-style transfer: the original and the normalized loss, side by side.
+
+    from gatys_norm import TransferConfig, stylize
+    result = stylize(TransferConfig(content="town.jpg", style="painting.jpg"))
+
+TensorFlow is loaded when `stylize` is first looked up, not before.
+"""
+
+import importlib
+
+from gatys_norm.config import TransferConfig
+
+__all__ = ["TransferConfig", "TransferResult", "stylize"]
+
+
+def __getattr__(name):
+    if name in ("stylize", "TransferResult"):
+        return getattr(importlib.import_module("gatys_norm.transfer"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

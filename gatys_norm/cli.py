@@ -1,0 +1,343 @@
+"""The main command: flags → settings → one call. The only module that prints or exits."""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import types
+import typing
+import warnings
+
+from absl import flags
+
+from gatys_norm.config import ConfigError, TransferConfig
+
+BAD_INPUT = 2
+USAGE = """Restyle one picture in the manner of another.
+
+    gatys-norm --content=C.jpg --style=S.jpg --output=out.png
+
+Beside out.png goes out.json, the record of the run.
+"""
+
+
+class InputError(Exception):
+    """Something given on the command line cannot be used; ends in one line and exit code 2."""
+
+
+def run(argv=None):
+    """Run the main command; returns the exit code."""
+    return call(USAGE, transfer_command, sys.argv if argv is None else argv)
+
+
+def call(usage, command, argv, define_flags=None):
+    """Parse flags, run `command(values)`, and turn everything a user can get wrong into one line.
+
+    Args:
+      usage: what `--help` begins with.
+      command: called with the parsed flags; returns an exit code or None.
+      argv: program name and arguments.
+      define_flags: called with the flag values to define more flags than the main command's.
+
+    Returns:
+      Exit code.
+    """
+    program = "gatys-norm" if argv[0].endswith("__main__.py") else os.path.basename(argv[0])
+    try:
+        values = _parse(usage, argv, define_flags)
+        return 0 if values is None else command(values) or 0
+    except InputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parse(usage, argv, define_flags):
+    """Return the flag values, or None where help was asked for and given."""
+    values = make_flags()
+    if define_flags is not None:
+        define_flags(values)
+    try:
+        rest = values(argv)[1:]
+    except UnicodeDecodeError as error:
+        raise InputError(f"--flagfile: must hold text in UTF-8 ({error})") from error
+    except (flags.Error, ValueError) as error:  # ValueError: --nohelp=x
+        raise InputError(" ".join(str(error).split())) from error
+    if values.help or values.helpshort:
+        print(f"{usage}\nFlags:")
+        for module in values.flags_by_module_dict():
+            print(values.module_help(module).split("\n", 2)[2])
+        return None
+    if rest:
+        raise InputError(
+            f"unexpected {rest[0]!r}; pictures are given as --content=FILE --style=FILE"
+        )
+    return values
+
+
+def make_flags():
+    """Return the main command's flags; settings, defaults and help come from `TransferConfig`."""
+    values = flags.FlagValues()
+    for field in dataclasses.fields(TransferConfig):
+        _define_setting(values, field)
+    define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
+    for define, name, default, explanation in (
+        (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
+        (flags.DEFINE_bool, "resume", False, "go on from the checkpoint beside --output"),
+        (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
+        (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
+        (flags.DEFINE_bool, "help", False, "show this help"),
+        (flags.DEFINE_bool, "helpshort", False, "show this help"),
+    ):
+        define(name, default, explanation, flag_values=values)
+    return values
+
+
+def _define_setting(values, field):
+    explanation, choices = field.metadata["explanation"], field.metadata["choices"]
+    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    if choices:
+        flags.DEFINE_enum(field.name, field.default, choices, explanation, flag_values=values)
+    elif _is_list(field):
+        default = field.default and [str(value) for value in field.default]
+        flags.DEFINE_list(field.name, default, explanation, flag_values=values)
+    else:
+        default = field.default if field.default != "" else None
+        define[_scalar_type(field)](field.name, default, explanation, flag_values=values)
+
+
+def _scalar_type(field):
+    """The type of a setting, of its elements if it is a list, without the `None` it may allow."""
+    kind = field.type
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+
+
+def _is_list(field):
+    return "tuple" in str(field.type)
+
+
+def config_from_flags(values, **changes):
+    """Return the `TransferConfig` that the flags describe.
+
+    Raises:
+      InputError: a flag is missing or its value is not valid.
+    """
+    settings = {}
+    for field in dataclasses.fields(TransferConfig):
+        value = values[field.name].value
+        if value is not None and _is_list(field):
+            value = tuple(_convert(field, text) for text in value)
+        settings[field.name] = value
+    for name in ("content", "style"):
+        if not settings[name]:
+            raise InputError(f"--{name}: is needed, the path of a picture")
+    try:
+        return TransferConfig(**settings | changes)
+    except ConfigError as error:
+        raise InputError(f"--{error}") from error
+
+
+def _convert(field, text):
+    kind = _scalar_type(field)
+    try:
+        return kind(text)
+    except ValueError as error:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise InputError(
+            f"--{field.name}: must be {wanted} separated by commas, not {text!r}"
+        ) from error
+
+
+def transfer_command(values):
+    """The main command: one transfer, its picture, its record."""
+    config = config_from_flags(values)
+    check_outputs([required(values, "output")], config)
+    return run_transfer(config, values.output, values)
+
+
+def required(values, name):
+    """Return the value of a flag that has no default.
+
+    Raises:
+      InputError: it was not given.
+    """
+    if not values[name].value:
+        raise InputError(f"--{name}: is needed, {values[name].help}")
+    return values[name].value
+
+
+def check_outputs(outputs, config):
+    """Refuse pictures that cannot be written, before any work."""
+    from gatys_norm import runs
+
+    with refusing(runs.OutputError, prefix="--output: "):
+        for output in outputs:
+            runs.check_output(output, [config.content, config.style, config.init])
+
+
+def run_transfer(config, output, values):
+    """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
+
+    Returns:
+      Exit code: 0, or 128 + the signal that interrupted the run.
+    """
+    transfer = start_tensorflow()
+    from gatys_norm import losses, runs, weights
+
+    with refusing(runs.CheckpointError, prefix="--resume: "):
+        checkpoint = _checkpoint_to_resume(transfer, output) if values.resume else None
+    with (
+        refusing(
+            transfer.images.PictureError,
+            weights.WeightsError,
+            losses.ZeroEnergyError,
+            FloatingPointError,
+            transfer.CheckpointMismatchError,
+        ),
+        _signals_noted() as received,
+        _Reporter(output, values, received) as reporter,
+    ):
+        stops = [n for n in (values.checkpoint_every, values.snapshot_every) if n > 0]
+        result = transfer.stylize(config, reporter, checkpoint, stops)
+    runs.save_result(output, result.image, result.record)
+    if result.record["status"] == "interrupted":
+        print(f"interrupted; the picture so far is {output}, --resume goes on")
+        return 128 + received[0]
+    runs.checkpoint_path(output).unlink(missing_ok=True)
+    _print_terms(result.record)
+    print(f"{result.record['status']}: {output}, record in {runs.record_path(output)}")
+    return 0
+
+
+def _checkpoint_to_resume(transfer, output):
+    from gatys_norm import runs
+
+    return transfer.Checkpoint(*runs.load_checkpoint(runs.checkpoint_path(output)))
+
+
+class _Reporter:
+    """What happens after each piece of iterations: bar, checkpoint, snapshot, stop."""
+
+    def __init__(self, output, values, received_signals):
+        self.output = output
+        self.checkpoint_every = values.checkpoint_every
+        self.snapshot_every = values.snapshot_every
+        self.received_signals = received_signals
+        self.bar = None
+        self.last_iteration = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, progress):
+        from gatys_norm import runs
+
+        self._show(progress)
+        stop = bool(self.received_signals)
+        if stop or self._passed(self.checkpoint_every, progress):
+            path = runs.checkpoint_path(self.output)
+            runs.save_checkpoint(path, *progress.checkpoint())
+        if self._passed(self.snapshot_every, progress):
+            path = runs.snapshot_path(self.output, progress.iteration)
+            runs.images.save_picture(path, progress.image())
+        self.last_iteration = progress.iteration
+        return stop
+
+    def _passed(self, every, progress):
+        """Whether a multiple of `every` lies in the last piece.
+
+        Pieces end at multiples counted within a size, which need not be multiples of the whole.
+        """
+        before = progress.iteration - 1 if self.last_iteration is None else self.last_iteration
+        return every > 0 and progress.iteration // every > before // every
+
+    def _show(self, progress):
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=progress.iterations,
+                mininterval=0.1 if sys.stderr.isatty() else 30,
+                bar_format="{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}",
+            )
+        left = f"{progress.seconds_left:.0f} s left"
+        self.bar.set_postfix_str(f"loss {progress.loss:.4g}, {left}", refresh=False)
+        self.bar.update(progress.iteration - self.bar.n)
+
+
+def _print_terms(record):
+    for term, values in record["terms"].items():
+        first, last = (values["coefficient"] * values[when] for when in ("initial", "final"))
+        print(f"{term:20} {first:12.5g} → {last:.5g}")
+
+
+def start_tensorflow():
+    """Import TensorFlow without its start-up lines, make it deterministic, return `transfer`."""
+    with _silent_stderr():
+        transfer = importlib.import_module("gatys_norm.transfer")
+        transfer.tf.config.experimental.enable_op_determinism()
+        transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
+    warnings.showwarning = _show_warning
+    return transfer
+
+
+def _show_warning(message, category, *_args, **_kwargs):
+    if category is UserWarning:
+        print(f"gatys-norm: warning: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def refusing(*errors, prefix=""):
+    """Turn the given errors into `InputError`."""
+    try:
+        yield
+    except errors as error:
+        raise InputError(prefix + " ".join(str(error).split())) from error
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    """Hold back what native code writes to stderr; show it if the import fails."""
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
+        sys.stderr.flush()
+        original = os.dup(2)
+        stack.callback(os.close, original)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+
+
+@contextlib.contextmanager
+def _signals_noted():
+    """Note Ctrl-C and SIGTERM instead of dying of them, so that the run can end in order.
+
+    Yields:
+      The list of signals received so far. A second one of the same kind ends the program at once.
+    """
+    received = []
+
+    def note(number, _frame):
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

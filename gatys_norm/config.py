@@ -1,0 +1,225 @@
+"""Every setting of a transfer, its paper value and its validation. No TensorFlow here."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+
+CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
+LAYERS = tuple(
+    f"{tap}{block}_{index}"
+    for tap in ("conv", "relu")
+    for block, count in enumerate(CONVOLUTIONS_PER_BLOCK, start=1)
+    for index in range(1, count + 1)
+)
+# The paper's λ_os sweeps place the normalized loss's good range at 1e-2…1e-3 for every style; the
+# original loss has no such range, 1e-4 lies in the middle of its three.
+DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
+DEFAULT_CONTENT_WEIGHT = 1.0
+DEFAULT_STYLE_WEIGHT = 0.2
+SIZE_RANGE = (16, 16384)
+LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
+
+
+class ConfigError(ValueError):
+    """A setting is not valid; the message begins with the setting's name."""
+
+
+def _setting(default, explanation, choices=None):
+    return dataclasses.field(
+        default=default, metadata={"explanation": explanation, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """The settings of one transfer; the defaults are the paper's.
+
+    `None` in `lambda_os`, `content_weights` or `style_weights` stands for the default that the
+    other settings imply; `resolved()` fills it in.
+
+    Raises:
+      ConfigError: when made with a value out of range.
+    """
+
+    content: str = _setting("", "picture whose scene is kept (o)")
+    style: str = _setting("", "picture whose manner is taken (s)")
+    loss: str = _setting(
+        "normalized",
+        "original (Gatys et al., Eq. 3-4) or normalized (Choi and Kim, Eq. 11-14)",
+        ("original", "normalized"),
+    )
+    lambda_os: float | None = _setting(
+        None,
+        "weight of the content loss against the style loss (Eq. 2); default "
+        + ", ".join(f"{value:g} {loss}" for loss, value in DEFAULT_LAMBDA_OS.items()),
+    )
+    content_layers: tuple[str, ...] = _setting(
+        ("conv4_2",), "layers compared for content (C): convX_Y before the ReLU, reluX_Y after"
+    )
+    content_weights: tuple[float, ...] | None = _setting(
+        None, f"weight of each content layer; default {DEFAULT_CONTENT_WEIGHT:g} each"
+    )
+    style_layers: tuple[str, ...] = _setting(
+        ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"), "layers compared for style (S)"
+    )
+    style_weights: tuple[float, ...] | None = _setting(
+        None, f"weight of each style layer; default {DEFAULT_STYLE_WEIGHT:g} each"
+    )
+    size: tuple[int, ...] = _setting(
+        (512,),
+        "long side of the content in pixels; several run coarse to fine, each result enlarged "
+        "into the next start",
+    )
+    iterations: tuple[int, ...] = _setting(
+        (600,), "L-BFGS iterations: one number for every size, or one per size"
+    )
+    style_size: str = _setting(
+        "match",
+        "size of the style picture: match (the content's pixel count), native, or a long side",
+    )
+    init: str = _setting(
+        "content", "first picture: content, style, noise, or the path of a picture"
+    )
+    pooling: str = _setting("max", "pooling between VGG-19's blocks", ("max", "avg"))
+    tv_weight: float = _setting(0.0, "weight of the total variation; 0 is none")
+    precision: str = _setting("float32", "number format of the network", ("float32", "bfloat16"))
+    line_search: str = _setting(
+        "unit_step",
+        "unit_step (tries step 1 before searching) or TFP's own hager_zhang",
+        ("unit_step", "hager_zhang"),
+    )
+    history: int = _setting(10, "L-BFGS correction pairs")
+    seed: int = _setting(0, "seed of the noise start")
+    weights: str = _setting(
+        "auto", "VGG-19 weights: auto, imagenet, imagenet-8bit, or the path of a Keras file"
+    )
+    log_every: int = _setting(10, "iterations between rows of the loss history")
+
+    def __post_init__(self):
+        for check in (_check_types, _check_choices, _check_layers, _check_numbers, _check_sizes):
+            check(self)
+
+    def resolved(self):
+        """Return the same settings with every `None` replaced and `iterations` one per size."""
+        iterations = self.iterations
+        if len(iterations) == 1:
+            iterations = iterations * len(self.size)
+        return dataclasses.replace(
+            self,
+            lambda_os=DEFAULT_LAMBDA_OS[self.loss] if self.lambda_os is None else self.lambda_os,
+            content_weights=self.content_weights
+            or (DEFAULT_CONTENT_WEIGHT,) * len(self.content_layers),
+            style_weights=self.style_weights or (DEFAULT_STYLE_WEIGHT,) * len(self.style_layers),
+            iterations=iterations,
+        )
+
+    def as_dict(self):
+        """Return the settings as plain JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+def from_dict(values):
+    """Return the `TransferConfig` that `as_dict` described.
+
+    Args:
+      values: settings by name, as read from JSON; names left out take their default.
+
+    Raises:
+      ConfigError: a name is unknown, or a value has the wrong type or range.
+    """
+    known = {field.name: field for field in dataclasses.fields(TransferConfig)}
+    if not isinstance(values, dict):
+        raise ConfigError("config: must be an object of settings by name")
+    unknown = set(values) - set(known)
+    if unknown:
+        raise ConfigError(f"{min(unknown, key=str)}: no such setting; there are {', '.join(known)}")
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return TransferConfig(**settings)
+
+
+def _check_types(config):
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.type is str and not isinstance(value, str):
+            raise ConfigError(f"{field.name}: must be text, not {value!r}")
+        if "tuple" in str(field.type) and not isinstance(value, (tuple, type(field.default))):
+            raise ConfigError(f"{field.name}: must be a tuple (in JSON a list), not {value!r}")
+
+
+def _check_choices(config):
+    for field in dataclasses.fields(config):
+        choices, value = field.metadata["choices"], getattr(config, field.name)
+        if choices and value not in choices:
+            raise ConfigError(f"{field.name}: must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_layers(config):
+    for kind in ("content", "style"):
+        name, layers = f"{kind}_layers", getattr(config, f"{kind}_layers")
+        if not layers:
+            raise ConfigError(f"{name}: at least one layer is needed")
+        for layer in layers:
+            if layer not in LAYERS:
+                raise ConfigError(f"{name}: no layer {layer!r}; there are {', '.join(LAYERS)}")
+        if len(set(layers)) < len(layers):
+            raise ConfigError(f"{name}: each layer may be named once, not {', '.join(layers)}")
+        weights = getattr(config, f"{kind}_weights")
+        if weights is not None:
+            _check_weights(f"{kind}_weights", weights, layers)
+
+
+def _check_weights(name, weights, layers):
+    if len(weights) != len(layers):
+        raise ConfigError(f"{name}: {len(layers)} numbers are needed, one a layer")
+    for weight in weights:
+        _check_number(name, weight, 0, LARGEST_WEIGHT)
+    if not any(weights):
+        raise ConfigError(f"{name}: at least one weight must be above 0")
+
+
+def _check_numbers(config):
+    if config.lambda_os is not None:
+        _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
+    _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
+    for name, least, most in (("history", 1, 1000), ("log_every", 1, None), ("seed", 0, 2**63 - 1)):
+        _check_number(name, getattr(config, name), least, most, whole=True)
+    for count in config.iterations:
+        _check_number("iterations", count, least=1, most=1_000_000, whole=True)
+
+
+def _check_sizes(config):
+    if not config.size:
+        raise ConfigError("size: at least one size is needed")
+    for size in config.size:
+        _check_number("size", size, *SIZE_RANGE, whole=True)
+    if list(config.size) != sorted(set(config.size)):
+        raise ConfigError("size: several sizes must grow from coarse to fine")
+    if len(config.iterations) not in (1, len(config.size)):
+        raise ConfigError(f"iterations: one number, or {len(config.size)}, one a size")
+    if config.style_size not in ("match", "native"):
+        if not re.fullmatch(r"[0-9]{1,6}", config.style_size):
+            raise ConfigError(
+                f"style_size: must be match, native or a long side in pixels, "
+                f"not {config.style_size!r}"
+            )
+        _check_number("style_size", int(config.style_size), *SIZE_RANGE, whole=True)
+
+
+def _check_number(name, value, least, most=None, whole=False):
+    kind = "a whole number" if whole else "a finite number"
+    types = int if whole else (int, float)
+    in_range = (
+        isinstance(value, types)
+        and not isinstance(value, bool)
+        and least <= value < math.inf
+        and (most is None or value <= most)
+    )
+    if not in_range:
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name}: must be {kind} {bounds}, not {value!r}")

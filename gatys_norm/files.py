@@ -1,0 +1,52 @@
+"""Writing files so that no half-written one is ever seen under its final name."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def open_atomically(path):
+    """Open a file for writing bytes that takes the name `path` only once it is whole.
+
+    It is written as a temporary neighbour, synced, then renamed. What was at `path` before
+    survives any failure, and the temporary file is removed.
+
+    Args:
+      path: where the file goes.
+
+    Yields:
+      The open file.
+
+    Raises:
+      OSError: the disk is full, the folder is missing or read-only, and so on.
+    """
+    path = Path(path)
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_atomically(path, data):
+    """Write `data` (bytes) to `path` in one step; see `open_atomically`."""
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+def _sync_folder(folder):
+    """Make the rename itself survive a power cut, where the system can sync folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,176 @@
+"""The original and the normalized style-transfer loss as one sum of named terms.
+
+Both are L(x) = Σ coefficient · squared distance(features of x, target); they differ in the
+coefficients alone. A term is named after what it compares: `content/conv4_2`, `style/conv1_2`,
+`total_variation`. Equation numbers are those of Choi and Kim, JBE 25(6), 2020,
+doi 10.5909/JBE.2020.25.6.980.
+"""
+
+import math
+
+import tensorflow as tf
+
+TOTAL_VARIATION = "total_variation"
+
+
+class ZeroEnergyError(ValueError):
+    """A layer gives nothing but zeros, so that its loss cannot be divided by its energy."""
+
+
+def gram_matrix(features):
+    """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
+
+    Args:
+      features: φ_j, H_j × W_j × C_j; Φ_j is the same as (H_j W_j) × C_j.
+
+    Returns:
+      C_j × C_j, symmetric, float32 or wider.
+    """
+    flat = tf.reshape(features, [-1, features.shape[-1]])
+    return tf.matmul(flat, flat, transpose_a=True)
+
+
+def squared_distance(a, b):
+    """‖a − b‖², summed over all elements."""
+    return tf.reduce_sum(tf.math.squared_difference(a, b))
+
+
+def energy(values):
+    """E = Σ values² (Eq. 13): E°_j of content features, Eᴳ_j of a style Gram matrix."""
+    return tf.reduce_sum(tf.square(values))
+
+
+def total_variation(image):
+    """Sum of squared differences between each pixel and its right and lower neighbour.
+
+    Args:
+      image: x, H × W × 3.
+    """
+    return squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
+
+
+def content_term(layer):
+    """Return the name of the layer's content term."""
+    return f"content/{layer}"
+
+
+def style_term(layer):
+    """Return the name of the layer's style term."""
+    return f"style/{layer}"
+
+
+def term_targets(content_features, style_features, content_layers, style_layers):
+    """What x is compared with: φ_j(o) for j ∈ C and G(φ_j(s)) for j ∈ S.
+
+    Args:
+      content_features: {layer: φ_j(o)}, each H_j × W_j × C_j.
+      style_features: {layer: φ_j(s)}.
+      content_layers: C.
+      style_layers: S.
+
+    Returns:
+      {term: tensor}.
+    """
+    targets = {content_term(layer): content_features[layer] for layer in content_layers}
+    targets |= {style_term(layer): gram_matrix(style_features[layer]) for layer in style_layers}
+    return targets
+
+
+def squared_distances(features, targets, image=None):
+    """The distance of every term, before its coefficient.
+
+    Args:
+      features: {layer: φ_j(x)}, each H_j × W_j × C_j.
+      targets: what `term_targets` returned.
+      image: x, H × W × 3; given, `total_variation` is a term too.
+
+    Returns:
+      {term: scalar}: ‖φ_j(o) − φ_j(x)‖² or ‖G(φ_j(s)) − G(φ_j(x))‖²_F.
+    """
+    distances = {}
+    for term, target in targets.items():
+        kind, layer = term.split("/")
+        value = features[layer] if kind == "content" else gram_matrix(features[layer])
+        distances[term] = squared_distance(value, target)
+    if image is not None:
+        distances[TOTAL_VARIATION] = total_variation(image)
+    return distances
+
+
+def weighted_sum(distances, coefficients):
+    """L(x) = Σ coefficient · distance over the terms of `coefficients`."""
+    return tf.add_n([coefficients[term] * distances[term] for term in coefficients])
+
+
+def original_coefficients(lambda_os, content_weights, style_weights, feature_shapes):
+    """Coefficients of the original loss (Eq. 2–4).
+
+    content/j: λ_os · ½ · λ_o(j); style/j: (1 / (2 H_j W_j C_j))² · λ_s(j).
+
+    Args:
+      lambda_os: λ_os.
+      content_weights: {layer: λ_o(j)}.
+      style_weights: {layer: λ_s(j)}.
+      feature_shapes: {layer: (H_j, W_j, C_j)} of φ_j(x).
+
+    Returns:
+      {term: float}.
+    """
+    content = {
+        content_term(layer): lambda_os * 0.5 * weight for layer, weight in content_weights.items()
+    }
+    style = {
+        style_term(layer): weight / (2 * math.prod(feature_shapes[layer])) ** 2
+        for layer, weight in style_weights.items()
+    }
+    return content | style
+
+
+def normalized_coefficients(lambda_os, content_weights, style_weights, energies, pixel_count):
+    """Coefficients of the normalized loss (Eq. 2, 11–14).
+
+    content/j: λ_os · w · λᴿ_o(j) / E°_j; style/j: w · λᴿ_s(j) / Eᴳ_j.
+
+    Args:
+      lambda_os: λ_os.
+      content_weights: {layer: λ_o(j)}.
+      style_weights: {layer: λ_s(j)}.
+      energies: {term: E°_j or Eᴳ_j}, the energy of each term's target (Eq. 13).
+      pixel_count: w = H_o · W_o.
+
+    Returns:
+      {term: float}.
+
+    Raises:
+      ZeroEnergyError: an energy is zero.
+    """
+    content = {
+        content_term(layer): lambda_os * weight
+        for layer, weight in relative_weights(content_weights).items()
+    }
+    # The printed Eq. 14 sums the style weights over C, a misprint for S.
+    style = {style_term(layer): weight for layer, weight in relative_weights(style_weights).items()}
+    return {
+        term: pixel_count * weight / _nonzero_energy(term, energies[term])
+        for term, weight in (content | style).items()
+    }
+
+
+def relative_weights(weights):
+    """λᴿ(j) = λ(j) / Σ_k λ(k) (Eq. 14): the same weights, with sum 1.
+
+    Args:
+      weights: {layer: λ(j)}, not all zero.
+    """
+    total = math.fsum(weights.values())
+    return {layer: weight / total for layer, weight in weights.items()}
+
+
+def _nonzero_energy(term, value):
+    if not value > 0:
+        kind, layer = term.split("/")
+        raise ZeroEnergyError(
+            f"layer {layer} is zero everywhere for the {kind} picture, so the normalized loss "
+            f"cannot be divided by its energy; leave {layer} out of {kind}_layers"
+        )
+    return value

@@ -1,0 +1,76 @@
+"""What a finished picture is measured by; the same for both losses, so that the two compare."""
+
+import math
+
+from gatys_norm.losses import energy, gram_matrix, squared_distance
+
+
+def content_distance(target, features):
+    """‖φ_j(o) − φ_j(x)‖² / ‖φ_j(o)‖²; NaN where φ_j(o) is zero.
+
+    Args:
+      target: φ_j(o), H_j × W_j × C_j.
+      features: φ_j(x), the same shape.
+    """
+    return _ratio(squared_distance(target, features), energy(target))
+
+
+def style_distance(target, gram):
+    """‖G_j(s) − G_j(x)‖²_F / ‖G_j(s)‖²_F; NaN where G_j(s) is zero.
+
+    Args:
+      target: G_j(s), C_j × C_j.
+      gram: G_j(x), the same shape.
+    """
+    return _ratio(squared_distance(target, gram), energy(target))
+
+
+def style_reflection(target, gram, content_gram):
+    """1 − ‖G_j(s) − G_j(x)‖_F / ‖G_j(s) − G_j(o)‖_F: 0 nothing transferred, 1 all.
+
+    Args:
+      target: G_j(s), C_j × C_j.
+      gram: G_j(x), the same shape.
+      content_gram: G_j(o), the same shape; NaN is returned where it equals G_j(s).
+    """
+    remaining = _ratio(squared_distance(target, gram), squared_distance(target, content_gram))
+    return 1 - math.sqrt(remaining)
+
+
+def measure(features, content_features, style_features, content_layers, style_layers):
+    """All three measures, layer by layer.
+
+    Args:
+      features: {layer: φ_j(x)}.
+      content_features: {layer: φ_j(o)}, with the style layers too.
+      style_features: {layer: φ_j(s)}.
+      content_layers: the layers whose content distance is wanted.
+      style_layers: the layers whose style distance and reflection are wanted.
+
+    Returns:
+      {"content_distance": {layer: float}, "style_distance": …, "style_reflection": …}, float32
+      arithmetic; an undefined value is None.
+    """
+    distances = {
+        layer: content_distance(content_features[layer], features[layer])
+        for layer in content_layers
+    }
+    style_distances, reflections = {}, {}
+    for layer in style_layers:
+        target, gram = gram_matrix(style_features[layer]), gram_matrix(features[layer])
+        style_distances[layer] = style_distance(target, gram)
+        reflections[layer] = style_reflection(target, gram, gram_matrix(content_features[layer]))
+    return {
+        "content_distance": _defined(distances),
+        "style_distance": _defined(style_distances),
+        "style_reflection": _defined(reflections),
+    }
+
+
+def _ratio(numerator, denominator):
+    denominator = float(denominator)
+    return float(numerator) / denominator if denominator else math.nan
+
+
+def _defined(values):
+    return {layer: None if math.isnan(value) else value for layer, value in values.items()}

@@ -1,0 +1,403 @@
+"""One transfer from settings to picture: the only place where the parts meet."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import math
+import os
+import platform
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from gatys_norm import images, lbfgs, metrics, objective, vgg, weights
+
+# bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
+FLOAT32_SHARE = 0.1
+PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
+
+
+class Pictures(NamedTuple):
+    """The pictures of a transfer at their own size, float32 H × W × 3, RGB, 0–255."""
+
+    content: np.ndarray
+    style: np.ndarray
+    init: np.ndarray | None
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint is of other settings, pictures or weights; the message says which."""
+
+
+class Checkpoint(NamedTuple):
+    """What a stopped transfer needs to go on: NumPy arrays, and facts that fit into JSON."""
+
+    arrays: dict
+    facts: dict
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a transfer stands.
+
+    `iteration` and `iterations` count over all sizes; `size` and `loss` are the present ones.
+    """
+
+    size: int
+    iteration: int
+    iterations: int
+    evaluations: int
+    loss: float
+    seconds: float
+    seconds_left: float
+    _run: "_Run"
+
+    def image(self):
+        """Return the picture so far, float32 H × W × 3, RGB, not clipped."""
+        return self._run.image()
+
+    def checkpoint(self):
+        """Return the `Checkpoint` from which `stylize` goes on exactly here."""
+        return self._run.checkpoint()
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """A finished transfer.
+
+    `image` is p, float32 H × W × 3, RGB, nominally 0–255 and not clipped; `record` is what is
+    written beside the picture, made of plain JSON values.
+    """
+
+    image: np.ndarray
+    record: dict
+
+
+def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
+    """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
+
+    Args:
+      config: `TransferConfig`.
+      on_progress: called with a `Progress` after each piece of iterations; returning True ends
+        the transfer with status "interrupted".
+      checkpoint: a `Checkpoint` of the same settings, pictures and weights to go on from.
+      stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress` is
+        sure to be called, for checkpoints and snapshots.
+
+    Returns:
+      TransferResult.
+
+    Raises:
+      PictureError, WeightsError, ZeroEnergyError, FloatingPointError: an input cannot be used.
+      CheckpointMismatchError: the checkpoint is of another transfer.
+    """
+    config = config.resolved()
+    pictures = load_pictures(config)
+    weights_file = weights.locate(config.weights)
+    run = _Run(config, pictures, weights_file)
+    if checkpoint is not None:
+        run.restore(checkpoint)
+    return run.finish(on_progress, stop_at_multiples_of)
+
+
+def load_pictures(config):
+    """Load every picture that the settings name, and see that no size makes one too narrow.
+
+    Args:
+      config: `TransferConfig`.
+
+    Returns:
+      Pictures.
+
+    Raises:
+      PictureError: a picture cannot be read, or would have a side too short for VGG-19.
+    """
+    init = config.init not in ("content", "style", "noise")
+    pictures = Pictures(
+        images.load_picture(config.content),
+        images.load_picture(config.style),
+        images.load_picture(config.init) if init else None,
+    )
+    for size in config.size:
+        content_shape, style_shape = picture_shapes(config, pictures, size)
+        _check_wide_enough("content", config.content, content_shape)
+        _check_wide_enough("style", config.style, style_shape)
+    return pictures
+
+
+def picture_shapes(config, pictures, size):
+    """The (height, width) that content and style are resized to when the content is `size` long.
+
+    With `style_size` "match" both have the same pixel count: Eq. 5's Gram matrix grows with the
+    count, so that G(φ_j(s)) and G(φ_j(x)) compare only at equal counts. The paper leaves it open.
+    """
+    content_shape = images.size_for_long_side(*pictures.content.shape[:2], size)
+    style_shape = pictures.style.shape[:2]
+    if config.style_size == "match":
+        style_shape = images.size_for_pixel_count(*style_shape, math.prod(content_shape))
+    elif config.style_size != "native":
+        style_shape = images.size_for_long_side(*style_shape, int(config.style_size))
+    return content_shape, style_shape
+
+
+def _check_wide_enough(role, path, shape):
+    if min(shape) < images.MIN_SIDE:
+        height, width = shape
+        raise images.PictureError(
+            f"{path}: would be {width}×{height} pixels as {role} at this size; "
+            f"each side needs {images.MIN_SIDE}, so choose a larger --size or a less narrow picture"
+        )
+
+
+class _Run:
+    """A transfer under way: which size it is at, the optimiser's state, and what was logged."""
+
+    def __init__(self, config, pictures, weights_file):
+        self.config = config
+        self.pictures = pictures
+        self.weights_file = weights_file
+        self.stage = 0
+        self.phase = 0
+        self.state = None
+        self.seconds = 0.0
+        self.history = []
+        self.stages = []
+
+    def finish(self, on_progress, stop_at_multiples_of):
+        """Run what is left and return the `TransferResult`."""
+        while True:
+            self._open_stage()
+            status = self._run_phases(on_progress, stop_at_multiples_of)
+            self._close_stage(status)
+            if status == "interrupted" or self.stage == len(self.config.size) - 1:
+                return TransferResult(self.image(), self._record(status))
+            self.coarse_result, self.state = self.image(), None
+            self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
+
+    def image(self):
+        """Return x as float32 H × W × 3."""
+        return self.state.position.numpy().reshape(self.objective.shape)
+
+    def checkpoint(self):
+        """Return the `Checkpoint` of this moment."""
+        results = self.state.results._asdict()
+        facts = self._identity() | {
+            "stage": self.stage,
+            "phase": self.phase,
+            "scale": self.state.scale,
+            "iterations": self.state.iterations,
+            "restarts": self.state.restarts,
+            "seconds": self.seconds,
+            "history": list(self.history),
+            "stages": list(self.stages),
+        }
+        return Checkpoint({name: value.numpy() for name, value in results.items()}, facts)
+
+    def restore(self, checkpoint):
+        """Go back to where `checkpoint` was taken.
+
+        Raises:
+          CheckpointMismatchError: the checkpoint is of another transfer.
+        """
+        arrays, facts = checkpoint
+        for name, value in self._identity().items():
+            if facts[name] != value:
+                raise CheckpointMismatchError(
+                    f"--resume: the checkpoint is of another transfer, its {name} differ"
+                )
+        results = lbfgs.LBfgsOptimizerResults(
+            **{name: tf.constant(value) for name, value in arrays.items()}
+        )
+        self.state = lbfgs.State(results, facts["scale"], facts["iterations"], facts["restarts"])
+        self.stage, self.phase, self.seconds = facts["stage"], facts["phase"], facts["seconds"]
+        self.history, self.stages = list(facts["history"]), list(facts["stages"])
+
+    def _identity(self):
+        pictures = {
+            name: hashlib.sha256(picture.tobytes()).hexdigest()
+            for name, picture in self.pictures._asdict().items()
+            if picture is not None
+        }
+        return {
+            "config": self.config.as_dict(),
+            "weights": {"source": self.weights_file.source, "sha256": self.weights_file.sha256},
+            "pictures": pictures,
+        }
+
+    def _open_stage(self):
+        content_shape, style_shape = picture_shapes(
+            self.config, self.pictures, self.config.size[self.stage]
+        )
+        self.content = images.resize(self.pictures.content, *content_shape)
+        self.style = images.resize(self.pictures.style, *style_shape)
+        self.objective = objective.pose(
+            self.config, self._extractor("float32"), self.content, self.style
+        )
+        if self.state is None:
+            start = tf.constant(self._start_picture().ravel())
+            first = self._phase_objective()
+            self.state = lbfgs.begin(first.function, start, self.config.history, first.data)
+            self._log()
+
+    def _start_picture(self):
+        height, width, _ = self.objective.shape
+        if self.stage > 0:
+            return images.resize(self.coarse_result, height, width)
+        if self.config.init == "content":
+            return self.content
+        if self.config.init == "noise":
+            noise = np.random.default_rng(self.config.seed).uniform(0, 255, self.objective.shape)
+            return noise.astype(np.float32)
+        picture = self.pictures.style if self.config.init == "style" else self.pictures.init
+        return images.resize(picture, height, width)
+
+    def _phases(self):
+        """The (precision, last iteration) of each part of the present size."""
+        iterations = self.config.iterations[self.stage]
+        if self.config.precision == "float32":
+            return [("float32", iterations)]
+        if self.stage < len(self.config.size) - 1:
+            return [(self.config.precision, iterations)]
+        coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
+        return [(self.config.precision, coarse), ("float32", iterations)]
+
+    def _phase_objective(self):
+        precision, _ = self._phases()[self.phase]
+        return dataclasses.replace(self.objective, extractor=self._extractor(precision))
+
+    def _extractor(self, precision):
+        layers = frozenset(self.config.content_layers + self.config.style_layers)
+        return vgg.load_extractor(self.weights_file, layers, self.config.pooling, precision)
+
+    def _run_phases(self, on_progress, stop_at_multiples_of):
+        phases = self._phases()
+        seconds_before = self.seconds
+
+        def on_piece(state, seconds):
+            self.state, self.seconds = state, seconds_before + seconds
+            if state.iterations % self.config.log_every == 0:
+                self._log()
+            return on_progress is not None and on_progress(self._progress())
+
+        while True:
+            precision, last_iteration = phases[self.phase]
+            target = self._phase_objective()
+            minimum = lbfgs.minimize(
+                target.function,
+                self.state,
+                last_iteration,
+                self.config.line_search,
+                (self.config.log_every, *stop_at_multiples_of),
+                on_piece,
+                max_restarts=lbfgs.MAX_RESTARTS if precision == "float32" else 0,
+                data=target.data,
+            )
+            self.state, self.seconds = minimum.state, seconds_before + minimum.seconds
+            if minimum.status == "interrupted" or self.phase == len(phases) - 1:
+                return minimum.status
+            self.phase += 1
+            seconds_before = self.seconds
+            self.state = lbfgs.reevaluate(self.objective.function, self.state, self.objective.data)
+
+    def _log(self):
+        """Add a row to the loss history; losses are float32 whatever the network's precision."""
+        place = {"size": self.config.size[self.stage], "iteration": self.state.iterations}
+        if self.history and place.items() <= self.history[-1].items():
+            return
+        terms = self.objective.terms(self.state.position)
+        loss = {"evaluations": self.state.evaluations, "loss": self.objective.loss(terms)}
+        self.history.append(place | loss | terms)
+
+    def _progress(self):
+        sizes, iterations = self.config.size, self.config.iterations
+        earlier = {
+            name: sum(stage[name] for stage in self.stages)
+            for name in ("iterations", "evaluations", "seconds")
+        }
+        cost_of_iteration = [
+            math.prod(picture_shapes(self.config, self.pictures, size)[0]) for size in sizes
+        ]
+        done = self.state.iterations * cost_of_iteration[self.stage]
+        all_from_here = sum(
+            count * cost
+            for count, cost in zip(
+                iterations[self.stage :], cost_of_iteration[self.stage :], strict=True
+            )
+        )
+        return Progress(
+            size=sizes[self.stage],
+            iteration=earlier["iterations"] + self.state.iterations,
+            iterations=earlier["iterations"] + sum(iterations[self.stage :]),
+            evaluations=earlier["evaluations"] + self.state.evaluations,
+            loss=self.state.value * self.objective.unit,
+            seconds=earlier["seconds"] + self.seconds,
+            seconds_left=self.seconds * (all_from_here - done) / done,
+            _run=self,
+        )
+
+    def _close_stage(self, status):
+        self._log()
+        first = next(row for row in self.history if row["size"] == self.config.size[self.stage])
+        self.stages.append(
+            {
+                "size": self.config.size[self.stage],
+                "height": self.objective.shape[0],
+                "width": self.objective.shape[1],
+                "style_height": self.style.shape[0],
+                "style_width": self.style.shape[1],
+                "status": status,
+                "iterations": self.state.iterations,
+                "evaluations": self.state.evaluations,
+                "restarts": self.state.restarts,
+                "objective_scale": self.state.scale / self.objective.unit,
+                "loss": {"initial": first["loss"], "final": self.history[-1]["loss"]},
+                "seconds": self.seconds,
+            }
+        )
+
+    def _record(self, status):
+        stages, last = self.stages, self.history[-1]
+        first = next(row for row in self.history if row["size"] == last["size"])
+        evaluations = sum(stage["evaluations"] for stage in stages)
+        seconds = sum(stage["seconds"] for stage in stages)
+        return self._identity() | {
+            "status": status,
+            "iterations": sum(stage["iterations"] for stage in stages),
+            "evaluations": evaluations,
+            "loss": stages[-1]["loss"],
+            "terms": {
+                term: {"coefficient": value, "initial": first[term], "final": last[term]}
+                for term, value in self.objective.coefficients.items()
+            },
+            "history": self.history,
+            "stages": stages,
+            "metrics": self._metrics(),
+            "timing": {"seconds": seconds, "seconds_per_evaluation": seconds / evaluations},
+            "environment": environment(),
+        }
+
+    def _metrics(self):
+        extract = self._extractor("float32").compiled
+        return metrics.measure(
+            extract(tf.constant(self.image())),
+            extract(tf.constant(self.content)),
+            extract(tf.constant(self.style)),
+            self.config.content_layers,
+            self.config.style_layers,
+        )
+
+
+def environment():
+    """Return package versions and the device that TensorFlow computes on."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    gpus = tf.config.list_physical_devices("GPU")
+    device = ", ".join(
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
+    )
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "device": device or f"CPU {platform.machine()}, {os.cpu_count()} cores",
+    }

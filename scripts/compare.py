@@ -1,0 +1,69 @@
+"""Run the original and the normalized loss on the same pictures and lay the results side by side.
+
+    python scripts/compare.py --content=C.jpg --style=S.jpg --output=compare.png
+
+All flags of the main command. Beside compare.png go compare-original.png and
+compare-normalized.png, each with its own record.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from gatys_norm import cli
+
+LOSSES = ("original", "normalized")
+
+
+def define_flags(values):
+    """Add the two λ_os, because one number suits both losses only by chance."""
+    for loss in LOSSES:
+        flags.DEFINE_float(
+            f"lambda_os_{loss}",
+            None,
+            f"λ_os of the {loss} loss; default --lambda_os",
+            flag_values=values,
+        )
+
+
+def compare(values):
+    """Run both losses and write the labelled picture."""
+    sheet = Path(cli.required(values, "output"))
+    configs = {loss: config_for(values, loss) for loss in LOSSES}
+    outputs = {loss: sheet.with_name(f"{sheet.stem}-{loss}{sheet.suffix}") for loss in LOSSES}
+    cli.check_outputs([sheet, *outputs.values()], configs["original"])
+    for loss in LOSSES:
+        print(f"{loss} loss, λ_os {configs[loss].resolved().lambda_os:g}")
+        code = cli.run_transfer(configs[loss], outputs[loss], values)
+        if code:
+            return code
+    write_sheet(sheet, configs, outputs)
+    print(f"side by side: {sheet}")
+    return 0
+
+
+def config_for(values, loss):
+    """Return the settings for one loss."""
+    config = cli.config_from_flags(values, loss=loss)
+    lambda_os = values[f"lambda_os_{loss}"].value
+    return config if lambda_os is None else dataclasses.replace(config, lambda_os=lambda_os)
+
+
+def write_sheet(sheet, configs, outputs):
+    """Write content, style, original and normalized in one row."""
+    from gatys_norm import images, plots
+
+    config = configs["original"]
+    results = [
+        (f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}", outputs[loss])
+        for loss in LOSSES
+    ]
+    pictures = [("content", config.content), ("style", config.style), *results]
+    loaded = [(caption, images.load_picture(path)) for caption, path in pictures]
+    images.save_picture(sheet, plots.labelled_row(loaded, loaded[-1][1].shape[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.call(__doc__, compare, sys.argv, define_flags))

@@ -1,0 +1,321 @@
+"""Settings: the paper's defaults, every refusal, and the way to JSON and back."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatys_norm import config as config_module
+from gatys_norm.config import ConfigError, TransferConfig, from_dict
+
+NAMES = [field.name for field in dataclasses.fields(TransferConfig)]
+NAN, INFINITY = math.nan, math.inf
+
+REFUSED = [
+    ("content", 3),
+    ("content", None),
+    ("style", b"painting.jpg"),
+    ("init", ("content",)),
+    ("weights", None),
+    ("loss", "Normalized"),
+    ("loss", ""),
+    ("loss", ["normalized"]),
+    ("pooling", "mean"),
+    ("precision", "float16"),
+    ("precision", 32),
+    ("line_search", "wolfe"),
+    ("lambda_os", -1e-9),
+    ("lambda_os", NAN),
+    ("lambda_os", INFINITY),
+    ("lambda_os", 1e31),
+    ("lambda_os", 10**400),
+    ("lambda_os", "1e-3"),
+    ("lambda_os", True),
+    ("lambda_os", 1e-3 + 0j),
+    ("content_layers", ()),
+    ("content_layers", "conv4_2"),
+    ("content_layers", None),
+    ("content_layers", ("conv4_2", "conv4_2")),
+    ("content_layers", ("block4_conv2",)),
+    ("content_layers", (["conv4_2"],)),
+    ("content_layers", {"conv4_2": 1}),
+    ("content_weights", ()),
+    ("content_weights", (1.0, 1.0)),
+    ("content_weights", (0.0,)),
+    ("content_weights", 1.0),
+    ("content_weights", "1"),
+    ("style_layers", ()),
+    ("style_layers", ("conv3_5",)),
+    ("style_layers", ("conv6_1",)),
+    ("style_layers", ("relu1_1", "conv1_1", "relu1_1")),
+    ("style_layers", (11,)),
+    ("style_weights", (0.2,) * 4),
+    ("style_weights", (0.2,) * 6),
+    ("style_weights", (0.2, 0.2, -0.2, 0.2, 0.2)),
+    ("style_weights", (0.2, NAN, 0.2, 0.2, 0.2)),
+    ("style_weights", (0.2, INFINITY, 0.2, 0.2, 0.2)),
+    ("style_weights", (0.2, None, 0.2, 0.2, 0.2)),
+    ("style_weights", (0.2, "0.2", 0.2, 0.2, 0.2)),
+    ("style_weights", (1e308,) * 5),
+    ("style_weights", (0,) * 5),
+    ("size", ()),
+    ("size", 512),
+    ("size", "512"),
+    ("size", (15,)),
+    ("size", (16385,)),
+    ("size", (512.0,)),
+    ("size", (True,)),
+    ("size", (256, 256)),
+    ("size", (512, 256)),
+    ("size", (256, 1024, 512)),
+    ("iterations", ()),
+    ("iterations", 600),
+    ("iterations", (0,)),
+    ("iterations", (-1,)),
+    ("iterations", (1.5,)),
+    ("iterations", (1_000_001,)),
+    ("iterations", (100, 100)),
+    ("style_size", 512),
+    ("style_size", "15"),
+    ("style_size", "16385"),
+    ("style_size", "-512"),
+    ("style_size", "512.0"),
+    ("style_size", "512\n"),
+    ("style_size", "٥١٢"),
+    ("style_size", "1" * 5000),
+    ("style_size", "Match"),
+    ("style_size", ""),
+    ("tv_weight", -1.0),
+    ("tv_weight", NAN),
+    ("tv_weight", INFINITY),
+    ("tv_weight", None),
+    ("tv_weight", 1e31),
+    ("history", 0),
+    ("history", 1001),
+    ("history", 10.0),
+    ("history", None),
+    ("seed", -1),
+    ("seed", 2**63),
+    ("seed", 0.0),
+    ("log_every", 0),
+    ("log_every", -10),
+    ("log_every", INFINITY),
+    ("log_every", "10"),
+]
+
+ACCEPTED = [
+    ("lambda_os", 0),
+    ("lambda_os", 1e30),
+    ("content_weights", (1e-30,)),
+    ("style_weights", (0, 0, 0.0, 0, 3)),
+    ("style_layers", config_module.LAYERS),
+    ("size", (16, 17, 16384)),
+    ("iterations", (1,)),
+    ("iterations", (1_000_000,)),
+    ("style_size", "16"),
+    ("style_size", "16384"),
+    ("style_size", "native"),
+    ("history", 1),
+    ("history", 1000),
+    ("seed", 2**63 - 1),
+    ("log_every", 1),
+    ("init", "a picture.png"),
+]
+
+
+def test_defaults_are_the_papers():
+    config = TransferConfig()
+    assert config.content_layers == ("conv4_2",)
+    assert config.style_layers == ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4")
+    assert config.init == "content"
+    assert config.iterations == (600,)
+    assert config.pooling == "max"
+    assert config.tv_weight == 0
+    assert config.size == (512,)
+    assert config.style_size == "match"
+    resolved = config.resolved()
+    assert resolved.content_weights == (1,)
+    assert resolved.style_weights == (0.2,) * 5
+
+
+def test_default_loss_is_the_proposed_one_within_its_good_range():
+    resolved = TransferConfig().resolved()
+    assert resolved.loss == "normalized"
+    assert 1e-3 <= resolved.lambda_os <= 1e-2
+    assert TransferConfig(loss="original").resolved().lambda_os == 1e-4
+
+
+def test_layers_are_vgg19s_sixteen_convolutions_before_and_after_the_relu():
+    blocks = {1: "12", 2: "12", 3: "1234", 4: "1234", 5: "1234"}
+    expected = [
+        f"{tap}{block}_{index}"
+        for tap in ("conv", "relu")
+        for block, indices in blocks.items()
+        for index in indices
+    ]
+    assert list(config_module.LAYERS) == expected
+    assert len(expected) == 2 * 16
+
+
+def test_settings_cannot_be_changed_and_can_be_hashed():
+    config = TransferConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.size = (256,)
+    assert hash(config) == hash(TransferConfig())
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_refusal_begins_with_the_settings_name(name, value):
+    with pytest.raises(ConfigError) as refusal:
+        TransferConfig(**{name: value})
+    assert str(refusal.value).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("name", "value"), ACCEPTED)
+def test_values_at_the_edge_are_accepted(name, value):
+    assert getattr(TransferConfig(**{name: value}), name) == value
+
+
+def test_every_setting_has_a_refused_value():
+    assert {name for name, _ in REFUSED} == set(NAMES)
+
+
+def test_unknown_layer_error_lists_the_layers():
+    with pytest.raises(ConfigError) as refusal:
+        TransferConfig(style_layers=("conv9_9",))
+    assert "conv9_9" in str(refusal.value)
+    assert all(layer in str(refusal.value) for layer in config_module.LAYERS)
+
+
+def test_iterations_are_one_number_or_one_a_size():
+    sizes = (128, 256, 512)
+    assert TransferConfig(size=sizes, iterations=(9,)).resolved().iterations == (9, 9, 9)
+    assert TransferConfig(size=sizes, iterations=(9, 8, 7)).resolved().iterations == (9, 8, 7)
+    with pytest.raises(ConfigError, match=r"^iterations: .*3"):
+        TransferConfig(size=sizes, iterations=(9, 8))
+
+
+def test_resolved_fills_in_one_weight_a_layer():
+    config = TransferConfig(content_layers=("conv4_2", "conv5_2"), style_layers=("relu1_1",))
+    resolved = config.resolved()
+    assert resolved.content_weights == (1, 1)
+    assert resolved.style_weights == (0.2,)
+
+
+def test_resolved_keeps_what_was_given():
+    given_settings = {
+        "lambda_os": 0,
+        "content_weights": (3,),
+        "style_weights": (0, 1, 0, 0, 0),
+        "size": (64, 128),
+        "iterations": (5, 6),
+    }
+    resolved = TransferConfig(**given_settings).resolved()
+    assert {name: getattr(resolved, name) for name in given_settings} == given_settings
+
+
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+def test_resolved_leaves_nothing_open_and_is_final(loss):
+    resolved = TransferConfig(loss=loss, size=(64, 128)).resolved()
+    assert None not in dataclasses.asdict(resolved).values()
+    assert resolved.resolved() == resolved
+
+
+OTHER_SETTINGS = TransferConfig(
+    content="o.jpg",
+    style="ε.png",
+    loss="original",
+    lambda_os=1 / 3,
+    content_layers=("relu4_2", "conv5_1"),
+    content_weights=(1, 0.1),
+    style_layers=("relu1_1",),
+    style_weights=(7,),
+    size=(64, 128),
+    iterations=(3, 4),
+    style_size="300",
+    init="start.png",
+    pooling="avg",
+    tv_weight=1e-7,
+    precision="bfloat16",
+    line_search="hager_zhang",
+    history=50,
+    seed=2**63 - 1,
+    weights="vgg.h5",
+    log_every=1,
+)
+
+
+@pytest.mark.parametrize(
+    "config", [TransferConfig(), TransferConfig().resolved(), OTHER_SETTINGS], ids=str
+)
+def test_settings_survive_json(config):
+    text = json.dumps(config.as_dict(), allow_nan=False)
+    assert from_dict(json.loads(text)) == config
+    assert from_dict(config.as_dict()) == config
+
+
+def test_json_round_trip_covers_every_setting():
+    defaults = TransferConfig().as_dict()
+    assert all(defaults[name] != value for name, value in OTHER_SETTINGS.as_dict().items())
+
+
+def test_names_left_out_take_their_default():
+    assert from_dict({"size": [64]}) == TransferConfig(size=(64,))
+    assert from_dict({}) == TransferConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "beginning"),
+    [
+        (None, "config: "),
+        ([], "config: "),
+        ("{}", "config: "),
+        ({"colour": 1}, "colour: "),
+        ({"__class__": 1}, "__class__: "),
+        ({"resolved": 1, "size": [64]}, "resolved: "),
+        ({1: 2, "zebra": 3, None: 4}, "1: "),
+        ({"size": 64}, "size: "),
+        ({"size": {"0": 64}}, "size: "),
+        ({"size": [[64]]}, "size: "),
+        ({"size": None}, "size: "),
+        ({"content": None}, "content: "),
+        ({"content": ["a", "b"]}, "content: "),
+        ({"style_size": 512}, "style_size: "),
+        ({"style_layers": "conv1_1"}, "style_layers: "),
+        ({"style_layers": [{}]}, "style_layers: "),
+        ({"style_weights": {"conv1_1": 1}}, "style_weights: "),
+        ({"lambda_os": [1]}, "lambda_os: "),
+        ({"lambda_os": json.loads("1e999")}, "lambda_os: "),
+        ({"lambda_os": json.loads("NaN")}, "lambda_os: "),
+        ({"seed": json.loads("1" * 400)}, "seed: "),
+    ],
+)
+def test_hostile_dict_is_refused_by_name(values, beginning):
+    with pytest.raises(ConfigError) as refusal:
+        from_dict(values)
+    assert str(refusal.value).startswith(beginning)
+
+
+SHORT_TEXT = st.text("a1:é", max_size=4) | st.sampled_from(["native", "conv1_1", "avg"])
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | SHORT_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SHORT_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*NAMES, "colour"]), JSON_VALUES, max_size=2))
+def test_any_json_is_settings_that_survive_json_or_a_config_error(values):
+    try:
+        config = from_dict(values)
+    except ConfigError as error:
+        refusal = str(error)
+    else:
+        assert from_dict(json.loads(json.dumps(config.as_dict(), allow_nan=False))) == config
+        config.resolved()
+        return
+    assert refusal.split(":")[0] in values

@@ -1,0 +1,90 @@
+"""A write either happens whole or leaves everything as it was."""
+
+import os
+
+import pytest
+
+from gatys_norm import files
+
+OLD = b"the old content"
+NEW = b"the new content, which is longer"
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "ein Bild – 絵.png"
+    path.write_bytes(OLD)
+    return path
+
+
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+def test_writes_a_new_file(tmp_path):
+    files.write_atomically(tmp_path / "new", NEW)
+    assert (tmp_path / "new").read_bytes() == NEW
+    assert os.listdir(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("content", [NEW, b""])
+def test_replaces_an_old_file(target, content):
+    files.write_atomically(str(target), content)
+    assert target.read_bytes() == content
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_whoever_reads_the_old_file_goes_on_reading_it(target):
+    with open(target, "rb") as reader:
+        files.write_atomically(target, NEW)
+        assert reader.read() == OLD
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_step_leaves_the_old_file_alone(target, monkeypatch, step, error):
+    monkeypatch.setattr(os, step, failing(error))
+    with pytest.raises(type(error)):
+        files.write_atomically(target, NEW)
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_alone(target):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.write_atomically(target, bytes(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_the_content_is_synced_before_it_is_renamed(target, monkeypatch):
+    steps = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *a, name=name, real=real: steps.append(name) or real(*a)
+        )
+    files.write_atomically(target, NEW)
+    assert steps[:2] == ["fsync", "replace"]
+
+
+def test_a_missing_folder_is_an_oserror(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        files.write_atomically(tmp_path / "absent" / "file", NEW)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_in_the_way_stays(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        files.write_atomically(tmp_path / "folder", NEW)
+    assert os.listdir(tmp_path) == ["folder"]

@@ -1,0 +1,224 @@
+"""The loss of a transfer on a small network, against NumPy and against finite differences."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gatys_norm import losses, objective, vgg
+from gatys_norm.config import TransferConfig
+
+CHANNEL_MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
+NETWORK = (
+    ("1_1", 3, 4),
+    ("1_2", 4, 3),
+    ("1_pool", None, None),
+    ("2_1", 3, 5),
+    ("2_2", 5, 4),
+)
+SETTINGS = TransferConfig(
+    lambda_os=0.3,
+    content_layers=("conv2_1", "relu1_2"),
+    content_weights=(1.0, 0.25),
+    style_layers=("conv1_2", "relu1_2", "conv2_2"),
+    style_weights=(0.2, 0.5, 0.1),
+)
+LAYERS = SETTINGS.content_layers + SETTINGS.style_layers
+CASES = [
+    dataclasses.replace(SETTINGS, loss="original", tv_weight=0.0),
+    dataclasses.replace(SETTINGS, loss="original", tv_weight=3.0),
+    dataclasses.replace(SETTINGS, loss="normalized", tv_weight=0.0),
+    dataclasses.replace(SETTINGS, loss="normalized", tv_weight=1e-4),
+]
+all_cases = pytest.mark.parametrize(
+    "config", CASES, ids=[f"{case.loss}-tv{case.tv_weight:g}" for case in CASES]
+)
+CONTENT = np.random.default_rng(1).uniform(0, 255, (7, 6, 3))  # odd height: pooling drops a row
+STYLE = np.random.default_rng(2).uniform(0, 255, (5, 9, 3))
+RESULT = np.random.default_rng(3).uniform(-20, 275, CONTENT.shape)  # may leave 0–255
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A Keras model named like the first two blocks of VGG-19, a few channels wide, float64."""
+    generator = np.random.default_rng(0)
+    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
+    for name, inputs, outputs in NETWORK:
+        block, index = name.split("_")
+        if inputs is None:
+            network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
+            continue
+        network.add(
+            tf.keras.layers.Conv2D(
+                outputs,
+                3,
+                padding="same",
+                activation="relu",
+                name=f"block{block}_conv{index}",
+                dtype="float64",
+            )
+        )
+        kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
+        network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
+    return network
+
+
+@pytest.fixture(scope="module")
+def extractor(model):
+    return vgg.Extractor(model, LAYERS, compute_dtype=tf.float64)
+
+
+def pose(config, extractor):
+    return objective.pose(config.resolved(), extractor, CONTENT, STYLE)
+
+
+def flat(image):
+    return tf.constant(image.reshape(-1))
+
+
+def numpy_convolution(value, kernel, bias):
+    """3 × 3, zeros around, output as large as the input."""
+    height, width, _ = value.shape
+    padded = np.pad(value, ((1, 1), (1, 1), (0, 0)))
+    result = np.tile(bias, (height, width, 1))
+    for row in range(height):
+        for column in range(width):
+            window = padded[row : row + 3, column : column + 3]
+            result[row, column] += np.einsum("abi,abio->o", window, kernel)
+    return result
+
+
+def numpy_max_pool(value):
+    """Maximum of whole 2 × 2 squares; what does not fill one is dropped."""
+    height, width = value.shape[0] // 2, value.shape[1] // 2
+    result = np.empty((height, width, value.shape[2]))
+    for row in range(height):
+        for column in range(width):
+            square = value[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            result[row, column] = square.max(axis=(0, 1))
+    return result
+
+
+def numpy_features(model, image):
+    features, value = {}, image[:, :, ::-1] - CHANNEL_MEANS
+    parameters = model.get_weights()
+    for name, inputs, _ in NETWORK:
+        if inputs is None:
+            value = numpy_max_pool(value)
+            continue
+        value = numpy_convolution(value, parameters.pop(0), parameters.pop(0))
+        features[f"conv{name}"] = value
+        value = np.maximum(value, 0)
+        features[f"relu{name}"] = value
+    return features
+
+
+def numpy_terms(model, config, image):
+    """{term: (squared distance, coefficient)} by Eq. 3–4 or 11–14, and total variation."""
+    o, s, x = (numpy_features(model, picture) for picture in (CONTENT, STYLE, image))
+    terms = {}
+    for layer, weight in zip(config.content_layers, config.content_weights, strict=True):
+        if config.loss == "original":
+            coefficient = config.lambda_os * 0.5 * weight
+        else:
+            share = weight / sum(config.content_weights)
+            coefficient = config.lambda_os * 7 * 6 * share / np.sum(o[layer] ** 2)
+        terms[f"content/{layer}"] = np.sum((o[layer] - x[layer]) ** 2), coefficient
+    for layer, weight in zip(config.style_layers, config.style_weights, strict=True):
+        target, gram = (np.einsum("hwa,hwb->ab", value[layer], value[layer]) for value in (s, x))
+        if config.loss == "original":
+            height, width, channels = x[layer].shape
+            coefficient = (1 / (2 * height * width * channels)) ** 2 * weight
+        else:
+            coefficient = 7 * 6 * weight / sum(config.style_weights) / np.sum(target**2)
+        terms[f"style/{layer}"] = np.sum((target - gram) ** 2), coefficient
+    if config.tv_weight:
+        variation = np.sum(np.diff(image, axis=0) ** 2) + np.sum(np.diff(image, axis=1) ** 2)
+        terms["total_variation"] = variation, config.tv_weight
+    return terms
+
+
+@all_cases
+def test_every_term_equals_numpy(config, model, extractor):
+    posed = pose(config, extractor)
+    expected = numpy_terms(model, config, RESULT)
+    terms = posed.terms(flat(RESULT))
+    assert list(terms) == list(posed.coefficients) == list(expected)
+    for term, (distance, coefficient) in expected.items():
+        assert terms[term] == pytest.approx(distance, rel=1e-9)
+        assert posed.coefficients[term] == pytest.approx(coefficient, rel=1e-9)
+
+
+@all_cases
+def test_value_equals_numpy(config, model, extractor):
+    posed = pose(config, extractor)
+    expected = sum(
+        coefficient * distance
+        for distance, coefficient in numpy_terms(model, config, RESULT).values()
+    )
+    assert posed.loss(posed.terms(flat(RESULT))) == pytest.approx(expected, rel=1e-9)
+    value, _ = posed.value_and_gradient(flat(RESULT))
+    assert float(value) * posed.unit == pytest.approx(expected, rel=1e-9)
+
+
+@all_cases
+def test_gradient_equals_central_differences(config, extractor):
+    posed = pose(config, extractor)
+    value, gradient = posed.value_and_gradient(flat(RESULT))
+    step = 1e-4
+    differences = np.empty(RESULT.size)
+    for index in range(RESULT.size):
+        moved = np.zeros(RESULT.size)
+        moved[index] = step
+        ahead, _ = posed.value_and_gradient(flat(RESULT) + moved)
+        behind, _ = posed.value_and_gradient(flat(RESULT) - moved)
+        differences[index] = (float(ahead) - float(behind)) / (2 * step)
+    assert gradient.shape == (RESULT.size,)
+    assert value.shape == ()
+    scale = np.abs(differences).max()
+    np.testing.assert_allclose(gradient, differences, rtol=0, atol=1e-6 * scale)
+
+
+@all_cases
+def test_the_unit_is_the_largest_coefficient(config, extractor):
+    posed = pose(config, extractor)
+    assert posed.unit == max(posed.coefficients.values())
+
+
+@all_cases
+@pytest.mark.parametrize("factor", [1e6, 3e-9, 2.0**40])
+def test_common_factor_of_the_coefficients_changes_no_bit(config, factor, model):
+    extractor = vgg.Extractor(model, LAYERS)
+    content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
+    posed = objective.pose(config.resolved(), extractor, content, style)
+    multiplied = objective.compile_objective(
+        extractor,
+        posed.targets,
+        {term: factor * value for term, value in posed.coefficients.items()},
+        posed.shape,
+    )
+    value, gradient = posed.value_and_gradient(flat(result))
+    same_value, same_gradient = multiplied.value_and_gradient(flat(result))
+    np.testing.assert_array_equal(same_gradient, gradient)
+    assert float(same_value) == float(value)
+    assert multiplied.unit == factor * posed.unit
+
+
+def test_at_the_content_picture_the_normalized_loss_is_style_alone(extractor):
+    config = CASES[2]
+    terms = pose(config, extractor).terms(flat(CONTENT))
+    for term, value in terms.items():
+        assert (value == 0) == term.startswith("content/")
+
+
+def test_silent_layer_is_refused_by_the_normalized_loss_alone(model):
+    silent = tf.keras.models.clone_model(model)
+    silent.set_weights(model.get_weights())
+    last = silent.get_layer("block2_conv2")
+    last.set_weights([0 * value for value in last.get_weights()])
+    extractor = vgg.Extractor(silent, LAYERS, compute_dtype=tf.float64)
+    with pytest.raises(losses.ZeroEnergyError, match=r"conv2_2 .* style picture"):
+        pose(dataclasses.replace(SETTINGS, loss="normalized"), extractor)
+    posed = pose(dataclasses.replace(SETTINGS, loss="original"), extractor)
+    assert posed.terms(flat(RESULT))["style/conv2_2"] == 0

@@ -1,0 +1,254 @@
+"""Whole transfers on the real network, at sizes that take seconds."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gatys_norm import images, losses, transfer
+from gatys_norm.config import TransferConfig
+
+DATA = Path(__file__).parent.parent / "data"
+CONFIG = TransferConfig(
+    content=str(DATA / "river_town.jpg"),
+    style=str(DATA / "flowing_strokes.jpg"),
+    size=(64,),
+    iterations=(12,),
+    log_every=5,
+)
+
+pytestmark = [pytest.mark.weights, pytest.mark.usefixtures("real_weights")]
+
+
+@pytest.fixture(scope="module", params=["original", "normalized"])
+def result(request, real_weights):
+    """One short transfer with each loss."""
+    return transfer.stylize(dataclasses.replace(CONFIG, loss=request.param))
+
+
+def pre_activations(path, image, wanted):
+    """The network written once more, straight from the weights file: {conv layer: H × W × C}."""
+    model = tf.keras.applications.VGG19(include_top=False, weights=str(path))
+    value = tf.constant(image[np.newaxis, :, :, ::-1] - [103.939, 116.779, 123.68], tf.float32)
+    features = {}
+    for layer in model.layers[1:]:
+        if "conv" in layer.name:
+            layer.activation = tf.keras.activations.linear
+            value = layer(value)
+            features[layer.name.replace("block", "conv").replace("_conv", "_")] = value.numpy()[0]
+            value = tf.nn.relu(value)
+        else:
+            value = layer(value)
+    return {name: features[name].astype(np.float64) for name in wanted}
+
+
+def loss_from_the_paper(config, path, content, style, image):
+    """Eq. 2–5 and 11–14 in NumPy, float64."""
+    wanted = config.content_layers + config.style_layers
+    o, s, x = (pre_activations(path, picture, wanted) for picture in (content, style, image))
+
+    def gram(features):
+        flat = features.reshape(-1, features.shape[-1])
+        return flat.T @ flat
+
+    content_loss = style_loss = 0
+    pixels = content.shape[0] * content.shape[1]
+    for layer in config.content_layers:
+        distance = ((o[layer] - x[layer]) ** 2).sum()
+        if config.loss == "original":
+            content_loss += 0.5 * 1.0 * distance
+        else:
+            content_loss += pixels * 1.0 * distance / (o[layer] ** 2).sum()
+    for layer in config.style_layers:
+        distance = ((gram(s[layer]) - gram(x[layer])) ** 2).sum()
+        if config.loss == "original":
+            style_loss += 0.2 * distance / (2 * x[layer].size) ** 2
+        else:
+            style_loss += pixels * 0.2 / 1.0 * distance / (gram(s[layer]) ** 2).sum()
+    return config.lambda_os * content_loss + style_loss
+
+
+def pictures_at_size(record):
+    stage, config = record["stages"][-1], record["config"]
+    return [
+        images.resize(images.load_picture(config[role]), stage[height], stage[width])
+        for role, height, width in (
+            ("content", "height", "width"),
+            ("style", "style_height", "style_width"),
+        )
+    ]
+
+
+def test_recorded_loss_is_the_papers_loss_of_the_picture(result, real_weights):
+    config = dataclasses.replace(CONFIG, loss=result.record["config"]["loss"]).resolved()
+    content, style = pictures_at_size(result.record)
+    for image, when in ((content, "initial"), (result.image, "final")):
+        expected = loss_from_the_paper(config, real_weights.path, content, style, image)
+        assert result.record["loss"][when] == pytest.approx(expected, rel=1e-3)
+
+
+def test_loss_falls_and_is_the_sum_of_its_terms(result):
+    record = result.record
+    assert record["loss"]["final"] < 0.5 * record["loss"]["initial"]
+    for when in ("initial", "final"):
+        total = sum(term["coefficient"] * term[when] for term in record["terms"].values())
+        assert record["loss"][when] == pytest.approx(total, rel=1e-12)
+
+
+def test_record_holds_what_its_readers_rely_on(result):
+    record = json.loads(json.dumps(result.record, allow_nan=False))
+    assert record["status"] == "completed"
+    assert record["iterations"] == 12
+    assert record["evaluations"] >= 13
+    assert [row["iteration"] for row in record["history"]] == [0, 5, 10, 12]
+    assert set(record["terms"]) <= set(record["history"][0])
+    assert set(record["metrics"]) == {"content_distance", "style_distance", "style_reflection"}
+    assert record["timing"]["seconds_per_evaluation"] > 0
+    assert len(record["weights"]["sha256"]) == 64
+    assert record["environment"]["packages"]["tensorflow"] == tf.__version__
+
+
+def test_style_is_reflected_and_content_left(result):
+    measured = result.record["metrics"]
+    assert np.mean(list(measured["style_reflection"].values())) > 0.1
+    assert measured["content_distance"]["conv4_2"] > 0
+
+
+def test_multiplying_the_original_loss_changes_no_grey_level():
+    config = dataclasses.replace(CONFIG, loss="original", iterations=(30,))
+    plain = transfer.stylize(config).image
+    for factor in (1e6, 1e-6):
+        multiplied = dataclasses.replace(
+            config, content_weights=(factor,), style_weights=(0.2 * factor,) * 5
+        )
+        assert np.abs(transfer.stylize(multiplied).image - plain).max() <= 1
+
+
+def test_stopped_and_resumed_equals_never_stopped():
+    config = dataclasses.replace(CONFIG, size=(48, 64), iterations=(6, 9))
+    whole = transfer.stylize(config)
+    for stop_at in (3, 6, 8, 11):
+        taken = []
+
+        def stop(progress, stop_at=stop_at, taken=taken):
+            if progress.iteration >= stop_at:
+                taken.append(progress.checkpoint())
+            return bool(taken)
+
+        interrupted = transfer.stylize(config, stop, stop_at_multiples_of=(1,))
+        assert interrupted.record["status"] == "interrupted"
+        facts = json.loads(json.dumps(taken[0].facts))
+        resumed = transfer.stylize(config, checkpoint=transfer.Checkpoint(taken[0].arrays, facts))
+        np.testing.assert_array_equal(resumed.image, whole.image)
+        assert resumed.record["history"] == whole.record["history"]
+        assert resumed.record["evaluations"] == whole.record["evaluations"]
+
+
+def test_checkpoint_of_another_transfer_is_refused():
+    taken = []
+    transfer.stylize(CONFIG, lambda progress: taken.append(progress.checkpoint()) or True)
+    for change in ({"lambda_os": 0.5}, {"style": CONFIG.content}):
+        with pytest.raises(transfer.CheckpointMismatchError, match="another transfer"):
+            transfer.stylize(dataclasses.replace(CONFIG, **change), checkpoint=taken[0])
+
+
+def test_unit_step_search_stays_under_1_2_evaluations_an_iteration():
+    config = dataclasses.replace(CONFIG, size=(96,), iterations=(60,))
+    record = transfer.stylize(config).record
+    assert record["evaluations"] / record["iterations"] < 1.2
+    stock = dataclasses.replace(config, iterations=(15,), line_search="hager_zhang")
+    record = transfer.stylize(stock).record
+    assert record["evaluations"] / record["iterations"] > 2
+
+
+def test_coarse_to_fine_starts_from_the_enlarged_result():
+    coarse = dataclasses.replace(CONFIG, size=(48,), iterations=(6,))
+    coarse_image = transfer.stylize(coarse).image
+    both = transfer.stylize(dataclasses.replace(CONFIG, size=(48, 64), iterations=(6, 1)))
+    started_with = images.resize(coarse_image, *both.image.shape[:2])
+    first = next(row for row in both.record["history"] if row["size"] == 64)
+    own_path = dataclasses.replace(CONFIG, iterations=(1,)).resolved()
+    path = transfer.weights.locate("auto").path
+    content, style = pictures_at_size(both.record)
+    expected = loss_from_the_paper(own_path, path, content, style, started_with)
+    assert first["loss"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("init", "seed"), [("style", 0), ("noise", 0), ("noise", 1), (str(DATA / "soft_washes.jpg"), 0)]
+)
+def test_every_start_is_a_different_picture(init, seed):
+    start = {}
+
+    def keep_first(progress):
+        start.setdefault("image", progress.image())
+        return True
+
+    config = dataclasses.replace(CONFIG, init=init, seed=seed)
+    result = transfer.stylize(config, keep_first)
+    content, _ = pictures_at_size(result.record)
+    assert start["image"].shape == content.shape
+    assert np.abs(start["image"] - content).mean() > 10
+
+
+def test_style_size():
+    pictures = transfer.load_pictures(CONFIG)
+    for style_size, expected in (
+        ("native", pictures.style.shape[:2]),
+        ("40", images.size_for_long_side(*pictures.style.shape[:2], 40)),
+    ):
+        config = dataclasses.replace(CONFIG, style_size=style_size)
+        assert transfer.picture_shapes(config, pictures, 64)[1] == expected
+    content_shape, style_shape = transfer.picture_shapes(CONFIG, pictures, 64)
+    assert np.prod(style_shape) == pytest.approx(np.prod(content_shape), rel=0.05)
+
+
+def test_total_variation_is_one_more_term():
+    plain = transfer.stylize(CONFIG)
+    smooth = transfer.stylize(dataclasses.replace(CONFIG, tv_weight=0.1))
+    assert losses.TOTAL_VARIATION not in plain.record["terms"]
+    assert smooth.record["terms"][losses.TOTAL_VARIATION]["coefficient"] == 0.1
+    variation = [float(losses.total_variation(r.image)) for r in (smooth, plain)]
+    assert variation[0] < 0.8 * variation[1]
+    assert smooth.record["terms"][losses.TOTAL_VARIATION]["final"] == pytest.approx(variation[0])
+
+
+def test_bfloat16_ends_in_float32_near_the_float32_loss():
+    config = dataclasses.replace(CONFIG, iterations=(40,))
+    fine = transfer.stylize(config).record["loss"]["final"]
+    coarse = transfer.stylize(dataclasses.replace(config, precision="bfloat16")).record
+    assert coarse["iterations"] == 40
+    assert coarse["loss"]["final"] == pytest.approx(fine, rel=0.1)
+
+
+def test_identical_style_and_content_converge_at_once():
+    record = transfer.stylize(dataclasses.replace(CONFIG, style=CONFIG.content)).record
+    assert record["status"] in ("converged", "stalled")
+    assert record["loss"]["final"] <= record["loss"]["initial"]
+
+
+@pytest.mark.parametrize("role", ["content", "style"])
+def test_a_picture_that_would_be_too_narrow_is_named(tmp_path, role):
+    path = tmp_path / "narrow.png"
+    images.save_picture(path, np.zeros((400, 20, 3), np.float32))
+    config = dataclasses.replace(CONFIG, size=(32,), style_size="100", **{role: str(path)})
+    with pytest.raises(images.PictureError, match=r"narrow\.png"):
+        transfer.load_pictures(config)
+
+
+def test_progress_counts_up_to_the_end():
+    seen = []
+    transfer.stylize(
+        dataclasses.replace(CONFIG, size=(48, 64), iterations=(4, 6)),
+        lambda progress: seen.append(progress) and False,
+        stop_at_multiples_of=(2,),
+    )
+    assert all(a.iteration < b.iteration for a, b in itertools.pairwise(seen))
+    assert (seen[-1].iteration, seen[-1].iterations) == (10, 10)
+    assert {progress.size for progress in seen} == {48, 64}
+    assert seen[-1].seconds_left == 0
+    assert all(progress.seconds_left > 0 for progress in seen[:-1])
