@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import io
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ def call(usage, command, argv, define_flags=None):
       Exit code.
     """
     program = "gatys-norm" if argv[0].endswith("__main__.py") else os.path.basename(argv[0])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has λ and →
     try:
         values = _parse(usage, argv, define_flags)
         return 0 if values is None else command(values) or 0

@@ -19,6 +19,7 @@ DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
 SIZE_RANGE = (16, 16384)
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
+LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
 
 class ConfigError(ValueError):
@@ -179,8 +180,8 @@ def _check_weights(name, weights, layers):
         raise ConfigError(f"{name}: {len(layers)} numbers are needed, one a layer")
     for weight in weights:
         _check_number(name, weight, 0, LARGEST_WEIGHT)
-    if not any(weights):
-        raise ConfigError(f"{name}: at least one weight must be above 0")
+    if max(weights) < LEAST_WEIGHT:
+        raise ConfigError(f"{name}: at least one weight must be above 0, {LEAST_WEIGHT:g} or more")
 
 
 def _check_numbers(config):

@@ -1,5 +1,8 @@
 """Pictures and records → labelled pictures. No TensorFlow."""
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,7 +20,7 @@ def labelled_row(pictures, height):
     Returns:
       float32 H × W × 3, RGB, 0–255.
     """
-    font = ImageFont.load_default(size=max(12, height // 22))
+    font = _font(max(12, height // 22))
     line = sum(font.getmetrics())
     lines = max(caption.count("\n") + 1 for caption, _ in pictures)
     scaled = [(caption, _at_height(picture, height)) for caption, picture in pictures]
@@ -37,6 +40,12 @@ def labelled_row(pictures, height):
         )
         left += picture.width + MARGIN
     return np.asarray(sheet, np.float32)
+
+
+def _font(size):
+    """DejaVu Sans, which matplotlib carries: Pillow's own font has no λ."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(str(path), size)
 
 
 def _at_height(picture, height):

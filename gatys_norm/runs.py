@@ -43,15 +43,15 @@ def check_output(output, inputs):
       inputs: paths of the pictures that must not be overwritten.
 
     Raises:
-      OutputError: unknown suffix, missing or read-only folder, a folder in the place of the
-        picture, or one of the inputs.
+      OutputError: unknown suffix, missing or read-only folder, a name too long, a folder in the
+        place of a file to write, or one of the inputs.
     """
     output = Path(output)
     try:
         images.check_output_suffix(output)
     except images.PictureError as error:
         raise OutputError(str(error)) from error
-    if not output.parent.is_dir():
+    if not os.path.isdir(output.parent):  # unlike `is_dir`, false where a name is too long
         raise OutputError(f"{output}: there is no folder {output.parent}; make it first")
     if not os.access(output.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{output}: the folder {output.parent} cannot be written to")
@@ -93,7 +93,8 @@ def save_checkpoint(path, arrays, facts):
     Raises:
       OSError: see `files.open_atomically`.
     """
-    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    described = {"arrays": _describe(arrays), "facts": facts}
+    text = np.frombuffer(json.dumps(described).encode(), np.uint8)
     with files.open_atomically(path) as file:
         np.savez(file, **{FACTS: text}, **arrays)
 
@@ -107,8 +108,15 @@ def load_checkpoint(path):
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return arrays, json.loads(arrays.pop(FACTS).tobytes())
+        described = json.loads(arrays.pop(FACTS).tobytes())
+        if _describe(arrays) != described["arrays"]:  # the archive's index has no checksum
+            raise ValueError("its arrays are not those it should hold")
+        return arrays, described["facts"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no checkpoint to go on from") from error
     except Exception as error:  # zipfile and NumPy's reader let a dozen types through
         raise CheckpointError(f"{path}: is damaged or not a checkpoint ({error})") from error
+
+
+def _describe(arrays):
+    return {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}

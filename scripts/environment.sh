@@ -8,5 +8,5 @@ if [ ! -x .venv/bin/python ]; then
     python3 -m venv .venv
 fi
 echo "installing into .venv"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"
+PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"
 python=.venv/bin/python

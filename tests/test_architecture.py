@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "legacy_pickle": set(),
     "losses": set(),
     "metrics": {"losses"},
-    "objective": {"losses"},
+    "objective": {"losses", "vgg"},
     "plots": {"runs"},
     "report": {"plots", "runs"},
     "runs": {"config", "files", "images"},

@@ -61,6 +61,8 @@ REFUSED = [
     ("style_weights", (0.2, "0.2", 0.2, 0.2, 0.2)),
     ("style_weights", (1e308,) * 5),
     ("style_weights", (0,) * 5),
+    ("style_weights", (0, 0, 0, 0, 1e-31)),
+    ("content_weights", (5e-324,)),
     ("size", ()),
     ("size", 512),
     ("size", "512"),

@@ -192,11 +192,8 @@ def test_common_factor_of_the_coefficients_changes_no_bit(config, factor, model)
     extractor = vgg.Extractor(model, LAYERS)
     content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
     posed = objective.pose(config.resolved(), extractor, content, style)
-    multiplied = objective.compile_objective(
-        extractor,
-        posed.targets,
-        {term: factor * value for term, value in posed.coefficients.items()},
-        posed.shape,
+    multiplied = dataclasses.replace(
+        posed, coefficients={term: factor * value for term, value in posed.coefficients.items()}
     )
     value, gradient = posed.value_and_gradient(flat(result))
     same_value, same_gradient = multiplied.value_and_gradient(flat(result))
@@ -210,6 +207,22 @@ def test_at_the_content_picture_the_normalized_loss_is_style_alone(extractor):
     terms = pose(config, extractor).terms(flat(CONTENT))
     for term, value in terms.items():
         assert (value == 0) == term.startswith("content/")
+
+
+def test_objectives_of_one_extractor_and_shape_share_their_graph(model):
+    extractor = vgg.Extractor(model, LAYERS, compute_dtype=tf.float64)
+    posed = pose(CASES[0], extractor)
+    value, _ = posed.value_and_gradient(flat(RESULT))
+    for config in (CASES[2], dataclasses.replace(CASES[2], lambda_os=0.7, style_weights=(1, 2, 3))):
+        other = objective.pose(config.resolved(), extractor, CONTENT[::-1], STYLE[:4])
+        other_value, _ = other.value_and_gradient(flat(RESULT))
+        assert float(other_value) * other.unit == pytest.approx(
+            other.loss(other.terms(flat(RESULT))), rel=1e-9
+        )
+        assert other.function is posed.function
+    assert posed.function.experimental_get_tracing_count() == 1
+    # The other objectives' targets and coefficients have left no trace in this one.
+    assert float(posed.value_and_gradient(flat(RESULT))[0]) == float(value)
 
 
 def test_silent_layer_is_refused_by_the_normalized_loss_alone(model):

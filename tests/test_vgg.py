@@ -255,3 +255,14 @@ def test_real_conv4_2_is_far_below_zero_in_many_places(real_model):
     features = extract(real_model, ["conv4_2", "relu4_2"], random_image(64, 64))
     assert np.mean(features["conv4_2"] < -100) > 0.2
     np.testing.assert_array_equal(np.maximum(features["conv4_2"], 0), features["relu4_2"])
+
+
+@pytest.mark.weights
+def test_the_same_extractor_is_given_again(real_weights, real_model):
+    asked = real_weights, frozenset(["conv2_1"]), "avg", "float32"
+    extractor = vgg.load_extractor(*asked)
+    assert vgg.load_extractor(*asked) is extractor
+    image = random_image(16, 16)
+    expected = extract(real_model, ["conv2_1"], image, pooling="avg")
+    assert_equal_to_rounding(extractor(tf.constant(image))["conv2_1"], expected["conv2_1"])
+    assert_equal_to_rounding(extractor.compiled(tf.constant(image))["conv2_1"], expected["conv2_1"])

@@ -1,0 +1,420 @@
+"""A run's files: whole or not at all, resumable, and harmless to read."""
+
+import io
+import json
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatys_norm import images, runs
+
+CONFIG = {"content": "/täst/a.png", "loss": "normalized", "size": [256, 512]}
+RECORD = {"config": CONFIG, "status": "completed", "loss": {"initial": 2.5, "final": 0.125}}
+ARRAYS = {
+    "position": np.linspace(-3, 300, 31, dtype=np.float32),
+    "position_deltas": np.arange(62, dtype=np.float32).reshape(2, 31) / 7,
+    "num_iterations": np.array(17, np.int32),
+    "failed": np.array(False),
+}
+FACTS = {"config": CONFIG, "scale": 1 / 3, "iterations": 17, "history": [{"loss": 1e-30}]}
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).uniform(-20, 280, (16, 20, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def checkpoint_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "whole.checkpoint.npz"
+    runs.save_checkpoint(path, ARRAYS, FACTS)
+    return path.read_bytes()
+
+
+def folder_contents(folder):
+    """Return {name: bytes} of every file in a folder, hidden ones too."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def assert_same_checkpoint(loaded, arrays=ARRAYS, facts=FACTS):
+    got_arrays, got_facts = loaded
+    assert got_facts == facts
+    assert got_arrays.keys() == arrays.keys()
+    for name, value in arrays.items():
+        assert got_arrays[name].dtype == value.dtype
+        assert got_arrays[name].shape == value.shape
+        assert got_arrays[name].tobytes() == value.tobytes()
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def test_files_lie_beside_the_picture():
+    assert runs.record_path("a/out.png") == Path("a/out.json")
+    assert runs.checkpoint_path("a/out.png") == Path("a/out.checkpoint.npz")
+    assert runs.snapshot_path("a/out.png", 50) == Path("a/out-00050.png")
+    assert runs.snapshot_path("a/out.jpg", 123456) == Path("a/out-123456.jpg")
+
+
+def test_a_dot_inside_the_name_is_no_suffix():
+    assert runs.record_path("v1.5.webp") == Path("v1.5.json")
+    assert runs.checkpoint_path("v1.5.webp") == Path("v1.5.checkpoint.npz")
+    assert runs.snapshot_path("v1.5.webp", 3) == Path("v1.5-00003.webp")
+
+
+# --- picture and record -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_result_is_picture_and_record_and_nothing_else(tmp_path, image, suffix):
+    output = tmp_path / f"out{suffix}"
+    runs.save_result(output, image, RECORD)
+    assert folder_contents(tmp_path).keys() == {"out.json", output.name}
+    assert json.loads((tmp_path / "out.json").read_text()) == RECORD
+    assert images.load_picture(output).shape == image.shape
+
+
+def test_png_holds_the_pixels_and_the_settings(tmp_path, image):
+    runs.save_result(tmp_path / "out.png", image, RECORD)
+    expected = np.rint(np.clip(image, 0, 255))
+    np.testing.assert_array_equal(images.load_picture(tmp_path / "out.png"), expected)
+    assert json.loads(images.load_text(tmp_path / "out.png")["config"]) == CONFIG
+
+
+def test_record_takes_paths_that_are_no_valid_unicode(tmp_path, image):
+    """Regression: a Latin-1 file name reaches Python as lone surrogates, which UTF-8 refuses."""
+    config = {"content": os.fsdecode(b"caf\xe9.jpg")}
+    runs.save_result(tmp_path / "out.png", image, {"config": config})
+    record = json.loads((tmp_path / "out.json").read_bytes())
+    assert record["config"] == config
+    assert json.loads(images.load_text(tmp_path / "out.png")["config"]) == config
+
+
+def test_record_holds_no_numbers_that_json_lacks(tmp_path, image):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        runs.save_result(tmp_path / "out.png", image, RECORD | {"loss": float("nan")})
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_earlier_result_is_replaced(tmp_path, image):
+    runs.save_result(tmp_path / "out.png", image, RECORD)
+    runs.save_result(tmp_path / "out.png", 255 - image, RECORD | {"status": "stalled"})
+    assert json.loads((tmp_path / "out.json").read_text())["status"] == "stalled"
+    assert len(folder_contents(tmp_path)) == 2
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
+def test_checkpoint_comes_back_bit_for_bit(tmp_path):
+    arrays = ARRAYS | {"odd": np.array([np.nan, np.inf, -0.0, 1e-45], np.float32)}
+    path = tmp_path / "x.checkpoint.npz"
+    runs.save_checkpoint(path, arrays, FACTS)
+    assert_same_checkpoint(runs.load_checkpoint(path), arrays)
+    assert list(folder_contents(tmp_path)) == [path.name]
+
+
+def test_missing_checkpoint_is_named(tmp_path):
+    path = tmp_path / "x.checkpoint.npz"
+    with pytest.raises(runs.CheckpointError, match="there is no checkpoint to go on from") as info:
+        runs.load_checkpoint(path)
+    assert str(path) in str(info.value)
+
+
+def limited_file_size(limit):
+    """Let files grow to `limit` bytes only, as a full disk would; needs POSIX."""
+    resource = pytest.importorskip("resource")  # Python ignores SIGXFSZ, so writing raises
+
+    class Limit:
+        def __enter__(self):
+            self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self.before[1]))
+
+        def __exit__(self, *exception):
+            resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+    return Limit()
+
+
+@pytest.mark.parametrize("limit", [0, 100, 5000])
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, limit):
+    path = tmp_path / "x.checkpoint.npz"
+    runs.save_checkpoint(path, ARRAYS, FACTS)
+    larger = ARRAYS | {"position": np.ones(100_000, np.float32)}
+    with limited_file_size(limit), pytest.raises(OSError, match="File too large"):
+        runs.save_checkpoint(path, larger, FACTS | {"iterations": 18})
+    assert list(folder_contents(tmp_path)) == [path.name]
+    assert_same_checkpoint(runs.load_checkpoint(path))
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_at_the_end_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, step):
+    path = tmp_path / "x.checkpoint.npz"
+    runs.save_checkpoint(path, ARRAYS, FACTS)
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        runs.save_checkpoint(path, ARRAYS, FACTS | {"iterations": 18})
+    monkeypatch.undo()
+    assert list(folder_contents(tmp_path)) == [path.name]
+    assert_same_checkpoint(runs.load_checkpoint(path))
+
+
+def test_a_full_disk_leaves_the_earlier_result(tmp_path, image):
+    runs.save_result(tmp_path / "out.png", image, RECORD)
+    before = folder_contents(tmp_path)
+    with limited_file_size(100), pytest.raises(OSError, match="File too large"):
+        runs.save_result(tmp_path / "out.png", 255 - image, RECORD | {"status": "stalled"})
+    assert folder_contents(tmp_path) == before
+
+
+# --- damaged checkpoints ----------------------------------------------------------------------
+
+
+def load_bytes(folder, data):
+    path = folder / "damaged.checkpoint.npz"
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's remarks on headers
+        return runs.load_checkpoint(path)
+
+
+def assert_refused_or_unharmed(folder, data):
+    """Whatever is damaged is refused; what loads all the same is what was saved."""
+    try:
+        loaded = load_bytes(folder, data)
+    except runs.CheckpointError:
+        return
+    assert_same_checkpoint(loaded)
+
+
+def test_every_truncation_is_refused(tmp_path, checkpoint_bytes):
+    for length in range(0, len(checkpoint_bytes), 7):
+        with pytest.raises(runs.CheckpointError, match="is damaged or not a checkpoint"):
+            load_bytes(tmp_path, checkpoint_bytes[:length])
+
+
+def test_a_flipped_bit_in_any_byte_is_refused_or_without_effect(tmp_path, checkpoint_bytes):
+    for place in range(len(checkpoint_bytes)):
+        data = bytearray(checkpoint_bytes)
+        data[place] ^= 1 << place % 8
+        assert_refused_or_unharmed(tmp_path, bytes(data))
+
+
+def test_a_flipped_bit_in_the_numbers_is_refused(tmp_path, checkpoint_bytes):
+    place = checkpoint_bytes.index(ARRAYS["position"].tobytes())
+    for offset in range(0, ARRAYS["position"].nbytes, 5):
+        data = bytearray(checkpoint_bytes)
+        data[place + offset] ^= 4
+        with pytest.raises(runs.CheckpointError):
+            load_bytes(tmp_path, bytes(data))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_scattered_damage_is_refused_or_without_effect(tmp_path_factory, checkpoint_bytes, data):
+    folder = tmp_path_factory.getbasetemp()
+    damaged = bytearray(checkpoint_bytes)
+    places = st.integers(0, len(damaged) - 1)
+    for place in data.draw(st.lists(places, min_size=1, max_size=12)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    assert_refused_or_unharmed(folder, bytes(damaged))
+
+
+class Bomb:
+    """Leaves a file behind if anyone unpickles it."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def npz(arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def zipped(members, compression=zipfile.ZIP_STORED):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def test_pickled_objects_are_refused_and_not_executed(tmp_path):
+    trap = tmp_path / "executed"
+    bomb = np.array([Bomb(trap)], object)
+    for data in (
+        npz({"facts": EMPTY, "position": bomb}),
+        npz({"facts": bomb}),
+        npy(bomb),
+        pickle.dumps(Bomb(trap)),
+        zipped(FACTS_MEMBER | {"position.npy": pickle.dumps(Bomb(trap))}),
+    ):
+        with pytest.raises(runs.CheckpointError):
+            load_bytes(tmp_path, data)
+    assert not trap.exists()
+    pickle.loads(pickle.dumps(Bomb(trap))).close()
+    assert trap.exists()  # the trap does work
+
+
+def header(shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+EMPTY = np.frombuffer(b'{"arrays": {}, "facts": {}}', np.uint8)
+FACTS_MEMBER = {"facts.npy": npy(EMPTY)}
+CENTRAL = b"PK\x01\x02\x14\x03\x14\0"  # begins an entry of the archive's index; flags follow
+NOT_CHECKPOINTS = {
+    "empty": (b"", EOFError),
+    "text": (b"hello", ValueError),
+    "one array": (npy(np.ones(3)), TypeError),
+    "no facts": (npz({"position": np.ones(3)}), KeyError),
+    "empty archive": (zipped({}), KeyError),
+    "facts are no text": (npz({"facts": np.ones(3)}), ValueError),
+    "facts are no JSON": (npz({"facts": np.frombuffer(b"{", np.uint8)}), ValueError),
+    "facts are no UTF-8": (npz({"facts": np.frombuffer(b"\xff", np.uint8)}), ValueError),
+    "facts nest deeply": (npz({"facts": np.frombuffer(b"[" * 10**5, np.uint8)}), RecursionError),
+    "facts are a list": (npz({"facts": np.frombuffer(b"[1]", np.uint8)}), TypeError),
+    "facts are no array": (zipped({"facts": b"{}"}), AttributeError),
+    "an array too many": (npz({"facts": EMPTY, "position": np.ones(3)}), ValueError),
+    "not an array": (zipped(FACTS_MEMBER | {"position.npy": b"hello"}), AttributeError),
+    "formula in a header": (zipped(FACTS_MEMBER | {"x.npy": header("(1 << 60,)")}), ValueError),
+    "array beyond memory": (zipped(FACTS_MEMBER | {"x.npy": header(f"({1 << 60},)")}), MemoryError),
+    "negative shape": (zipped(FACTS_MEMBER | {"x.npy": header("(-4,)")}), ValueError),
+    "unclosed header": (zipped(FACTS_MEMBER | {"x.npy": header("((((4,)")}), Exception),
+    "unknown compression": (
+        zipped(FACTS_MEMBER).replace(CENTRAL + b"\0\0\0\0", CENTRAL + b"\0\0\x63\0"),
+        NotImplementedError,
+    ),
+    "encrypted": (
+        zipped(FACTS_MEMBER).replace(CENTRAL + b"\0\0\0\0", CENTRAL + b"\x01\0\0\0"),
+        RuntimeError,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
+def test_other_files_are_refused(tmp_path, kind):
+    data, cause = NOT_CHECKPOINTS[kind]
+    with pytest.raises(runs.CheckpointError, match="is damaged or not a checkpoint") as info:
+        load_bytes(tmp_path, data)
+    assert isinstance(info.value.__cause__, cause)
+    assert "damaged.checkpoint.npz" in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_the_smallest_checkpoint_is_accepted(tmp_path):
+    """Without the faults built into the files above they would load."""
+    assert load_bytes(tmp_path, zipped(FACTS_MEMBER)) == ({}, {})
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(runs.CheckpointError, match="is damaged or not a checkpoint"):
+        runs.load_checkpoint(tmp_path)
+
+
+# --- outputs that cannot be -------------------------------------------------------------------
+
+
+def test_writable_places_pass(tmp_path, monkeypatch):
+    for name in ("out.png", "OUT.PNG", "out.jpg", "out.jpeg", "out.webp", "a.b.png", "ü λ.png"):
+        runs.check_output(tmp_path / name, [tmp_path / "a.png", "content", "noise"])
+    (tmp_path / "out.png").write_bytes(b"an earlier result")
+    runs.check_output(tmp_path / "out.png", [tmp_path / "a.png"])
+    monkeypatch.chdir(tmp_path)
+    runs.check_output("here.png", ["content"])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.", "out.gif", "out.png.txt", ".png", "", "folder/"])
+def test_unknown_suffix_is_refused(tmp_path, name):
+    with pytest.raises(runs.OutputError, match="ends in"):
+        runs.check_output(f"{tmp_path}/{name}" if name else "", [])
+
+
+def test_missing_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in ("missing", "file", "f" * 300):
+        output = tmp_path / folder / "out.png"
+        with pytest.raises(runs.OutputError, match="there is no folder") as info:
+            runs.check_output(output, [])
+        assert str(output) in str(info.value)
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("length", [300, 248])
+def test_name_too_long_for_picture_or_checkpoint_is_refused(tmp_path, length):
+    with pytest.raises(runs.OutputError, match="too long"):
+        runs.check_output(tmp_path / ("n" * length + ".png"), [])
+
+
+def test_read_only_folder_is_refused(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o555)
+    try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user, root perhaps, may write everywhere")
+        with pytest.raises(runs.OutputError, match="cannot be written to"):
+            runs.check_output(folder / "out.png", [])
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_folder_without_permission_is_refused_for_root_too(tmp_path, monkeypatch):
+    """The same, with the answer that another user would get."""
+    asked = []
+
+    def denied(path, mode):
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", denied)
+    with pytest.raises(runs.OutputError, match="cannot be written to"):
+        runs.check_output(tmp_path / "out.png", [])
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.json", "out.checkpoint.npz"])
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(runs.OutputError, match="is a folder") as info:
+        runs.check_output(tmp_path / "out.png", [])
+    assert str(tmp_path / name) in str(info.value)
+
+
+def test_an_input_under_any_name_is_refused(tmp_path, monkeypatch):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"picture")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.png").symlink_to(picture)
+    (tmp_path / "hard.png").hardlink_to(picture)
+    monkeypatch.chdir(tmp_path)
+    for output in ("a.png", "./sub/../a.png", picture, "link.png", "hard.png"):
+        for source in (picture, "a.png", "link.png", "sub/../a.png"):
+            with pytest.raises(runs.OutputError, match="is one of the inputs"):
+                runs.check_output(output, ["noise", source])
+    runs.check_output("sub/a.png", [picture])
+    assert picture.read_bytes() == b"picture"
