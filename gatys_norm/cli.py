@@ -15,8 +15,9 @@ import warnings
 
 from absl import flags
 
-from gatys_norm.config import ConfigError, TransferConfig
+from gatys_norm.config import ConfigError, TransferConfig, from_dict
 
+FAILED = 1
 BAD_INPUT = 2
 USAGE = """Restyle one picture in the manner of another.
 
@@ -89,6 +90,7 @@ def make_flags():
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
     for define, name, default, explanation in (
         (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
+        (flags.DEFINE_string, "config_from", None, "take the settings of this .png or .json"),
         (flags.DEFINE_bool, "resume", False, "go on from the checkpoint beside --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
@@ -127,22 +129,34 @@ def _is_list(field):
 def config_from_flags(values, **changes):
     """Return the `TransferConfig` that the flags describe.
 
+    With `--config_from` the settings are those of an earlier run, and flags that are given
+    override them.
+
     Raises:
       InputError: a flag is missing or its value is not valid.
     """
-    settings = {}
+    settings = _settings_of_run(values.config_from) if values.config_from else {}
     for field in dataclasses.fields(TransferConfig):
-        value = values[field.name].value
-        if value is not None and _is_list(field):
-            value = tuple(_convert(field, text) for text in value)
-        settings[field.name] = value
+        flag = values[field.name]
+        if flag.present:
+            is_list = flag.value is not None and _is_list(field)
+            settings[field.name] = (
+                tuple(_convert(field, text) for text in flag.value) if is_list else flag.value
+            )
+    settings |= changes
     for name in ("content", "style"):
-        if not settings[name]:
+        if not settings.get(name):
             raise InputError(f"--{name}: is needed, the path of a picture")
-    try:
-        return TransferConfig(**settings | changes)
-    except ConfigError as error:
-        raise InputError(f"--{error}") from error
+    with refusing(ConfigError, prefix="--"):
+        return TransferConfig(**settings)
+
+
+def _settings_of_run(path):
+    from gatys_norm import runs
+
+    with refusing(ConfigError, runs.RecordError, prefix="--config_from: "):
+        config = from_dict(runs.load_config(path))
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
 def _convert(field, text):
@@ -160,7 +174,7 @@ def transfer_command(values):
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
     check_outputs([required(values, "output")], config)
-    return run_transfer(config, values.output, values)
+    return run_transfer(config, values.output, values, values.resume)
 
 
 def required(values, name):
@@ -183,44 +197,57 @@ def check_outputs(outputs, config):
             runs.check_output(output, [config.content, config.style, config.init])
 
 
-def run_transfer(config, output, values):
+def run_transfer(config, output, values, resume):
     """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
 
-    Returns:
-      Exit code: 0, or 128 + the signal that interrupted the run.
-    """
-    transfer = start_tensorflow()
-    from gatys_norm import losses, runs, weights
+    Args:
+      config: `TransferConfig`.
+      output: path of the picture to write.
+      values: parsed flags, for how often checkpoints and snapshots are kept.
+      resume: go on from the checkpoint beside `output`.
 
-    with refusing(runs.CheckpointError, prefix="--resume: "):
-        checkpoint = _checkpoint_to_resume(transfer, output) if values.resume else None
-    with (
-        refusing(
-            transfer.images.PictureError,
-            weights.WeightsError,
-            losses.ZeroEnergyError,
-            FloatingPointError,
-            transfer.CheckpointMismatchError,
-        ),
-        _signals_noted() as received,
-        _Reporter(output, values, received) as reporter,
-    ):
-        stops = [n for n in (values.checkpoint_every, values.snapshot_every) if n > 0]
-        result = transfer.stylize(config, reporter, checkpoint, stops)
-    runs.save_result(output, result.image, result.record)
-    if result.record["status"] == "interrupted":
-        print(f"interrupted; the picture so far is {output}, --resume goes on")
-        return 128 + received[0]
-    runs.checkpoint_path(output).unlink(missing_ok=True)
+    Returns:
+      Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
+      written.
+    """
+    from gatys_norm import runs
+
+    with refusing(runs.OutputError, prefix="--output: "), runs.locked(output):
+        with refusing(runs.CheckpointError, prefix="--resume: "):
+            checkpoint = runs.load_checkpoint(runs.checkpoint_path(output)) if resume else None
+        transfer = start_tensorflow()
+        with (
+            refusing(*transfer.INPUT_ERRORS),
+            _signals_noted() as received,
+            _Reporter(output, values, received) as reporter,
+        ):
+            result = transfer.stylize(config, reporter, checkpoint, reporter.stops)
+        try:
+            runs.save_result(output, result.image, result.record)
+        except (OSError, runs.images.PictureError) as error:
+            return _report_unsaved(output, error)
+        if result.record["status"] == "interrupted":
+            print(f"interrupted; the picture so far is {output}, --resume goes on")
+            return 128 + received[0]
+        runs.checkpoint_path(output).unlink(missing_ok=True)
     _print_terms(result.record)
     print(f"{result.record['status']}: {output}, record in {runs.record_path(output)}")
     return 0
 
 
-def _checkpoint_to_resume(transfer, output):
+def _report_unsaved(output, error):
     from gatys_norm import runs
 
-    return transfer.Checkpoint(*runs.load_checkpoint(runs.checkpoint_path(output)))
+    checkpoint = runs.checkpoint_path(output)
+    kept = (
+        f"kept {checkpoint}, --resume goes on from it" if checkpoint.exists() else "nothing is kept"
+    )
+    print(f"gatys-norm: {output}: could not be written ({_reason(error)}); {kept}", file=sys.stderr)
+    return FAILED
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or str(error)
 
 
 class _Reporter:
@@ -230,6 +257,7 @@ class _Reporter:
         self.output = output
         self.checkpoint_every = values.checkpoint_every
         self.snapshot_every = values.snapshot_every
+        self.stops = [every for every in (self.checkpoint_every, self.snapshot_every) if every]
         self.received_signals = received_signals
         self.bar = None
         self.last_iteration = None
@@ -248,12 +276,20 @@ class _Reporter:
         stop = bool(self.received_signals)
         if stop or self._passed(self.checkpoint_every, progress):
             path = runs.checkpoint_path(self.output)
-            runs.save_checkpoint(path, *progress.checkpoint())
+            self._keep(path, runs.save_checkpoint, *progress.checkpoint())
         if self._passed(self.snapshot_every, progress):
             path = runs.snapshot_path(self.output, progress.iteration)
-            runs.images.save_picture(path, progress.image())
+            self._keep(path, runs.images.save_picture, progress.image())
         self.last_iteration = progress.iteration
         return stop
+
+    def _keep(self, path, save, *what):
+        """Save something that the run can do without: a full disk must not cost the result."""
+        try:
+            save(path, *what)
+        except (OSError, ValueError) as error:
+            older = "; the older one is kept" if path.exists() else ""
+            warnings.warn(f"{path}: could not be written ({_reason(error)}){older}", stacklevel=2)
 
     def _passed(self, every, progress):
         """Whether a multiple of `every` lies in the last piece.
@@ -285,7 +321,7 @@ def _print_terms(record):
 
 def start_tensorflow():
     """Import TensorFlow without its start-up lines, make it deterministic, return `transfer`."""
-    with _silent_stderr():
+    with silent_stderr():
         transfer = importlib.import_module("gatys_norm.transfer")
         transfer.tf.config.experimental.enable_op_determinism()
         transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
@@ -308,7 +344,7 @@ def refusing(*errors, prefix=""):
 
 
 @contextlib.contextmanager
-def _silent_stderr():
+def silent_stderr():
     """Hold back what native code writes to stderr; show it if the import fails."""
     with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
         sys.stderr.flush()

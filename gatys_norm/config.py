@@ -149,6 +149,8 @@ def _check_types(config):
         value = getattr(config, field.name)
         if field.type is str and not isinstance(value, str):
             raise ConfigError(f"{field.name}: must be text, not {value!r}")
+        if field.name in ("init", "weights") and not value:
+            raise ConfigError(f"{field.name}: must not be empty")
         if "tuple" in str(field.type) and not isinstance(value, (tuple, type(field.default))):
             raise ConfigError(f"{field.name}: must be a tuple (in JSON a list), not {value!r}")
 

@@ -1,6 +1,7 @@
 """Writing files so that no half-written one is ever seen under its final name."""
 
 import contextlib
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -23,7 +24,7 @@ def open_atomically(path):
       OSError: the disk is full, the folder is missing or read-only, and so on.
     """
     path = Path(path)
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = path.with_name(f"{_temporary_prefix(path)}{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -40,6 +41,18 @@ def write_atomically(path, data):
     """Write `data` (bytes) to `path` in one step; see `open_atomically`."""
     with open_atomically(path) as file:
         file.write(data)
+
+
+def remove_leftovers(path):
+    """Remove the temporary files of writers of `path` that were killed; none may be at work."""
+    path = Path(path)
+    for temporary in path.parent.glob(f"{_temporary_prefix(path)}*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(path):
+    """A hash, because the name itself may be as long as a name can be."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
 def _sync_folder(folder):

@@ -17,6 +17,10 @@ class ZeroEnergyError(ValueError):
     """A layer gives nothing but zeros, so that its loss cannot be divided by its energy."""
 
 
+class NonFiniteError(ArithmeticError):
+    """A loss is not a finite number; the message names the term."""
+
+
 def gram_matrix(features):
     """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
 
@@ -143,6 +147,7 @@ def normalized_coefficients(lambda_os, content_weights, style_weights, energies,
 
     Raises:
       ZeroEnergyError: an energy is zero.
+      NonFiniteError: an energy is not finite.
     """
     content = {
         content_term(layer): lambda_os * weight
@@ -167,8 +172,10 @@ def relative_weights(weights):
 
 
 def _nonzero_energy(term, value):
+    kind, layer = term.split("/")
+    if not math.isfinite(value):
+        raise NonFiniteError(f"{term}: the {kind} picture's energy at this layer is not finite")
     if not value > 0:
-        kind, layer = term.split("/")
         raise ZeroEnergyError(
             f"layer {layer} is zero everywhere for the {kind} picture, so the normalized loss "
             f"cannot be divided by its energy; leave {layer} out of {kind}_layers"

@@ -1,6 +1,7 @@
 """The loss of a transfer at one size, as a compiled function of the picture."""
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,25 @@ class Objective:
         distances = _compile(self.extractor)[1](position, *self.data)
         return {term: float(value) for term, value in distances.items()}
 
+    def terms_not_finite(self, position):
+        """Return the names of the terms whose value at x, or else gradient, is not finite.
+
+        Where they are finite one by one and only their sum is not, it names all of them.
+        """
+        value, gradient = self.value_and_gradient(position)
+        if _is_finite(value) and _is_finite(gradient):
+            return []
+        names = [name for name, value in self.terms(position).items() if not math.isfinite(value)]
+        return names or self._gradients_not_finite(position) or list(self.coefficients)
+
+    def _gradients_not_finite(self, position):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(position)
+            distances = _distances(self.extractor, position, *self.data)
+            terms = {name: value * distances[name] for name, value in self.data[-1].items()}
+        gradients = {name: tape.gradient(value, position) for name, value in terms.items()}
+        return [name for name, gradient in gradients.items() if not _is_finite(gradient)]
+
     def loss(self, terms):
         """Return L from what `terms` gave."""
         return sum(self.coefficients[term] * terms[term] for term in self.coefficients)
@@ -61,12 +81,8 @@ class Objective:
 def _compile(extractor):
     """Return the compiled value-and-gradient and distances of this extractor."""
 
-    def distances(position, shape, targets, coefficients):
-        image = tf.reshape(position, shape)
-        with_variation = losses.TOTAL_VARIATION in coefficients
-        return losses.squared_distances(
-            extractor(image), targets, image if with_variation else None
-        )
+    def distances(position, *data):
+        return _distances(extractor, position, *data)
 
     def value_and_gradient(position, *data):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -78,6 +94,16 @@ def _compile(extractor):
         tf.function(value_and_gradient, autograph=False),
         tf.function(distances, autograph=False),
     )
+
+
+def _distances(extractor, position, shape, targets, coefficients):
+    image = tf.reshape(position, shape)
+    with_variation = losses.TOTAL_VARIATION in coefficients
+    return losses.squared_distances(extractor(image), targets, image if with_variation else None)
+
+
+def _is_finite(tensor):
+    return bool(tf.reduce_all(tf.math.is_finite(tensor)))
 
 
 def pose(config, extractor, content, style):

@@ -1,5 +1,8 @@
 """The files of one run: picture, record and checkpoint, side by side and written atomically."""
 
+import contextlib
+import fcntl
+import itertools
 import json
 import os
 from pathlib import Path
@@ -9,6 +12,7 @@ import numpy as np
 from gatys_norm import files, images
 
 FACTS = "facts"
+RECORD_LIMIT = 100_000_000  # bytes
 
 
 class OutputError(ValueError):
@@ -17,6 +21,10 @@ class OutputError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint is missing or cannot be used; the message names path and reason."""
+
+
+class RecordError(ValueError):
+    """No settings can be read from a file; the message names path and reason."""
 
 
 def record_path(output):
@@ -33,6 +41,43 @@ def snapshot_path(output, iteration):
     """`out-00050.png` for `out.png` and iteration 50."""
     output = Path(output)
     return output.with_name(f"{output.stem}-{iteration:05d}{output.suffix}")
+
+
+def _written_files(output):
+    return Path(output), record_path(output), checkpoint_path(output)
+
+
+@contextlib.contextmanager
+def locked(output):
+    """Hold the files of a run for this process alone.
+
+    The lock is the operating system's and ends with the process, however that ends.
+
+    Args:
+      output: path of the picture to come.
+
+    Raises:
+      OutputError: another run is writing there.
+    """
+    path = Path(output).with_name(f".{record_path(output).name}.lock")
+    with open(path, "ab") as lock:
+        if not _acquire(lock, path):
+            raise OutputError(f"{output}: another run is writing there; wait for it")
+        try:
+            for written in (output, record_path(output), checkpoint_path(output)):
+                files.remove_leftovers(written)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _acquire(lock, path):
+    """Lock the open file, unless another process has or it is no longer the one at `path`."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):  # held, or its holder has just taken it away
+        return False
 
 
 def check_output(output, inputs):
@@ -55,15 +100,15 @@ def check_output(output, inputs):
         raise OutputError(f"{output}: there is no folder {output.parent}; make it first")
     if not os.access(output.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{output}: the folder {output.parent} cannot be written to")
-    for path in (output, record_path(output), checkpoint_path(output)):
+    for path in _written_files(output):
         try:
             if path.is_dir():
                 raise OutputError(f"{path}: is a folder; a file will be written there")
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}") from error
-    for path in inputs:
-        if output.exists() and os.path.exists(path) and os.path.samefile(output, path):
-            raise OutputError(f"{output}: is one of the inputs; choose another name")
+    for path, written in itertools.product(inputs, _written_files(output)):
+        if written.exists() and os.path.exists(path) and os.path.samefile(written, path):
+            raise OutputError(f"{written}: is one of the inputs; choose another name")
 
 
 def save_result(output, image, record):
@@ -77,9 +122,46 @@ def save_result(output, image, record):
     Raises:
       OSError: nothing half-written is left behind.
     """
-    images.save_picture(output, image, {"config": json.dumps(record["config"])})
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may be no valid Unicode
+    images.save_picture(output, image, {"config": json.dumps(record["config"])})
     files.write_atomically(record_path(output), text.encode() + b"\n")
+
+
+def load_config(path):
+    """Return the settings kept in a picture (.png) or in a record (.json), not yet checked.
+
+    Raises:
+      RecordError: the file is missing, is neither, or holds no settings.
+    """
+    try:
+        if Path(path).suffix.lower() == ".json":
+            if os.path.getsize(path) > RECORD_LIMIT:
+                raise RecordError(f"{path}: too large for a record")
+            return json.loads(Path(path).read_text(encoding="utf-8"))["config"]
+        return json.loads(images.load_text(path)["config"])
+    except OSError as error:
+        raise RecordError(
+            f"{path}: {error.strerror}; a .png or .json of a run is needed"
+        ) from error
+    except images.PictureError as error:
+        raise RecordError(str(error)) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path}: holds no settings of a run") from error
+
+
+def is_finished(output, config):
+    """Tell whether picture and record of a run with just these settings are there, complete.
+
+    Args:
+      output: path of the picture.
+      config: `TransferConfig`.
+    """
+    try:
+        record = json.loads(record_path(output).read_text(encoding="utf-8"))
+        done = record["status"] != "interrupted"
+        return done and Path(output).is_file() and record["config"] == config.resolved().as_dict()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def save_checkpoint(path, arrays, facts):
@@ -111,6 +193,8 @@ def load_checkpoint(path):
         described = json.loads(arrays.pop(FACTS).tobytes())
         if _describe(arrays) != described["arrays"]:  # the archive's index has no checksum
             raise ValueError("its arrays are not those it should hold")
+        if not isinstance(described["facts"], dict):
+            raise ValueError("its facts are no object")
         return arrays, described["facts"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no checkpoint to go on from") from error

@@ -1,22 +1,43 @@
 """One transfer from settings to picture: the only place where the parts meet."""
 
+import copy
 import dataclasses
 import hashlib
 import importlib.metadata
+import json
 import math
 import os
 import platform
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import images, lbfgs, metrics, objective, vgg, weights
+from gatys_norm import images, lbfgs, losses, memory, metrics, objective, vgg, weights
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
 FLOAT32_SHARE = 0.1
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint is of other settings, pictures or weights; the message says which."""
+
+
+class OutOfMemoryError(ValueError):
+    """A size needs more memory than there is; the message says how much and what would fit."""
+
+
+INPUT_ERRORS = (
+    images.PictureError,
+    weights.WeightsError,
+    losses.ZeroEnergyError,
+    losses.NonFiniteError,
+    OutOfMemoryError,
+    CheckpointMismatchError,
+)
 
 
 class Pictures(NamedTuple):
@@ -25,10 +46,6 @@ class Pictures(NamedTuple):
     content: np.ndarray
     style: np.ndarray
     init: np.ndarray | None
-
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint is of other settings, pictures or weights; the message says which."""
 
 
 class Checkpoint(NamedTuple):
@@ -90,11 +107,13 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
       TransferResult.
 
     Raises:
-      PictureError, WeightsError, ZeroEnergyError, FloatingPointError: an input cannot be used.
+      PictureError, WeightsError, ZeroEnergyError, NonFiniteError: an input cannot be used.
+      OutOfMemoryError: a size would not fit into memory.
       CheckpointMismatchError: the checkpoint is of another transfer.
     """
     config = config.resolved()
     pictures = load_pictures(config)
+    check_memory(config, pictures)
     weights_file = weights.locate(config.weights)
     run = _Run(config, pictures, weights_file)
     if checkpoint is not None:
@@ -142,6 +161,24 @@ def picture_shapes(config, pictures, size):
     return content_shape, style_shape
 
 
+def check_memory(config, pictures):
+    """See that the largest size fits into main memory; on a GPU its own allocator has the word.
+
+    Raises:
+      OutOfMemoryError: it does not; the message gives the estimate and the size that would fit.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    pixels = max(math.prod(shape) for shape in picture_shapes(config, pictures, config.size[-1]))
+    needed, available = memory.estimated_bytes(pixels, config.history), memory.available_bytes()
+    if needed > available:
+        share = memory.largest_pixel_count(available, config.history) / pixels
+        raise OutOfMemoryError(
+            f"--size: {config.size[-1]} needs about {needed / 2**30:.1f} GiB of memory and "
+            f"{available / 2**30:.1f} are free; {int(config.size[-1] * math.sqrt(share))} would fit"
+        )
+
+
 def _check_wide_enough(role, path, shape):
     if min(shape) < images.MIN_SIDE:
         height, width = shape
@@ -167,14 +204,20 @@ class _Run:
 
     def finish(self, on_progress, stop_at_multiples_of):
         """Run what is left and return the `TransferResult`."""
+        self._open_stage()
         while True:
-            self._open_stage()
             status = self._run_phases(on_progress, stop_at_multiples_of)
             self._close_stage(status)
             if status == "interrupted" or self.stage == len(self.config.size) - 1:
                 return TransferResult(self.image(), self._record(status))
+            coarse = copy.copy(self)
             self.coarse_result, self.state = self.image(), None
             self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
+            try:
+                self._open_stage()
+            except losses.NonFiniteError as error:
+                warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
+                return TransferResult(coarse.image(), coarse._record("stalled"))
 
     def image(self):
         """Return x as float32 H × W × 3."""
@@ -199,20 +242,72 @@ class _Run:
         """Go back to where `checkpoint` was taken.
 
         Raises:
-          CheckpointMismatchError: the checkpoint is of another transfer.
+          CheckpointMismatchError: the checkpoint is of another transfer, or damaged.
         """
         arrays, facts = checkpoint
         for name, value in self._identity().items():
-            if facts[name] != value:
+            if facts.get(name) != value:
                 raise CheckpointMismatchError(
                     f"--resume: the checkpoint is of another transfer, its {name} differ"
                 )
-        results = lbfgs.LBfgsOptimizerResults(
-            **{name: tf.constant(value) for name, value in arrays.items()}
+        try:
+            self._take_facts(facts)
+            self._check_arrays(arrays, facts["iterations"])
+            scale = float(facts["scale"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise CheckpointMismatchError(
+                f"--resume: the checkpoint is damaged ({error})"
+            ) from error
+        results = {name: tf.constant(value) for name, value in arrays.items()}
+        self.state = lbfgs.State(
+            lbfgs.LBfgsOptimizerResults(**results), scale, facts["iterations"], facts["restarts"]
         )
-        self.state = lbfgs.State(results, facts["scale"], facts["iterations"], facts["restarts"])
-        self.stage, self.phase, self.seconds = facts["stage"], facts["phase"], facts["seconds"]
+
+    def _take_facts(self, facts):
+        """Take over all but the optimiser's state; refuse what would be stumbled over later."""
+        json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
+        _check_number(facts, "stage", 0, len(self.config.size) - 1, int)
+        self.stage = facts["stage"]
+        _check_number(facts, "phase", 0, len(self._phases()) - 1, int)
+        _check_number(facts, "iterations", 1, self.config.iterations[self.stage], int)
+        _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
+        _check_number(facts, "scale", np.finfo(np.float32).tiny)
+        _check_number(facts, "seconds")
+        for row in facts["history"]:
+            for name in ("size", "iteration", "evaluations", "loss", *self._terms()):
+                _check_number(row, name)
+        for row in facts["stages"]:
+            for name in ("iterations", "evaluations", "seconds"):
+                _check_number(row, name)
+        if len(facts["stages"]) != self.stage:
+            raise ValueError("the sizes before are missing")
+        if self.config.size[self.stage] not in [row["size"] for row in facts["history"]]:
+            raise ValueError("the present size has no history")
+        self.phase, self.seconds = facts["phase"], float(facts["seconds"])
         self.history, self.stages = list(facts["history"]), list(facts["stages"])
+
+    def _terms(self):
+        """The names of the loss's terms."""
+        content = [losses.content_term(layer) for layer in self.config.content_layers]
+        style = [losses.style_term(layer) for layer in self.config.style_layers]
+        return content + style + [losses.TOTAL_VARIATION] * (self.config.tv_weight > 0)
+
+    def _check_arrays(self, arrays, iterations):
+        """Refuse arrays that the optimiser would stumble over."""
+        shape, _ = picture_shapes(self.config, self.pictures, self.config.size[self.stage])
+        values = 3 * math.prod(shape)
+        picture, memory = (values,), (self.config.history, values)
+        expected = dict.fromkeys(lbfgs.LBfgsOptimizerResults._fields, ((), "float32"))
+        expected |= dict.fromkeys(("converged", "failed"), ((), "bool"))
+        expected |= dict.fromkeys(("num_iterations", "num_objective_evaluations"), ((), "int32"))
+        expected |= dict.fromkeys(("position", "objective_gradient"), (picture, "float32"))
+        expected |= dict.fromkeys(("position_deltas", "gradient_deltas"), (memory, "float32"))
+        if {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} != expected:
+            raise ValueError("its arrays have other shapes or types")
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("its arrays hold values that are not finite")
+        _check_number(arrays, "num_iterations", 0, iterations, np.ndarray)
+        _check_number(arrays, "num_objective_evaluations", 1, kind=np.ndarray)
 
     def _identity(self):
         pictures = {
@@ -236,10 +331,24 @@ class _Run:
             self.config, self._extractor("float32"), self.content, self.style
         )
         if self.state is None:
-            start = tf.constant(self._start_picture().ravel())
-            first = self._phase_objective()
+            self._begin()
+        elif not math.isfinite(self.objective.loss(self.objective.terms(self.state.position))):
+            raise CheckpointMismatchError(
+                "--resume: the checkpoint is damaged (the loss of its picture is not finite)"
+            )
+
+    def _begin(self):
+        start = tf.constant(self._start_picture().ravel())
+        first = self._phase_objective()
+        try:
             self.state = lbfgs.begin(first.function, start, self.config.history, first.data)
-            self._log()
+        except FloatingPointError as error:
+            names = ", ".join(self.objective.terms_not_finite(start)) or "the loss"
+            size = self.config.size[self.stage]
+            raise losses.NonFiniteError(
+                f"{names}: not finite at the start of size {size}"
+            ) from error
+        self._log()
 
     def _start_picture(self):
         height, width, _ = self.objective.shape
@@ -274,12 +383,15 @@ class _Run:
     def _run_phases(self, on_progress, stop_at_multiples_of):
         phases = self._phases()
         seconds_before = self.seconds
+        stop = False
 
         def on_piece(state, seconds):
+            nonlocal stop
             self.state, self.seconds = state, seconds_before + seconds
             if state.iterations % self.config.log_every == 0:
                 self._log()
-            return on_progress is not None and on_progress(self._progress())
+            stop = on_progress is not None and bool(on_progress(self._progress()))
+            return stop
 
         while True:
             precision, last_iteration = phases[self.phase]
@@ -296,10 +408,30 @@ class _Run:
             )
             self.state, self.seconds = minimum.state, seconds_before + minimum.seconds
             if minimum.status == "interrupted" or self.phase == len(phases) - 1:
-                return minimum.status
+                return self._judged(minimum.status)
             self.phase += 1
             seconds_before = self.seconds
             self.state = lbfgs.reevaluate(self.objective.function, self.state, self.objective.data)
+
+    def _judged(self, status):
+        """Return `status`, but "stalled", with a warning, if a loss or gradient was not finite.
+
+        The search met it at the step it tried first, or going on in steps five times as long; from
+        an infinite loss it may have crept back until no step was left, as if it had converged.
+        """
+        if status not in ("stalled", "converged"):
+            return status
+        for length in (1, 5, 25, 125):
+            step = -length * self.state.results.objective_gradient
+            names = self.objective.terms_not_finite(self.state.position + step)
+            if names:
+                warnings.warn(
+                    f"{', '.join(names)}: not finite after iteration {self.state.iterations}; "
+                    "the picture of that iteration is kept",
+                    stacklevel=2,
+                )
+                return "stalled"
+        return status
 
     def _log(self):
         """Add a row to the loss history; losses are float32 whatever the network's precision."""
@@ -387,6 +519,13 @@ class _Run:
             self.config.content_layers,
             self.config.style_layers,
         )
+
+
+def _check_number(values, name, least=0, most=math.inf, kind=(int, float)):
+    """Raise ValueError unless a checkpoint's value is a number in its range."""
+    value = values[name]
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}")
 
 
 def environment():

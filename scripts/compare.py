@@ -6,7 +6,6 @@ All flags of the main command. Beside compare.png go compare-original.png and
 compare-normalized.png, each with its own record.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -30,13 +29,18 @@ def define_flags(values):
 
 def compare(values):
     """Run both losses and write the labelled picture."""
+    from gatys_norm import runs
+
     sheet = Path(cli.required(values, "output"))
     configs = {loss: config_for(values, loss) for loss in LOSSES}
     outputs = {loss: sheet.with_name(f"{sheet.stem}-{loss}{sheet.suffix}") for loss in LOSSES}
     cli.check_outputs([sheet, *outputs.values()], configs["original"])
     for loss in LOSSES:
+        if values.resume and runs.is_finished(outputs[loss], configs[loss]):
+            continue
         print(f"{loss} loss, λ_os {configs[loss].resolved().lambda_os:g}")
-        code = cli.run_transfer(configs[loss], outputs[loss], values)
+        started = runs.checkpoint_path(outputs[loss]).exists()
+        code = cli.run_transfer(configs[loss], outputs[loss], values, values.resume and started)
         if code:
             return code
     write_sheet(sheet, configs, outputs)
@@ -46,9 +50,9 @@ def compare(values):
 
 def config_for(values, loss):
     """Return the settings for one loss."""
-    config = cli.config_from_flags(values, loss=loss)
     lambda_os = values[f"lambda_os_{loss}"].value
-    return config if lambda_os is None else dataclasses.replace(config, lambda_os=lambda_os)
+    own = {} if lambda_os is None else {"lambda_os": lambda_os}
+    return cli.config_from_flags(values, loss=loss, **own)
 
 
 def write_sheet(sheet, configs, outputs):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Both losses on the sample pictures, in about three minutes on two cores.
-source "$(dirname "$0")/environment.sh"
+source "$(dirname "$0")/environment.sh" ""
 mkdir -p results
 $python scripts/compare.py \
     --content=data/river_town.jpg --style=data/flowing_strokes.jpg \

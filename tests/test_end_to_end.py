@@ -62,27 +62,37 @@ def test_main_command(tmp_path):
     assert "oneDNN" not in stderr
 
 
-@pytest.mark.weights
-@pytest.mark.usefixtures("real_weights")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_then_resumed_equals_never_interrupted(tmp_path, number):
-    whole, parts = tmp_path / "whole.png", tmp_path / "parts.png"
-    flags = ["--iterations=150", "--checkpoint_every=5"]
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, real_weights):
+    """The picture of a run that was never stopped, with the flags that made it."""
+    flags = ["--iterations=60", "--checkpoint_every=2", "--weights=imagenet-8bit"]
+    whole = tmp_path_factory.mktemp("whole") / "whole.png"
     assert finish(*TRANSFER, *flags, f"--output={whole}")[0] == 0
-    process = start(*TRANSFER, *flags, f"--output={parts}")
-    checkpoint = parts.with_suffix(".checkpoint.npz")
+    return images.load_picture(whole), flags
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_then_resumed_equals_never_stopped(tmp_path, uninterrupted, number):
+    expected, flags = uninterrupted
+    output = tmp_path / "parts.png"
+    process = start(*TRANSFER, *flags, f"--output={output}")
+    checkpoint = output.with_suffix(".checkpoint.npz")
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, stderr
-    assert "--resume" in stdout
-    assert json.loads(parts.with_suffix(".json").read_text())["status"] == "interrupted"
-    assert checkpoint.exists()
-    code, _, stderr = finish(*TRANSFER, *flags, f"--output={parts}", "--resume")
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+        assert not output.exists()
+    else:
+        assert process.returncode == 128 + number, stderr
+        assert "--resume" in stdout
+        assert json.loads(output.with_suffix(".json").read_text())["status"] == "interrupted"
+    code, _, stderr = finish(*TRANSFER, *flags, f"--output={output}", "--resume")
     assert code == 0, stderr
-    assert not checkpoint.exists()
-    np.testing.assert_array_equal(images.load_picture(parts), images.load_picture(whole))
+    assert {path.name for path in tmp_path.iterdir()} == {"parts.png", "parts.json"}
+    np.testing.assert_array_equal(images.load_picture(output), expected)
 
 
 @pytest.mark.weights
@@ -140,3 +150,15 @@ def test_samples_are_what_their_script_draws(tmp_path):
         )
         assert np.abs(difference).mean() < 1
     assert sum(path.stat().st_size for path in (ROOT / "data").iterdir()) < 1_000_000
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_weights")
+def test_short_soak():
+    code, stdout, stderr = finish(sys.executable, "scripts/soak.py", "--kills=6")
+    assert code == 0, stderr
+    figures = json.loads(stdout)
+    assert figures["kills_survived"] == 6
+    assert figures["transfers_finished"] >= 1
+    assert (figures["corrupt_files"], figures["mismatches"]) == (0, 0)

@@ -1,6 +1,7 @@
 """The L-BFGS driver: known minima, SciPy beside it, pieces, scale, and every way it can end.
 
-Tracing one `minimize` takes over a second, so `solve` keeps its runs for all tests that read them.
+Tracing one `minimize` takes over a second, so the objectives, and with them their graphs, are
+shared between tests, and `solve` keeps its runs for all tests that read them.
 """
 
 import functools
@@ -57,46 +58,57 @@ class Counted:
         self.runs = tf.Variable(0)
         self.value_and_gradient = tf.function(self.trace, autograph=False)
 
-    def trace(self, x):
+    def trace(self, x, *data):
         self.traces += 1
         self.runs.assign_add(1)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            value = self.value(x)
+            value = self.value(x, *data)
         return value, tape.gradient(value, x)
 
 
+counted = functools.cache(Counted)
+
+
 class Run(NamedTuple):
-    """A finished minimisation and its objective, with what was so after every piece."""
+    """A finished minimisation, what its objective counted, and what was so after every piece."""
 
     minimum: lbfgs.Minimum
-    objective: Counted
+    evaluated: int
     states: list
     seconds: list
     traces: list
 
 
 def run_from(
-    value, start, iterations, line_search="unit_step", seconds=FOREVER, compiled=True, **more
+    value,
+    start,
+    iterations,
+    line_search="unit_step",
+    seconds=FOREVER,
+    compiled=True,
+    data=(),
+    **more,
 ):
     """Minimise `value` from `start`, an x or a state, in pieces of `seconds` or one iteration."""
-    objective = Counted(value)
+    objective = counted(value)
     function = objective.value_and_gradient if compiled else objective.trace
+    before = int(objective.runs)
     if not isinstance(start, lbfgs.State):
-        start = lbfgs.begin(function, tf.constant(start), HISTORY)
-    run = Run(None, objective, [start], [0.0], [])
+        start = lbfgs.begin(function, tf.constant(start), HISTORY, data)
+    states, times, traces = [start], [0.0], []
 
     def on_piece(state, elapsed):
-        run.states.append(state)
-        run.seconds.append(elapsed)
-        run.traces.append(objective.traces)
+        states.append(state)
+        times.append(elapsed)
+        traces.append(objective.traces)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lbfgs, "SECONDS_PER_PIECE", seconds)
         minimum = lbfgs.minimize(
-            function, start, iterations, line_search, on_piece=on_piece, **more
+            function, start, iterations, line_search, on_piece=on_piece, data=data, **more
         )
-    return run._replace(minimum=minimum)
+    return Run(minimum, int(objective.runs) - before, states, times, traces)
 
 
 @functools.cache
@@ -110,7 +122,7 @@ def solve(problem, dtype, line_search, seconds=ONE_ITERATION):
 def solve_from_unusable_memory(line_search, seconds=ONE_ITERATION):
     """Start where the last two gradients were equal, so that TFP's γ = s·y / y·y is 0/0."""
     start = tf.constant(PROBLEMS["quadratic"][1])
-    state = lbfgs.begin(Counted(quadratic).value_and_gradient, start, HISTORY)
+    state = lbfgs.begin(counted(quadratic).value_and_gradient, start, HISTORY)
     steps = np.zeros([HISTORY, *start.shape])
     steps[-1] = 1
     results = state.results._replace(
@@ -123,7 +135,7 @@ def solve_from_unusable_memory(line_search, seconds=ONE_ITERATION):
 def solve_with_scipy(problem):
     """Return the value of every evaluation that SciPy's L-BFGS-B makes, and where it ends."""
     value, start = PROBLEMS[problem]
-    objective, values = Counted(value), []
+    objective, values = counted(value), []
 
     def fun(x):
         value, gradient = objective.value_and_gradient(tf.constant(x))
@@ -173,7 +185,7 @@ def test_finds_the_known_minimum(problem, dtype, line_search):
 def test_counts_are_those_of_the_objective_itself(problem, dtype, line_search):
     run = solve(problem, dtype, line_search)
     assert run.states[0].evaluations == 1
-    assert run.minimum.state.evaluations == int(run.objective.runs)
+    assert run.minimum.state.evaluations == run.evaluated
     assert run.minimum.state.iterations == len(run.states) - 1
     if run.minimum.status == "completed":
         assert run.minimum.state.iterations == 200
@@ -220,7 +232,7 @@ def test_unit_step_costs_fewer_evaluations_an_iteration(problem):
 def test_hager_zhang_is_the_stock_search():
     run = solve("rosenbrock", "float64", "hager_zhang")
     value, start = PROBLEMS["rosenbrock"]
-    objective, scale = Counted(value), run.minimum.state.scale
+    objective, scale = counted(value), run.minimum.state.scale
 
     def scaled(x):
         value, gradient = objective.value_and_gradient(x)
@@ -261,7 +273,8 @@ def test_pieces_equal_one_long_run_across_restarts():
 
 def test_a_run_stopped_saved_and_resumed_equals_one_long_run():
     long = solve("rosenbrock", "float64", "unit_step", seconds=FOREVER)
-    objective = Counted(rosenbrock)
+    objective = counted(rosenbrock)
+    before = int(objective.runs)
     start = tf.constant(PROBLEMS["rosenbrock"][1])
     first = lbfgs.minimize(
         objective.value_and_gradient,
@@ -279,7 +292,15 @@ def test_a_run_stopped_saved_and_resumed_equals_one_long_run():
     )
     assert second.status == long.minimum.status == "converged"
     assert_same_state(second.state, long.minimum.state)
-    assert second.state.evaluations == int(objective.runs)
+    assert second.state.evaluations == int(objective.runs) - before
+
+
+def test_nothing_is_done_where_the_iterations_are_used_up():
+    done = solve("quadratic", "float64", "unit_step").states[20]
+    run = run_from(quadratic, done, 20)
+    assert run.minimum.status == "completed"
+    assert_same_state(run.minimum.state, done)
+    assert (run.evaluated, run.states) == (0, [done])
 
 
 def test_pieces_end_at_the_multiples_asked_for():
@@ -295,10 +316,18 @@ def test_pieces_end_at_the_multiples_asked_for():
 
 
 @pytest.mark.parametrize(("problem", "dtype", "line_search"), CASES)
-def test_a_compiled_objective_is_traced_once(problem, dtype, line_search):
+def test_no_piece_traces_anything_anew(problem, dtype, line_search):
     run = solve(problem, dtype, line_search)
-    assert len(run.states) > 50
-    assert run.objective.traces == 1
+    assert len(run.traces) > 50
+    assert set(run.traces) == {run.traces[0]}
+
+
+def test_another_run_of_the_same_objective_traces_nothing():
+    solve("rosenbrock", "float64", "unit_step")
+    traces = counted(rosenbrock).traces
+    run = run_from(rosenbrock, np.linspace(-1, 1, 10), 5)
+    assert run.minimum.state.iterations == 5
+    assert counted(rosenbrock).traces == traces
 
 
 # --- the replaced line search -----------------------------------------------------------------
@@ -348,6 +377,53 @@ def test_threads_do_not_see_each_others_line_search():
     assert seen == [hager_zhang]
 
 
+# --- the unit step ----------------------------------------------------------------------------
+
+
+def search_along(minimum, slope=1.0):
+    """Search φ(t) = ½ slope (t − minimum)² from 0; returns the result and where φ was evaluated."""
+    places = []
+
+    def phi(t):
+        places.append(float(t))
+        gradient = tf.reshape(slope * (t - minimum), [1])
+        value = 0.5 * slope * (t - minimum) ** 2
+        return bfgs_utils.ValueAndGradient(t, value, gradient[0], gradient)
+
+    zero = phi(tf.constant(0.0, tf.float64))
+    places.clear()
+    result = lbfgs._unit_step_first(
+        phi, tf.constant(1.0, tf.float64), zero, tf.constant(False), max_iterations=50
+    )
+    return result, places
+
+
+@pytest.mark.parametrize("minimum", [0.6, 1.0, 1.8, 9.0])
+def test_a_unit_step_that_meets_the_wolfe_conditions_is_taken(minimum):
+    result, places = search_along(minimum)
+    assert places == [1.0]
+    assert (float(result.left.x), int(result.func_evals)) == (1.0, 1)
+    assert bool(result.converged)
+    assert not bool(result.failed)
+
+
+@pytest.mark.parametrize("minimum", [0.05, 0.4, 11.0, 300.0])
+def test_a_unit_step_too_long_or_too_short_is_searched_from(minimum):
+    """Beyond 10 the slope falls by less than a tenth; below 0.5 the value rises."""
+    result, places = search_along(minimum)
+    assert places[0] == 1.0
+    assert len(places) == int(result.func_evals) > 1
+    assert float(result.left.x) == pytest.approx(minimum)
+    assert bool(result.converged)
+
+
+def test_no_step_is_taken_uphill():
+    result, places = search_along(-1.0)
+    assert places == [1.0]
+    assert not bool(result.converged)
+    assert float(result.left.x) == 0
+
+
 # --- scale ------------------------------------------------------------------------------------
 
 
@@ -365,7 +441,7 @@ def test_first_step_has_a_root_mean_square_of_one():
 @pytest.mark.parametrize("problem", ["quadratic", "rosenbrock"])
 def test_begin_scales_the_gradient_to_a_root_mean_square_of_one(problem):
     value, start = PROBLEMS[problem]
-    objective = Counted(value)
+    objective = counted(value)
     state = lbfgs.begin(objective.value_and_gradient, tf.constant(start), HISTORY)
     _, gradient = objective.value_and_gradient(tf.constant(start))
     assert np.sqrt(np.mean(state.results.objective_gradient.numpy() ** 2)) == pytest.approx(1)
@@ -380,20 +456,43 @@ def test_begin_scales_gradients_whose_squares_leave_float32(factor):
     assert not bool(state.results.converged)
 
 
+def scaled_rosenbrock(x, factor):
+    return factor * rosenbrock(x)
+
+
+def run_scaled(factor, iterations):
+    data = (tf.constant(factor, tf.float64),)
+    return run_from(scaled_rosenbrock, PROBLEMS["rosenbrock"][1], iterations, data=data)
+
+
 def test_a_power_of_two_times_the_objective_changes_no_bit():
     expected = solve("rosenbrock", "float64", "unit_step").states[25]
-    run = run_from(lambda x: 2.0**-20 * rosenbrock(x), PROBLEMS["rosenbrock"][1], 25)
+    run = run_scaled(2.0**-20, 25)
     assert run.minimum.state.scale == expected.scale * 2**20
     assert_same_state(run.minimum.state._replace(scale=expected.scale), expected)
 
 
-def test_the_objectives_size_hardly_matters():
-    """10⁶ rounds, so the runs part by an ulp; 20 iterations have not grown that to 1e-8."""
+@pytest.mark.parametrize("factor", [1e6, 1e-6])
+def test_the_objectives_size_hardly_matters(factor):
+    """The factor rounds, so the runs part by an ulp; 20 iterations have not grown that to 1e-8."""
     expected = solve("rosenbrock", "float64", "unit_step").states[20]
-    run = run_from(lambda x: 1e6 * rosenbrock(x), PROBLEMS["rosenbrock"][1], 20)
+    run = run_scaled(factor, 20)
     np.testing.assert_allclose(run.minimum.state.position, expected.position, rtol=1e-8)
     assert run.minimum.state.evaluations == expected.evaluations
-    assert run.minimum.state.value == pytest.approx(1e6 * expected.value, rel=1e-8)
+    assert run.minimum.state.value == pytest.approx(factor * expected.value, rel=1e-8)
+
+
+def distance(x, target):
+    return tf.reduce_sum((x - target) ** 2)
+
+
+def test_data_reaches_the_objective_and_a_change_of_it_traces_nothing():
+    traces = []
+    for target in (np.linspace(0, 5, 30), np.linspace(9, -2, 30)):
+        run = run_from(distance, np.ones(30), 20, data=(tf.constant(target),))
+        np.testing.assert_allclose(run.minimum.state.position, target, atol=1e-6)
+        traces.append(counted(distance).traces)
+    assert traces[0] == traces[1]
 
 
 # --- ways to end ------------------------------------------------------------------------------
@@ -404,28 +503,28 @@ def test_a_vanishing_gradient_at_the_start_is_converged():
     assert run.minimum.status == "converged"
     assert (run.minimum.state.iterations, run.minimum.state.evaluations) == (0, 1)
     assert run.states == [run.minimum.state]  # no piece
-    assert int(run.objective.runs) == 1
+    assert run.evaluated == 1
 
 
-def _noisy(x):
+def noisy(x):
     """A value whose noise of ±1 the gradient knows nothing of."""
     noise = tf.sin(1e7 * tf.stop_gradient(tf.reduce_sum(x)))
     return quadratic(x) + noise
 
 
 def test_a_failing_search_restarts_the_memory_a_few_times_and_then_stalls():
-    run = run_from(_noisy, np.zeros(60), 1000, "hager_zhang")
+    run = run_from(noisy, np.zeros(60), 1000, "hager_zhang")
     state = run.minimum.state
     assert run.minimum.status == "stalled"
     assert 1 <= state.restarts <= lbfgs.MAX_RESTARTS
     assert state.iterations < 1000
     assert state.value < 0.01 * run.states[0].value  # it still got down to the noise
     assert np.isfinite(state.position).all()
-    assert state.evaluations == int(run.objective.runs)
+    assert state.evaluations == run.evaluated
 
 
 def test_no_restart_where_none_is_allowed():
-    run = run_from(_noisy, np.zeros(60), 1000, max_restarts=0)
+    run = run_from(noisy, np.zeros(60), 1000, max_restarts=0)
     assert run.minimum.status == "stalled"
     assert run.minimum.state.restarts == 0
 
@@ -513,7 +612,7 @@ def test_no_position_is_lost_to_values_that_are_not_finite(where, bad, line_sear
 def test_reevaluate_keeps_place_memory_and_scale_and_counts_one():
     before = solve("quadratic", "float64", "unit_step").states[12]
     stuck = before._replace(results=before.results._replace(failed=tf.constant(True)))
-    double = Counted(lambda x: 2 * quadratic(x))
+    double = counted(lambda x: 2 * quadratic(x))
     after = lbfgs.reevaluate(double.value_and_gradient, stuck)
     assert after.value == pytest.approx(2 * before.value)
     assert after.evaluations == before.evaluations + 1

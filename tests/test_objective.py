@@ -10,13 +10,6 @@ from gatys_norm import losses, objective, vgg
 from gatys_norm.config import TransferConfig
 
 CHANNEL_MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
-NETWORK = (
-    ("1_1", 3, 4),
-    ("1_2", 4, 3),
-    ("1_pool", None, None),
-    ("2_1", 3, 5),
-    ("2_2", 5, 4),
-)
 SETTINGS = TransferConfig(
     lambda_os=0.3,
     content_layers=("conv2_1", "relu1_2"),
@@ -40,33 +33,8 @@ RESULT = np.random.default_rng(3).uniform(-20, 275, CONTENT.shape)  # may leave 
 
 
 @pytest.fixture(scope="module")
-def model():
-    """A Keras model named like the first two blocks of VGG-19, a few channels wide, float64."""
-    generator = np.random.default_rng(0)
-    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
-    for name, inputs, outputs in NETWORK:
-        block, index = name.split("_")
-        if inputs is None:
-            network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
-            continue
-        network.add(
-            tf.keras.layers.Conv2D(
-                outputs,
-                3,
-                padding="same",
-                activation="relu",
-                name=f"block{block}_conv{index}",
-                dtype="float64",
-            )
-        )
-        kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
-        network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
-    return network
-
-
-@pytest.fixture(scope="module")
-def extractor(model):
-    return vgg.Extractor(model, LAYERS, compute_dtype=tf.float64)
+def extractor(small_model):
+    return vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
 
 
 def pose(config, extractor):
@@ -100,23 +68,23 @@ def numpy_max_pool(value):
     return result
 
 
-def numpy_features(model, image):
+def numpy_features(small_model, image):
     features, value = {}, image[:, :, ::-1] - CHANNEL_MEANS
-    parameters = model.get_weights()
-    for name, inputs, _ in NETWORK:
-        if inputs is None:
+    for layer in small_model.layers:
+        if not layer.get_weights():
             value = numpy_max_pool(value)
             continue
-        value = numpy_convolution(value, parameters.pop(0), parameters.pop(0))
+        name = layer.name.removeprefix("block").replace("_conv", "_")
+        value = numpy_convolution(value, *layer.get_weights())
         features[f"conv{name}"] = value
         value = np.maximum(value, 0)
         features[f"relu{name}"] = value
     return features
 
 
-def numpy_terms(model, config, image):
+def numpy_terms(small_model, config, image):
     """{term: (squared distance, coefficient)} by Eq. 3–4 or 11–14, and total variation."""
-    o, s, x = (numpy_features(model, picture) for picture in (CONTENT, STYLE, image))
+    o, s, x = (numpy_features(small_model, picture) for picture in (CONTENT, STYLE, image))
     terms = {}
     for layer, weight in zip(config.content_layers, config.content_weights, strict=True):
         if config.loss == "original":
@@ -140,9 +108,9 @@ def numpy_terms(model, config, image):
 
 
 @all_cases
-def test_every_term_equals_numpy(config, model, extractor):
+def test_every_term_equals_numpy(config, small_model, extractor):
     posed = pose(config, extractor)
-    expected = numpy_terms(model, config, RESULT)
+    expected = numpy_terms(small_model, config, RESULT)
     terms = posed.terms(flat(RESULT))
     assert list(terms) == list(posed.coefficients) == list(expected)
     for term, (distance, coefficient) in expected.items():
@@ -151,11 +119,11 @@ def test_every_term_equals_numpy(config, model, extractor):
 
 
 @all_cases
-def test_value_equals_numpy(config, model, extractor):
+def test_value_equals_numpy(config, small_model, extractor):
     posed = pose(config, extractor)
     expected = sum(
         coefficient * distance
-        for distance, coefficient in numpy_terms(model, config, RESULT).values()
+        for distance, coefficient in numpy_terms(small_model, config, RESULT).values()
     )
     assert posed.loss(posed.terms(flat(RESULT))) == pytest.approx(expected, rel=1e-9)
     value, _ = posed.value_and_gradient(flat(RESULT))
@@ -188,8 +156,8 @@ def test_the_unit_is_the_largest_coefficient(config, extractor):
 
 @all_cases
 @pytest.mark.parametrize("factor", [1e6, 3e-9, 2.0**40])
-def test_common_factor_of_the_coefficients_changes_no_bit(config, factor, model):
-    extractor = vgg.Extractor(model, LAYERS)
+def test_common_factor_of_the_coefficients_changes_no_bit(config, factor, small_model):
+    extractor = vgg.Extractor(small_model, LAYERS)
     content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
     posed = objective.pose(config.resolved(), extractor, content, style)
     multiplied = dataclasses.replace(
@@ -209,8 +177,8 @@ def test_at_the_content_picture_the_normalized_loss_is_style_alone(extractor):
         assert (value == 0) == term.startswith("content/")
 
 
-def test_objectives_of_one_extractor_and_shape_share_their_graph(model):
-    extractor = vgg.Extractor(model, LAYERS, compute_dtype=tf.float64)
+def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
+    extractor = vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
     posed = pose(CASES[0], extractor)
     value, _ = posed.value_and_gradient(flat(RESULT))
     for config in (CASES[2], dataclasses.replace(CASES[2], lambda_os=0.7, style_weights=(1, 2, 3))):
@@ -225,9 +193,9 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(model):
     assert float(posed.value_and_gradient(flat(RESULT))[0]) == float(value)
 
 
-def test_silent_layer_is_refused_by_the_normalized_loss_alone(model):
-    silent = tf.keras.models.clone_model(model)
-    silent.set_weights(model.get_weights())
+def test_silent_layer_is_refused_by_the_normalized_loss_alone(small_model):
+    silent = tf.keras.models.clone_model(small_model)
+    silent.set_weights(small_model.get_weights())
     last = silent.get_layer("block2_conv2")
     last.set_weights([0 * value for value in last.get_weights()])
     extractor = vgg.Extractor(silent, LAYERS, compute_dtype=tf.float64)

