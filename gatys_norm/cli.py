@@ -227,7 +227,8 @@ def run_transfer(config, output, values, resume):
         except (OSError, runs.images.PictureError) as error:
             return _report_unsaved(output, error)
         if result.record["status"] == "interrupted":
-            print(f"interrupted; the picture so far is {output}, --resume goes on")
+            goes_on = ", --resume goes on" if runs.checkpoint_path(output).exists() else ""
+            print(f"interrupted; the picture so far is {output}{goes_on}")
             return 128 + received[0]
         runs.checkpoint_path(output).unlink(missing_ok=True)
     _print_terms(result.record)
@@ -239,9 +240,9 @@ def _report_unsaved(output, error):
     from gatys_norm import runs
 
     checkpoint = runs.checkpoint_path(output)
-    kept = (
-        f"kept {checkpoint}, --resume goes on from it" if checkpoint.exists() else "nothing is kept"
-    )
+    kept = "nothing of this run is kept"
+    if checkpoint.exists():
+        kept = f"kept {checkpoint}, --resume goes on from it"
     print(f"gatys-norm: {output}: could not be written ({_reason(error)}); {kept}", file=sys.stderr)
     return FAILED
 
@@ -330,8 +331,10 @@ def start_tensorflow():
 
 
 def _show_warning(message, category, *_args, **_kwargs):
+    from tqdm import tqdm
+
     if category is UserWarning:
-        print(f"gatys-norm: warning: {message}", file=sys.stderr)
+        tqdm.write(f"gatys-norm: warning: {message}", file=sys.stderr)  # makes the bar step aside
 
 
 @contextlib.contextmanager

@@ -43,6 +43,23 @@ def write_atomically(path, data):
         file.write(data)
 
 
+def write_together(contents):
+    """Write several files, of which none takes its name before all are whole.
+
+    Args:
+      contents: {path: bytes}; the first takes its name last.
+
+    Raises:
+      OSError: see `open_atomically`.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, data in contents.items():
+            file = stack.enter_context(open_atomically(path))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def remove_leftovers(path):
     """Remove the temporary files of writers of `path` that were killed; none may be at work."""
     path = Path(path)

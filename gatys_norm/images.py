@@ -124,6 +124,11 @@ def save_picture(path, image, text=None):
       ValueError: `image` is not H×W×3 or holds NaN.
       OSError: the disk is full, the folder is missing, and so on; an older file stays as it was.
     """
+    files.write_atomically(path, encode_picture(path, image, text))
+
+
+def encode_picture(path, image, text=None):
+    """Return the bytes that `save_picture` writes; it raises all but the OSError."""
     check_output_suffix(path)
     pixels = np.clip(image, 0, 255)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
@@ -137,7 +142,7 @@ def save_picture(path, image, text=None):
         picture.save(encoded, **encoding)
     except (OSError, ValueError) as error:  # memory only, so never the disk
         raise PictureError(f"{path}: {_one_line(error)}; PNG holds any size") from error
-    files.write_atomically(path, encoded.getvalue())
+    return encoded.getvalue()
 
 
 def resize(image, height, width):

@@ -57,10 +57,14 @@ def locked(output):
       output: path of the picture to come.
 
     Raises:
-      OutputError: another run is writing there.
+      OutputError: another run is writing there, or nobody can.
     """
     path = Path(output).with_name(f".{record_path(output).name}.lock")
-    with open(path, "ab") as lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(open(path, "ab"))
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror}") from error
         if not _acquire(lock, path):
             raise OutputError(f"{output}: another run is writing there; wait for it")
         try:
@@ -120,11 +124,12 @@ def save_result(output, image, record):
       record: plain JSON values with a `config`.
 
     Raises:
-      OSError: nothing half-written is left behind.
+      OSError: neither could be written; what was there before is still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may be no valid Unicode
-    images.save_picture(output, image, {"config": json.dumps(record["config"])})
-    files.write_atomically(record_path(output), text.encode() + b"\n")
+    picture = images.encode_picture(output, image, {"config": json.dumps(record["config"])})
+    # The record takes its name last: where it is, the picture is too.
+    files.write_together({record_path(output): text.encode() + b"\n", output: picture})
 
 
 def load_config(path):

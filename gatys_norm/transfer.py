@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -16,14 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from gatys_norm import images, lbfgs, losses, memory, metrics, objective, vgg, weights
+from gatys_norm.checkpoint import Checkpoint, CheckpointMismatchError, check
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
 FLOAT32_SHARE = 0.1
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
-
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint is of other settings, pictures or weights; the message says which."""
 
 
 class OutOfMemoryError(ValueError):
@@ -46,13 +42,6 @@ class Pictures(NamedTuple):
     content: np.ndarray
     style: np.ndarray
     init: np.ndarray | None
-
-
-class Checkpoint(NamedTuple):
-    """What a stopped transfer needs to go on: NumPy arrays, and facts that fit into JSON."""
-
-    arrays: dict
-    facts: dict
 
 
 @dataclass(frozen=True)
@@ -244,70 +233,27 @@ class _Run:
         Raises:
           CheckpointMismatchError: the checkpoint is of another transfer, or damaged.
         """
-        arrays, facts = checkpoint
-        for name, value in self._identity().items():
-            if facts.get(name) != value:
-                raise CheckpointMismatchError(
-                    f"--resume: the checkpoint is of another transfer, its {name} differ"
-                )
-        try:
-            self._take_facts(facts)
-            self._check_arrays(arrays, facts["iterations"])
-            scale = float(facts["scale"])
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise CheckpointMismatchError(
-                f"--resume: the checkpoint is damaged ({error})"
-            ) from error
-        results = {name: tf.constant(value) for name, value in arrays.items()}
-        self.state = lbfgs.State(
-            lbfgs.LBfgsOptimizerResults(**results), scale, facts["iterations"], facts["restarts"]
+        stages = range(len(self.config.size))
+        check(
+            checkpoint,
+            self._identity(),
+            self.config,
+            value_counts=[
+                3 * math.prod(picture_shapes(self.config, self.pictures, size)[0])
+                for size in self.config.size
+            ],
+            phase_counts=[len(self._phases(stage)) for stage in stages],
         )
-
-    def _take_facts(self, facts):
-        """Take over all but the optimiser's state; refuse what would be stumbled over later."""
-        json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
-        _check_number(facts, "stage", 0, len(self.config.size) - 1, int)
-        self.stage = facts["stage"]
-        _check_number(facts, "phase", 0, len(self._phases()) - 1, int)
-        _check_number(facts, "iterations", 1, self.config.iterations[self.stage], int)
-        _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
-        _check_number(facts, "scale", np.finfo(np.float32).tiny)
-        _check_number(facts, "seconds")
-        for row in facts["history"]:
-            for name in ("size", "iteration", "evaluations", "loss", *self._terms()):
-                _check_number(row, name)
-        for row in facts["stages"]:
-            for name in ("iterations", "evaluations", "seconds"):
-                _check_number(row, name)
-        if len(facts["stages"]) != self.stage:
-            raise ValueError("the sizes before are missing")
-        if self.config.size[self.stage] not in [row["size"] for row in facts["history"]]:
-            raise ValueError("the present size has no history")
-        self.phase, self.seconds = facts["phase"], float(facts["seconds"])
+        arrays, facts = checkpoint
+        results = lbfgs.LBfgsOptimizerResults(
+            **{name: tf.constant(value) for name, value in arrays.items()}
+        )
+        self.state = lbfgs.State(
+            results, float(facts["scale"]), facts["iterations"], facts["restarts"]
+        )
+        self.stage, self.phase = facts["stage"], facts["phase"]
+        self.seconds = float(facts["seconds"])
         self.history, self.stages = list(facts["history"]), list(facts["stages"])
-
-    def _terms(self):
-        """The names of the loss's terms."""
-        content = [losses.content_term(layer) for layer in self.config.content_layers]
-        style = [losses.style_term(layer) for layer in self.config.style_layers]
-        return content + style + [losses.TOTAL_VARIATION] * (self.config.tv_weight > 0)
-
-    def _check_arrays(self, arrays, iterations):
-        """Refuse arrays that the optimiser would stumble over."""
-        shape, _ = picture_shapes(self.config, self.pictures, self.config.size[self.stage])
-        values = 3 * math.prod(shape)
-        picture, memory = (values,), (self.config.history, values)
-        expected = dict.fromkeys(lbfgs.LBfgsOptimizerResults._fields, ((), "float32"))
-        expected |= dict.fromkeys(("converged", "failed"), ((), "bool"))
-        expected |= dict.fromkeys(("num_iterations", "num_objective_evaluations"), ((), "int32"))
-        expected |= dict.fromkeys(("position", "objective_gradient"), (picture, "float32"))
-        expected |= dict.fromkeys(("position_deltas", "gradient_deltas"), (memory, "float32"))
-        if {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} != expected:
-            raise ValueError("its arrays have other shapes or types")
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("its arrays hold values that are not finite")
-        _check_number(arrays, "num_iterations", 0, iterations, np.ndarray)
-        _check_number(arrays, "num_objective_evaluations", 1, kind=np.ndarray)
 
     def _identity(self):
         pictures = {
@@ -362,18 +308,18 @@ class _Run:
         picture = self.pictures.style if self.config.init == "style" else self.pictures.init
         return images.resize(picture, height, width)
 
-    def _phases(self):
-        """The (precision, last iteration) of each part of the present size."""
-        iterations = self.config.iterations[self.stage]
+    def _phases(self, stage):
+        """The (precision, last iteration) of each part of a size."""
+        iterations = self.config.iterations[stage]
         if self.config.precision == "float32":
             return [("float32", iterations)]
-        if self.stage < len(self.config.size) - 1:
+        if stage < len(self.config.size) - 1:
             return [(self.config.precision, iterations)]
         coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
         return [(self.config.precision, coarse), ("float32", iterations)]
 
     def _phase_objective(self):
-        precision, _ = self._phases()[self.phase]
+        precision, _ = self._phases(self.stage)[self.phase]
         return dataclasses.replace(self.objective, extractor=self._extractor(precision))
 
     def _extractor(self, precision):
@@ -381,7 +327,7 @@ class _Run:
         return vgg.load_extractor(self.weights_file, layers, self.config.pooling, precision)
 
     def _run_phases(self, on_progress, stop_at_multiples_of):
-        phases = self._phases()
+        phases = self._phases(self.stage)
         seconds_before = self.seconds
         stop = False
 
@@ -407,7 +353,10 @@ class _Run:
                 data=target.data,
             )
             self.state, self.seconds = minimum.state, seconds_before + minimum.seconds
-            if minimum.status == "interrupted" or self.phase == len(phases) - 1:
+            last_phase = self.phase == len(phases) - 1
+            if stop and not (last_phase and self.stage == len(self.config.size) - 1):
+                return "interrupted"
+            if last_phase or minimum.status == "interrupted":
                 return self._judged(minimum.status)
             self.phase += 1
             seconds_before = self.seconds
@@ -519,13 +468,6 @@ class _Run:
             self.config.content_layers,
             self.config.style_layers,
         )
-
-
-def _check_number(values, name, least=0, most=math.inf, kind=(int, float)):
-    """Raise ValueError unless a checkpoint's value is a number in its range."""
-    value = values[name]
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}")
 
 
 def environment():

@@ -8,6 +8,7 @@ were found under their final names, and how many pictures differ from the uninte
 """
 
 import concurrent.futures
+import functools
 import json
 import multiprocessing
 import multiprocessing.forkserver
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 from absl import app, flags
+from tqdm import tqdm
 
 from gatys_norm import cli, images, runs
 
@@ -45,13 +47,12 @@ def main(_):
         expected = images.load_picture(whole)
         shares = [_KILLS.value // _WORKERS.value] * _WORKERS.value
         shares[0] += _KILLS.value % _WORKERS.value
-        with concurrent.futures.ThreadPoolExecutor(_WORKERS.value) as pool:
-            tallies = list(
-                pool.map(
-                    lambda item: _soak(context, Path(folder), *item, seconds, expected),
-                    enumerate(shares),
-                )
-            )
+        soak = functools.partial(_soak, context, Path(folder), seconds, expected)
+        with (
+            tqdm(total=_KILLS.value, unit="kill") as bar,
+            concurrent.futures.ThreadPoolExecutor(_WORKERS.value) as pool,
+        ):
+            tallies = list(pool.map(functools.partial(soak, bar), range(len(shares)), shares))
     figures = {name: sum(tally[name] for tally in tallies) for name in tallies[0]}
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(figures))
@@ -67,14 +68,12 @@ def _update(path, figures):
     _, _, after = rest.partition(MARKERS[1])
     if not after:
         raise ValueError(f"{path}: has no {MARKERS[0]} … {MARKERS[1]}")
-    table = "\n".join(
-        ("| figure | |", "| --- | --- |")
-        + tuple(f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items())
-    )
+    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items()]
+    table = "\n".join(["| figure | |", "| --- | --- |", *rows])
     path.write_text(f"{before}{MARKERS[0]}\n{table}\n{MARKERS[1]}{after}", encoding="utf-8")
 
 
-def _soak(context, folder, number, kills, seconds, expected):
+def _soak(context, folder, seconds, expected, bar, number, kills):
     """Kill `kills` runs, one transfer after another, and count what went wrong."""
     moments = random.Random(f"{_SEED.value} {number}")
     tally = {"kills_survived": 0, "transfers_finished": 0, "corrupt_files": 0, "mismatches": 0}
@@ -87,6 +86,7 @@ def _soak(context, folder, number, kills, seconds, expected):
                 process.kill()
                 process.join()
                 kills -= 1
+                bar.update()
                 tally["kills_survived"] += 1
             tally["corrupt_files"] += _count_corrupt(output)
         _finish(context, output)
@@ -108,14 +108,16 @@ def _finish(context, output):
         process = _start(context, output)
         process.join()
         if process.exitcode:
-            raise RuntimeError(f"a run that was not killed ended with code {process.exitcode}")
+            said = output.with_suffix(".log").read_text()
+            raise RuntimeError(f"a run that was not killed ended with {process.exitcode}: {said}")
     return time.monotonic() - began
 
 
 def _run(output, iterations):
     """One run in its own process, resumed where there is a checkpoint."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(1, 2)
+    log = os.open(Path(output).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     arguments = [
         f"--content={DATA / 'river_town.jpg'}",
         f"--style={DATA / 'flowing_strokes.jpg'}",

@@ -1,14 +1,18 @@
 """What several test files share."""
 
 import collections
+import contextlib
 import hashlib
 import io
 import os
 import pickle
+import shutil
 import sys
+import tempfile
 import types
 import warnings
 import zipfile
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -63,6 +67,77 @@ def small_model():
         kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
         network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
     return network
+
+
+@pytest.fixture
+def eagerly():
+    """Run TensorFlow's functions without tracing them, which would take most of a short test."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def use_network(monkeypatch, small_model):
+    """Give the function that makes every transfer use a small network, perhaps wrapped."""
+    from gatys_norm import vgg
+
+    file = weights.WeightsFile("small.h5", "small", "0" * 64)
+    monkeypatch.setattr(weights, "locate", lambda source: file)
+
+    def use(wrap=lambda extractor: extractor, model=small_model):
+        made = {}
+
+        def load_extractor(_file, layers, pooling, _precision):
+            key = layers, pooling
+            if key not in made:
+                made[key] = wrap(vgg.Extractor(model, layers, pooling))
+            return made[key]
+
+        monkeypatch.setattr(vgg, "load_extractor", load_extractor)
+
+    return use
+
+
+@pytest.fixture
+def limited_file_size():
+    """Give the context in which no file can grow beyond a limit, as on a full disk."""
+    resource = pytest.importorskip("resource")  # Python ignores SIGXFSZ, so writing raises
+
+    @contextlib.contextmanager
+    def limited(limit):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.fixture
+def closed_folder():
+    """Give a folder to which nobody may write, with a file x.h5 that nobody may read.
+
+    Root may all the same, so for the time of the test root becomes another user, who would not get
+    into pytest's own folders.
+    """
+    folder = Path(tempfile.mkdtemp())
+    (folder / "x.h5").touch(mode=0)
+    folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

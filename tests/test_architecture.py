@@ -16,6 +16,7 @@ ANYTHING = frozenset(MODULES)
 MAY_IMPORT = {
     "__init__": {"config", "transfer"},
     "__main__": ANYTHING,
+    "checkpoint": {"lbfgs", "losses"},
     "cli": ANYTHING,
     "config": set(),
     "experiments": {"config", "runs", "transfer"},
@@ -32,14 +33,23 @@ MAY_IMPORT = {
     "runs": {"config", "files", "images"},
     "survey": {"runs"},
     "transfer": {
-        *("config", "images", "lbfgs", "losses", "memory", "metrics", "objective"),
+        *("checkpoint", "config", "images", "lbfgs", "losses", "memory", "metrics", "objective"),
         *("vgg", "weights"),
     },
     "vgg": {"weights"},
     "weights": {"files", "legacy_pickle"},
 }
 SPEAKERS = {"cli", "__main__"}
-WITH_TENSORFLOW = {"experiments", "lbfgs", "losses", "metrics", "objective", "transfer", "vgg"}
+WITH_TENSORFLOW = {
+    "checkpoint",
+    "experiments",
+    "lbfgs",
+    "losses",
+    "metrics",
+    "objective",
+    "transfer",
+    "vgg",
+}
 SECONDS = 1.0
 
 

@@ -210,6 +210,15 @@ def another_run_is_at_it(get):
     return []
 
 
+def too_large_for_memory(get):
+    """Ask for the largest size on a machine of 8 GiB without a GPU, whatever this one is."""
+    from gatys_norm import memory, transfer
+
+    get("monkeypatch").setattr(memory, "available_bytes", lambda: 8 * 2**30)
+    get("monkeypatch").setattr(transfer.tf.config, "list_physical_devices", lambda *kind: [])
+    return ["--size=16384"]
+
+
 def narrow(flag):
     """Give a picture that is fine at its own size, and too narrow at the wanted one."""
 
@@ -330,7 +339,10 @@ CASES = {
     # other settings
     "size 0": (["--size=0"], ["--size: must be a whole number from 16 to 16384, not 0"]),
     "size over the range": (["--size=20000"], ["--size: must be a whole number from 16 to 16384"]),
-    "size too large for memory": (["--size=16384"], ["--size", "16384", "memory"]),
+    "size too large for memory": (
+        too_large_for_memory,
+        ["--size: 16384 needs about", "GiB of memory and 8.0 are free", "would fit"],
+    ),
     "sizes from fine to coarse": (["--size=64,32"], ["--size: several sizes must grow"]),
     "no iterations": (["--iterations=0"], ["--iterations: must be a whole number from 1"]),
     "negative iterations": (["--iterations=-3"], ["--iterations: must be a whole number from 1"]),
@@ -359,6 +371,10 @@ CASES = {
     "output is the style": (same_as_output("style"), ["--output: out.png: is one of the inputs"]),
     "output is the start": (same_as_output("init"), ["--output: out.png: is one of the inputs"]),
     "record is an input": (record_is_an_input, ["--output: out.json: is one of the inputs"]),
+    "lock is a folder": (
+        folder("output", ".out.json.lock", "--output=out.png"),
+        ["--output: .out.json.lock: Is a directory"],
+    ),
     "another run is at it": (another_run_is_at_it, ["--output: out.png: another run is writing"]),
     # weights
     "missing weights": (

@@ -665,7 +665,7 @@ def test_a_result_that_cannot_be_written_says_what_is_kept(
     last = err.splitlines()[-1]
     assert "out.png: could not be written (No space left on device)" in last
     assert ("out.checkpoint.npz, --resume goes on" in last) == checkpointed
-    assert ("nothing is kept" in last) != checkpointed
+    assert ("nothing of this run is kept" in last) != checkpointed
     assert names(folder) == ({"out.checkpoint.npz"} if checkpointed else set())
 
 

@@ -53,15 +53,25 @@ def test_a_failing_step_leaves_the_old_file_alone(target, monkeypatch, step, err
     assert os.listdir(target.parent) == [target.name]
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_alone(target):
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            files.write_atomically(target, bytes(1000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def test_a_disk_that_fills_up_leaves_the_old_file_alone(target, limited_file_size):
+    with limited_file_size(100), pytest.raises(OSError, match="File too large"):
+        files.write_atomically(target, bytes(1000))
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_several_files_are_written_together(target):
+    other = target.with_name("other")
+    files.write_together({target: NEW, other: b"1"})
+    assert (target.read_bytes(), other.read_bytes()) == (NEW, b"1")
+    assert len(os.listdir(target.parent)) == 2
+
+
+@pytest.mark.parametrize("large", ["first", "second"])
+def test_none_is_written_if_one_cannot_be(target, limited_file_size, large):
+    first, second = (bytes(1000) if name == large else b"1" for name in ("first", "second"))
+    with limited_file_size(100), pytest.raises(OSError, match="File too large"):
+        files.write_together({target: first, target.with_name("new"): second})
     assert target.read_bytes() == OLD
     assert os.listdir(target.parent) == [target.name]
 

@@ -13,43 +13,18 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatys_norm import images, losses, transfer, vgg, weights
+from gatys_norm import images, losses, transfer
 from gatys_norm.config import TransferConfig
 
 LAYERS = [f"{tap}{name}" for tap in ("conv", "relu") for name in ("1_1", "1_2", "2_1", "2_2")]
 
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
+
 def noise(height, width, seed):
     values = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
     return values.astype(np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def eagerly():
-    """Run functions without tracing them, which would take most of the time."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def use_network(monkeypatch, small_model):
-    """Give the function that makes every transfer use an extractor made of the small network."""
-    file = weights.WeightsFile("small.h5", "small", "0" * 64)
-    monkeypatch.setattr(weights, "locate", lambda source: file)
-
-    def use(wrap=lambda extractor: extractor, model=small_model):
-        made = {}
-
-        def load_extractor(_file, layers, pooling, _precision):
-            key = layers, pooling
-            if key not in made:
-                made[key] = wrap(vgg.Extractor(model, layers, pooling))
-            return made[key]
-
-        monkeypatch.setattr(vgg, "load_extractor", load_extractor)
-
-    return use
 
 
 # --- in the midst of a run ----------------------------------------------------------------------
@@ -233,7 +208,7 @@ def transfers(draw):
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=transfers())
 def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, use_network, small_model):
@@ -243,13 +218,13 @@ def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, use_network,
     use_network(model=network)
     pictures = transfer.Pictures(*(PICTURES[kind](*how) for kind, *how in (content, style)), None)
     monkeypatch.setattr(transfer, "load_pictures", lambda config: pictures)
-    layers = [*config.content_layers, *config.style_layers, losses.TOTAL_VARIATION]
     try:
-        result, notes = stylize(config)
+        result, messages = stylize(config)
     except (losses.NonFiniteError, losses.ZeroEnergyError) as error:
-        assert any(layer in str(error) for layer in layers)
-        return
-    assert_sound(result)
-    # The search accepts a rise that may be rounding.
-    assert result.record["loss"]["final"] <= (1 + 1e-5) * result.record["loss"]["initial"]
-    assert all(any(layer in note for layer in layers) for note in notes)
+        result, messages = None, [str(error)]
+    layers = [*config.content_layers, *config.style_layers, losses.TOTAL_VARIATION]
+    assert all(any(layer in message for layer in layers) for message in messages)
+    if result is not None:
+        assert_sound(result)
+        # The search accepts a rise that may be rounding.
+        assert result.record["loss"]["final"] <= (1 + 1e-5) * result.record["loss"]["initial"]

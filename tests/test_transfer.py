@@ -148,6 +148,13 @@ def test_stopped_and_resumed_equals_never_stopped():
         assert resumed.record["evaluations"] == whole.record["evaluations"]
 
 
+def test_a_stop_asked_for_once_at_the_end_of_a_size_is_heeded():
+    config = dataclasses.replace(CONFIG, size=(48, 64), iterations=(4, 6))
+    result = transfer.stylize(config, lambda progress: progress.iteration == 4, None, (4,))
+    assert result.record["status"] == "interrupted"
+    assert result.record["iterations"] == 4
+
+
 def test_checkpoint_of_another_transfer_is_refused():
     taken = []
     transfer.stylize(CONFIG, lambda progress: taken.append(progress.checkpoint()) or True)

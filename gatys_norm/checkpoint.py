@@ -1,0 +1,97 @@
+"""What a stopped transfer needs to go on, and the check that a stored one can be gone on from."""
+
+import json
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from gatys_norm import lbfgs, losses
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint is of another transfer, or damaged; the message says which."""
+
+
+class Checkpoint(NamedTuple):
+    """What a stopped transfer needs to go on: NumPy arrays, and facts that fit into JSON."""
+
+    arrays: dict
+    facts: dict
+
+
+def check(checkpoint, identity, config, value_counts, phase_counts):
+    """Refuse a checkpoint of another transfer, and one that the run would stumble over later.
+
+    Args:
+      checkpoint: `Checkpoint`, hostile until checked.
+      identity: the facts that tell one transfer from another: settings, weights, pictures.
+      config: resolved `TransferConfig`.
+      value_counts: number of values of x at each size.
+      phase_counts: number of phases at each size.
+
+    Raises:
+      CheckpointMismatchError: the reason.
+    """
+    arrays, facts = checkpoint
+    for name, value in identity.items():
+        if facts.get(name) != value:
+            raise CheckpointMismatchError(
+                f"--resume: the checkpoint is of another transfer, its {name} differ"
+            )
+    try:
+        _check_facts(facts, config, phase_counts)
+        values = value_counts[facts["stage"]]
+        _check_arrays(arrays, values, config.history, facts["iterations"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointMismatchError(f"--resume: the checkpoint is damaged ({error})") from error
+
+
+def _check_facts(facts, config, phase_counts):
+    json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
+    _check_number(facts, "stage", 0, len(config.size) - 1, int)
+    stage = facts["stage"]
+    _check_number(facts, "phase", 0, phase_counts[stage] - 1, int)
+    _check_number(facts, "iterations", 1, config.iterations[stage], int)
+    _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
+    _check_number(facts, "scale", np.finfo(np.float32).tiny)
+    _check_number(facts, "seconds")
+    for row in facts["history"]:
+        for name in ("size", "iteration", "evaluations", "loss", *_terms(config)):
+            _check_number(row, name)
+    for row in facts["stages"]:
+        for name in ("iterations", "evaluations", "seconds"):
+            _check_number(row, name)
+    if len(facts["stages"]) != stage:
+        raise ValueError("the sizes before are missing")
+    if config.size[stage] not in [row["size"] for row in facts["history"]]:
+        raise ValueError("the present size has no history")
+
+
+def _terms(config):
+    """The names of the loss's terms."""
+    content = [losses.content_term(layer) for layer in config.content_layers]
+    style = [losses.style_term(layer) for layer in config.style_layers]
+    return content + style + [losses.TOTAL_VARIATION] * (config.tv_weight > 0)
+
+
+def _check_arrays(arrays, values, history, iterations):
+    picture, memory = (values,), (history, values)
+    expected = dict.fromkeys(lbfgs.LBfgsOptimizerResults._fields, ((), "float32"))
+    expected |= dict.fromkeys(("converged", "failed"), ((), "bool"))
+    expected |= dict.fromkeys(("num_iterations", "num_objective_evaluations"), ((), "int32"))
+    expected |= dict.fromkeys(("position", "objective_gradient"), (picture, "float32"))
+    expected |= dict.fromkeys(("position_deltas", "gradient_deltas"), (memory, "float32"))
+    if {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} != expected:
+        raise ValueError("its arrays have other shapes or types")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("its arrays hold values that are not finite")
+    array = (np.ndarray, np.generic)
+    _check_number(arrays, "num_iterations", 0, iterations, array)
+    _check_number(arrays, "num_objective_evaluations", 1, kind=array)
+
+
+def _check_number(values, name, least=0, most=sys.float_info.max, kind=(int, float)):
+    value = values[name]
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}")
