@@ -173,7 +173,7 @@ def _convert(field, text):
 def transfer_command(values):
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
-    check_outputs([required(values, "output")], config)
+    check_outputs([required(values, "output")], config, values)
     return run_transfer(config, values.output, values, values.resume)
 
 
@@ -188,13 +188,16 @@ def required(values, name):
     return values[name].value
 
 
-def check_outputs(outputs, config):
+def check_outputs(outputs, config, values):
     """Refuse pictures that cannot be written, before any work."""
     from gatys_norm import runs
 
+    inputs = [config.content, config.style, config.init]
     with refusing(runs.OutputError, prefix="--output: "):
         for output in outputs:
-            runs.check_output(output, [config.content, config.style, config.init])
+            runs.check_output(output, inputs, snapshots=values.snapshot_every > 0)
+            if values.checkpoint_every:
+                runs.check_space(output, config)
 
 
 def run_transfer(config, output, values, resume):

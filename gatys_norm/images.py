@@ -82,6 +82,16 @@ def load_picture(path):
     return image
 
 
+def read_size(path):
+    """Return (height, width) as the file's header gives them, before any EXIF rotation.
+
+    Raises:
+      PictureError: as for `load_picture`, as far as the header shows it.
+    """
+    with _opened(path) as picture:
+        return picture.height, picture.width
+
+
 def load_text(path):
     """Read the text that `save_picture` put into a PNG.
 

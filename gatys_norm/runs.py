@@ -4,7 +4,10 @@ import contextlib
 import fcntl
 import itertools
 import json
+import math
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +87,13 @@ def _acquire(lock, path):
         return False
 
 
-def check_output(output, inputs):
+def check_output(output, inputs, snapshots=False):
     """See before the work starts that picture and record can be written.
 
     Args:
       output: path of the picture to come.
       inputs: paths of the pictures that must not be overwritten.
+      snapshots: snapshots will be written too.
 
     Raises:
       OutputError: unknown suffix, missing or read-only folder, a name too long, a folder in the
@@ -113,6 +117,35 @@ def check_output(output, inputs):
     for path, written in itertools.product(inputs, _written_files(output)):
         if written.exists() and os.path.exists(path) and os.path.samefile(written, path):
             raise OutputError(f"{written}: is one of the inputs; choose another name")
+    snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
+    for path in map(Path, inputs if snapshots else ()):
+        if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
+            raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
+
+
+def check_space(output, config):
+    """See before the work starts that a checkpoint fits on the disk beside the one before it.
+
+    Args:
+      output: path of the picture to come.
+      config: `TransferConfig`.
+
+    Raises:
+      OutputError: the disk has too little room.
+    """
+    try:
+        height, width = images.read_size(config.content)
+    except images.PictureError:
+        return  # whoever loads the picture says what is wrong with it
+    pixels = math.prod(images.size_for_long_side(height, width, config.size[-1]))
+    arrays = 2 * config.history + 2  # the memory's pairs, position and gradient
+    needed = 2 * arrays * pixels * 3 * np.dtype(np.float32).itemsize
+    free = shutil.disk_usage(Path(output).parent).free
+    if free < needed:
+        raise OutputError(
+            f"{output}: the disk has {free / 2**20:.0f} MiB left and checkpoints need "
+            f"{needed / 2**20:.0f}; make room, or give --checkpoint_every=0"
+        )
 
 
 def save_result(output, image, record):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from gatys_norm import images, lbfgs, losses, memory, metrics, objective, vgg, weights
 from gatys_norm.checkpoint import Checkpoint, CheckpointMismatchError, check
+from gatys_norm.config import SIZE_RANGE
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
 FLOAT32_SHARE = 0.1
@@ -107,7 +108,13 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
     run = _Run(config, pictures, weights_file)
     if checkpoint is not None:
         run.restore(checkpoint)
-    return run.finish(on_progress, stop_at_multiples_of)
+    try:
+        return run.finish(on_progress, stop_at_multiples_of)
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemoryError(
+            f"--size: {config.size[run.stage]} does not fit into the device's memory; "
+            "choose a smaller one"
+        ) from error
 
 
 def load_pictures(config):
@@ -162,9 +169,11 @@ def check_memory(config, pictures):
     needed, available = memory.estimated_bytes(pixels, config.history), memory.available_bytes()
     if needed > available:
         share = memory.largest_pixel_count(available, config.history) / pixels
+        fitting = int(config.size[-1] * math.sqrt(share))
         raise OutOfMemoryError(
             f"--size: {config.size[-1]} needs about {needed / 2**30:.1f} GiB of memory and "
-            f"{available / 2**30:.1f} are free; {int(config.size[-1] * math.sqrt(share))} would fit"
+            f"{available / 2**30:.1f} are free; "
+            + (f"{fitting} would fit" if fitting >= SIZE_RANGE[0] else "make room first")
         )
 
 

@@ -34,7 +34,7 @@ def compare(values):
     sheet = Path(cli.required(values, "output"))
     configs = {loss: config_for(values, loss) for loss in LOSSES}
     outputs = {loss: sheet.with_name(f"{sheet.stem}-{loss}{sheet.suffix}") for loss in LOSSES}
-    cli.check_outputs([sheet, *outputs.values()], configs["original"])
+    cli.check_outputs([sheet, *outputs.values()], configs["original"], values)
     for loss in LOSSES:
         if values.resume and runs.is_finished(outputs[loss], configs[loss]):
             continue

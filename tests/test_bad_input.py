@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,13 +211,19 @@ def another_run_is_at_it(get):
     return []
 
 
+def disk_nearly_full(get):
+    usage = shutil.disk_usage(".")._replace(free=2**20)
+    get("monkeypatch").setattr(shutil, "disk_usage", lambda _: usage)
+    return ["--size=512"]
+
+
 def too_large_for_memory(get):
     """Ask for the largest size on a machine of 8 GiB without a GPU, whatever this one is."""
     from gatys_norm import memory, transfer
 
     get("monkeypatch").setattr(memory, "available_bytes", lambda: 8 * 2**30)
     get("monkeypatch").setattr(transfer.tf.config, "list_physical_devices", lambda *kind: [])
-    return ["--size=16384"]
+    return ["--size=16384", "--checkpoint_every=0"]
 
 
 def narrow(flag):
@@ -342,6 +349,10 @@ CASES = {
     "size too large for memory": (
         too_large_for_memory,
         ["--size: 16384 needs about", "GiB of memory and 8.0 are free", "would fit"],
+    ),
+    "disk too full for checkpoints": (
+        disk_nearly_full,
+        ["--output: out.png: the disk has 1 MiB left and checkpoints need", "make room"],
     ),
     "sizes from fine to coarse": (["--size=64,32"], ["--size: several sizes must grow"]),
     "no iterations": (["--iterations=0"], ["--iterations: must be a whole number from 1"]),

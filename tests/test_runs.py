@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -475,3 +476,30 @@ def test_an_input_under_any_name_is_refused(tmp_path, monkeypatch):
                 runs.check_output(output, ["noise", source])
     runs.check_output("sub/a.png", [picture])
     assert picture.read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize(("free", "fits"), [(10**12, True), (3_000_000, True), (2_000_000, False)])
+def test_check_space_wants_room_for_two_checkpoints(tmp_path, monkeypatch, free, fits):
+    """64 × 48 pixels, 3 channels, 4 bytes, 34 arrays, twice: 2,506,752 bytes."""
+    content = tmp_path / "content.png"
+    images.save_picture(content, np.zeros((48, 64, 3)))
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    config = TransferConfig(content=str(content), style="s.png", size=(64,), history=16)
+    if fits:
+        runs.check_space(tmp_path / "out.png", config)
+    else:
+        with pytest.raises(runs.OutputError, match=r"out\.png: .* 2 MiB left .* need 2"):
+            runs.check_space(tmp_path / "out.png", config)
+
+
+def test_check_space_leaves_an_unreadable_picture_to_its_loader(tmp_path):
+    config = TransferConfig(content=str(tmp_path / "missing.png"), style="s.png")
+    runs.check_space(tmp_path / "out.png", config)
+
+
+def test_a_snapshot_may_not_overwrite_an_input(tmp_path):
+    output, start = tmp_path / "out.png", tmp_path / "out-00050.png"
+    runs.check_output(output, [start], snapshots=False)
+    with pytest.raises(runs.OutputError, match=r"out-00050\.png: .* snapshot would overwrite"):
+        runs.check_output(output, [start], snapshots=True)
