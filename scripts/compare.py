@@ -3,9 +3,10 @@
     python scripts/compare.py --content=C.jpg --style=S.jpg --output=compare.png
 
 All flags of the main command. Beside compare.png go compare-original.png and
-compare-normalized.png, each with its own record.
+compare-normalized.png, each with its own record. Ends with what both are measured by.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def compare(values):
         if code:
             return code
     write_sheet(sheet, configs, outputs)
+    print_measures(outputs)
     print(f"side by side: {sheet}")
     return 0
 
@@ -53,6 +55,22 @@ def config_for(values, loss):
     lambda_os = values[f"lambda_os_{loss}"].value
     own = {} if lambda_os is None else {"lambda_os": lambda_os}
     return cli.config_from_flags(values, loss=loss, **own)
+
+
+def print_measures(outputs):
+    """Print what the two results are measured by, side by side."""
+    from gatys_norm import runs
+
+    measured = {
+        loss: json.loads(runs.record_path(output).read_text())["metrics"]
+        for loss, output in outputs.items()
+    }
+    print(f"{'':28}" + "".join(f"{loss:>12}" for loss in LOSSES))
+    for measure, layers in measured[LOSSES[0]].items():
+        for layer in layers:
+            values = [measured[loss][measure][layer] for loss in LOSSES]
+            cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
+            print(f"{measure.replace('_', ' '):18}{layer:10}" + "".join(f"{c:>12}" for c in cells))
 
 
 def write_sheet(sheet, configs, outputs):

@@ -134,6 +134,11 @@ def test_demo_makes_the_labelled_picture():
         )
         assert sheet.shape[1] > width + 2 * 64
         assert str(output) in stdout
+        reflections = [
+            record["metrics"]["style_reflection"]["conv5_4"] for record in records.values()
+        ]
+        row = next(line for line in stdout.splitlines() if "reflection conv5_4" in line)
+        assert row.split()[-2:] == [f"{value:.4f}" for value in reflections]
     finally:
         for path in output.parent.glob(f"{output.stem}*"):
             path.unlink()
