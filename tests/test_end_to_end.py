@@ -137,8 +137,9 @@ def test_demo_makes_the_labelled_picture():
         reflections = [
             record["metrics"]["style_reflection"]["conv5_4"] for record in records.values()
         ]
-        row = next(line for line in stdout.splitlines() if "reflection conv5_4" in line)
-        assert row.split()[-2:] == [f"{value:.4f}" for value in reflections]
+        rows = {tuple(line.split()[:3]): line.split()[3:] for line in stdout.splitlines()}
+        expected = [f"{value:.4f}" for value in reflections]
+        assert rows["style", "reflection", "conv5_4"] == expected
     finally:
         for path in output.parent.glob(f"{output.stem}*"):
             path.unlink()
