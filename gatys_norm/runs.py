@@ -71,7 +71,7 @@ def locked(output):
         if not _acquire(lock, path):
             raise OutputError(f"{output}: another run is writing there; wait for it")
         try:
-            for written in (output, record_path(output), checkpoint_path(output)):
+            for written in _written_files(output):
                 files.remove_leftovers(written)
             yield
         finally:
