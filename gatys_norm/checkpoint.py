@@ -56,6 +56,8 @@ def _check_facts(facts, config, phase_counts):
     _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
     _check_number(facts, "scale", np.finfo(np.float32).tiny)
     _check_number(facts, "seconds")
+    if not isinstance(facts["in_strips"], bool):
+        raise ValueError(f"in_strips is {facts['in_strips']!r}")
     for row in facts["history"]:
         for name in ("size", "iteration", "evaluations", "loss", *_terms(config)):
             _check_number(row, name)
@@ -70,9 +72,8 @@ def _check_facts(facts, config, phase_counts):
 
 def _terms(config):
     """The names of the loss's terms."""
-    content = [losses.content_term(layer) for layer in config.content_layers]
-    style = [losses.style_term(layer) for layer in config.style_layers]
-    return content + style + [losses.TOTAL_VARIATION] * (config.tv_weight > 0)
+    names = losses.term_names(config.content_layers, config.style_layers)
+    return names + (losses.TOTAL_VARIATION,) * (config.tv_weight > 0)
 
 
 def _check_arrays(arrays, values, history, iterations):

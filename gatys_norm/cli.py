@@ -15,7 +15,7 @@ import warnings
 
 from absl import flags
 
-from gatys_norm.config import ConfigError, TransferConfig, from_dict
+from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict, preset_settings
 
 FAILED = 1
 BAD_INPUT = 2
@@ -87,6 +87,11 @@ def make_flags():
     values = flags.FlagValues()
     for field in dataclasses.fields(TransferConfig):
         _define_setting(values, field)
+    explanation = (
+        "settings to begin with: paper (one size, 600 iterations, float32) or fast (coarse to "
+        "fine, few iterations, bfloat16); a flag that is given wins"
+    )
+    flags.DEFINE_enum("preset", PRESETS[0], PRESETS, explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
     for define, name, default, explanation in (
         (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
@@ -129,13 +134,28 @@ def _is_list(field):
 def config_from_flags(values, **changes):
     """Return the `TransferConfig` that the flags describe.
 
-    With `--config_from` the settings are those of an earlier run, and flags that are given
-    override them.
+    With `--config_from` the settings are those of an earlier run; those of a preset that is given
+    override them, and flags that are given override both.
 
     Raises:
       InputError: a flag is missing or its value is not valid.
     """
     settings = _settings_of_run(values.config_from) if values.config_from else {}
+    given = _settings_given(values) | changes
+    if values["preset"].present:
+        sizes = given.pop("size", settings.get("size", TransferConfig.size)[-1:])
+        settings |= preset_settings(values.preset, sizes)
+    settings |= given
+    for name in ("content", "style"):
+        if not settings.get(name):
+            raise InputError(f"--{name}: is needed, the path of a picture")
+    with refusing(ConfigError, prefix="--"):
+        return TransferConfig(**settings)
+
+
+def _settings_given(values):
+    """The settings whose flags are on the command line."""
+    settings = {}
     for field in dataclasses.fields(TransferConfig):
         flag = values[field.name]
         if flag.present:
@@ -143,12 +163,7 @@ def config_from_flags(values, **changes):
             settings[field.name] = (
                 tuple(_convert(field, text) for text in flag.value) if is_list else flag.value
             )
-    settings |= changes
-    for name in ("content", "style"):
-        if not settings.get(name):
-            raise InputError(f"--{name}: is needed, the path of a picture")
-    with refusing(ConfigError, prefix="--"):
-        return TransferConfig(**settings)
+    return settings
 
 
 def _settings_of_run(path):
@@ -224,7 +239,9 @@ def run_transfer(config, output, values, resume):
             _signals_noted() as received,
             _Reporter(output, values, received) as reporter,
         ):
-            result = transfer.stylize(config, reporter, checkpoint, reporter.stops)
+            result = transfer.stylize(
+                config, reporter, checkpoint, reporter.stops, reporter.show_plan
+            )
         try:
             runs.save_result(output, result.image, result.record)
         except (OSError, runs.images.PictureError) as error:
@@ -286,6 +303,11 @@ class _Reporter:
             self._keep(path, runs.images.save_picture, progress.image())
         self.last_iteration = progress.iteration
         return stop
+
+    def show_plan(self, plan):
+        """Print how much memory the transfer will need."""
+        how = ", with the first layers in strips to save some" if plan.in_strips else ""
+        print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{how}")
 
     def _keep(self, path, save, *what):
         """Save something that the run can do without: a full disk must not cost the result."""

@@ -17,7 +17,14 @@ LAYERS = tuple(
 DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
+DEFAULT_SIZE = 512
+DEFAULT_ITERATIONS = 600
 SIZE_RANGE = (16, 16384)
+PRESETS = ("paper", "fast")
+COARSEST_SIZE = 128
+FAST_ITERATIONS = 200  # at every size
+PAPER = {"precision": "float32", "parametrization": "pixel"}
+FAST = {"precision": "bfloat16", "parametrization": "fourier"}
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
 LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
@@ -68,12 +75,12 @@ class TransferConfig:
         None, f"weight of each style layer; default {DEFAULT_STYLE_WEIGHT:g} each"
     )
     size: tuple[int, ...] = _setting(
-        (512,),
+        (DEFAULT_SIZE,),
         "long side of the content in pixels; several run coarse to fine, each result enlarged "
         "into the next start",
     )
     iterations: tuple[int, ...] = _setting(
-        (600,), "L-BFGS iterations: one number for every size, or one per size"
+        (DEFAULT_ITERATIONS,), "L-BFGS iterations: one number for every size, or one per size"
     )
     style_size: str = _setting(
         "match",
@@ -85,6 +92,11 @@ class TransferConfig:
     pooling: str = _setting("max", "pooling between VGG-19's blocks", ("max", "avg"))
     tv_weight: float = _setting(0.0, "weight of the total variation; 0 is none")
     precision: str = _setting("float32", "number format of the network", ("float32", "bfloat16"))
+    parametrization: str = _setting(
+        "pixel",
+        "what L-BFGS moves: pixel, or fourier (frequencies weighted as f^-1/2, fewer evaluations)",
+        ("pixel", "fourier"),
+    )
     line_search: str = _setting(
         "unit_step",
         "unit_step (tries step 1 before searching) or TFP's own hager_zhang",
@@ -121,6 +133,32 @@ class TransferConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
         }
+
+
+def preset_settings(preset, sizes):
+    """Return the settings that a preset stands for.
+
+    "paper" is what the paper did: one size, 600 iterations, float32. "fast" goes coarse to fine by
+    factors of two up to the wanted size, in bfloat16, with few iterations at each.
+
+    Args:
+      preset: one of `PRESETS`.
+      sizes: the wanted sizes; one alone is the finest of those that "fast" makes of it.
+
+    Returns:
+      {setting: value}.
+    """
+    if preset == "paper":
+        return {"size": sizes, "iterations": (DEFAULT_ITERATIONS,)} | PAPER
+    sizes = _doubling_up_to(sizes[0]) if len(sizes) == 1 else sizes
+    return {"size": sizes, "iterations": (FAST_ITERATIONS,)} | FAST
+
+
+def _doubling_up_to(size):
+    sizes = [size]
+    while sizes[0] // 2 >= COARSEST_SIZE:
+        sizes.insert(0, sizes[0] // 2)
+    return tuple(sizes)
 
 
 def from_dict(values):

@@ -16,6 +16,7 @@ from unittest import mock
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.optimizer import bfgs_utils
+from tensorflow_probability.python.optimizer import lbfgs as tfp_lbfgs
 from tensorflow_probability.python.optimizer.lbfgs import LBfgsOptimizerResults
 from tensorflow_probability.python.optimizer.linesearch.hager_zhang import (
     HagerZhangLineSearchResult,
@@ -249,9 +250,60 @@ def _line_search(name):
     one place that does so, and the reason why the TFP series is pinned.
     """
     search = {"unit_step": _unit_step_first, "hager_zhang": _stock_hager_zhang}[name]
-    replacements = {"hager_zhang": search, "line_search_step": _step_along_finite_direction}
-    with _patching, mock.patch.multiple(bfgs_utils, **replacements):
+    with (
+        _patching,
+        mock.patch.multiple(
+            bfgs_utils, hager_zhang=search, line_search_step=_step_along_finite_direction
+        ),
+        mock.patch.multiple(
+            tfp_lbfgs, _get_search_direction=_search_direction, _queue_push=_pushed
+        ),
+    ):
         yield
+
+
+def _search_direction(state):
+    """The direction of TFP's two loops, in the compact form of Byrd, Nocedal and Schnabel (1994).
+
+    With the corrections as rows of S and Y, oldest first, ρ the diagonal and U the upper triangle
+    of S Yᵀ, the first loop solves U α = S g and the second Uᵀ δ = ρ α − γ Y (g − Yᵀ α). TFP walks
+    over the corrections one by one and keeps every vector in between.
+    """
+    steps, changes = state.position_deltas, state.gradient_deltas
+    gradient = state.objective_gradient
+
+    def products(a, b):
+        return tf.cast(tf.matmul(a, b, transpose_b=True), tf.float64)
+
+    across = products(steps, changes)
+    used = tf.cast(tf.linalg.diag_part(across) != 0, tf.float64)
+    upper = tf.linalg.band_part(across, 0, -1) * used * used[:, tf.newaxis]
+    upper += tf.linalg.diag(1 - used)
+    curvature = tf.linalg.diag_part(across)[:, tf.newaxis]
+    own = products(changes, changes)
+    gamma = curvature[-1] / own[-1, -1]
+    used = used[:, tf.newaxis]
+    first = tf.linalg.triangular_solve(
+        upper, used * products(steps, gradient[tf.newaxis]), lower=False
+    )
+    remaining = products(changes, gradient[tf.newaxis]) - own @ first
+    second = tf.linalg.triangular_solve(
+        upper, used * (curvature * first - gamma * remaining), lower=False, adjoint=True
+    )
+
+    def combined(coefficients, rows):
+        coefficients = tf.cast(coefficients, rows.dtype)
+        return tf.squeeze(tf.matmul(coefficients, rows, transpose_a=True), 0)
+
+    gamma = tf.cast(gamma, gradient.dtype)
+    direction = gamma * (gradient - combined(first, changes)) + combined(second, steps)
+    return tf.where(state.num_iterations == 0, -gradient, -direction)
+
+
+def _pushed(queue, should_update, newest):
+    return tf.cond(
+        should_update, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
+    )
 
 
 def _step_along_finite_direction(state, value_and_gradients_function, direction, *limits):

@@ -21,8 +21,11 @@ class NonFiniteError(ArithmeticError):
     """A loss is not a finite number; the message names the term."""
 
 
+@tf.custom_gradient
 def gram_matrix(features):
     """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
+
+    Its gradient Φ_j (dG + dGᵀ) takes one product in the features' own type; TensorFlow's takes two.
 
     Args:
       features: φ_j, H_j × W_j × C_j; Φ_j is the same as (H_j W_j) × C_j.
@@ -31,7 +34,18 @@ def gram_matrix(features):
       C_j × C_j, symmetric, float32 or wider.
     """
     flat = tf.reshape(features, [-1, features.shape[-1]])
-    return tf.matmul(flat, flat, transpose_a=True)
+    wide = at_least_float32(flat)
+
+    def gradient(upstream):
+        both = tf.cast(upstream + tf.transpose(upstream), features.dtype)
+        return tf.reshape(tf.matmul(flat, both), tf.shape(features))
+
+    return tf.matmul(wide, wide, transpose_a=True), gradient
+
+
+def at_least_float32(values):
+    """Return `values` as float32, or in their own type if that is wider."""
+    return tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values
 
 
 def squared_distance(a, b):
@@ -63,39 +77,42 @@ def style_term(layer):
     return f"style/{layer}"
 
 
-def term_targets(content_features, style_features, content_layers, style_layers):
-    """What x is compared with: φ_j(o) for j ∈ C and G(φ_j(s)) for j ∈ S.
+def term_names(content_layers, style_layers):
+    """Return the names of the terms that compare layers: those of C, then those of S."""
+    return tuple(map(content_term, content_layers)) + tuple(map(style_term, style_layers))
+
+
+def term_values(features, terms):
+    """What is compared of one picture: its features for content terms, Gram matrices for style.
 
     Args:
-      content_features: {layer: φ_j(o)}, each H_j × W_j × C_j.
-      style_features: {layer: φ_j(s)}.
-      content_layers: C.
-      style_layers: S.
+      features: {layer: φ_j}, each H_j × W_j × C_j.
+      terms: names.
 
     Returns:
-      {term: tensor}.
+      {term: φ_j or G(φ_j)}, float32 or wider.
     """
-    targets = {content_term(layer): content_features[layer] for layer in content_layers}
-    targets |= {style_term(layer): gram_matrix(style_features[layer]) for layer in style_layers}
-    return targets
+    return {term: _term_value(term, features) for term in terms}
 
 
-def squared_distances(features, targets, image=None):
+def _term_value(term, features):
+    kind, layer = term.split("/")
+    value = features[layer]
+    return at_least_float32(value) if kind == "content" else gram_matrix(value)
+
+
+def squared_distances(values, targets, image=None):
     """The distance of every term, before its coefficient.
 
     Args:
-      features: {layer: φ_j(x)}, each H_j × W_j × C_j.
-      targets: what `term_targets` returned.
+      values: {term: φ_j(x) or G(φ_j(x))}.
+      targets: {term: φ_j(o) or G(φ_j(s))}.
       image: x, H × W × 3; given, `total_variation` is a term too.
 
     Returns:
       {term: scalar}: ‖φ_j(o) − φ_j(x)‖² or ‖G(φ_j(s)) − G(φ_j(x))‖²_F.
     """
-    distances = {}
-    for term, target in targets.items():
-        kind, layer = term.split("/")
-        value = features[layer] if kind == "content" else gram_matrix(features[layer])
-        distances[term] = squared_distance(value, target)
+    distances = {term: squared_distance(values[term], targets[term]) for term in targets}
     if image is not None:
         distances[TOTAL_VARIATION] = total_variation(image)
     return distances
@@ -115,7 +132,7 @@ def original_coefficients(lambda_os, content_weights, style_weights, feature_sha
       lambda_os: λ_os.
       content_weights: {layer: λ_o(j)}.
       style_weights: {layer: λ_s(j)}.
-      feature_shapes: {layer: (H_j, W_j, C_j)} of φ_j(x).
+      feature_shapes: {layer: (H_j, W_j, C_j)} of φ_j(x), for the style layers.
 
     Returns:
       {term: float}.

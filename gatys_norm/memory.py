@@ -1,27 +1,52 @@
 """How much memory a transfer needs, estimated before it starts."""
 
+from typing import NamedTuple
+
 import psutil
 
-# Fitted to peaks measured with TensorFlow 2.21 on a CPU, 512 to 1024 pixels, 10 and 50 correction
-# pairs; bfloat16 differs by 2 % because the taps are float32 either way.
+# Fitted to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
 BYTES_AT_REST = 1.1e9
-BYTES_PER_PIXEL = 2400
+BYTES_PER_PIXEL = 1500
+BYTES_PER_PIXEL_IN_STRIPS = 750
 BYTES_PER_PIXEL_AND_PAIR = 67
+COMFORTABLE_SHARE = 0.7
+BLOCKS_IN_STRIPS = ("1", "2")
+CHANNELS = dict(zip("12345", (64, 128, 256, 512, 512), strict=True))
 
 
-def estimated_bytes(pixel_count, history):
-    """Return the bytes that a transfer of `pixel_count` pixels needs at its peak.
+class Plan(NamedTuple):
+    """What a transfer needs at its peak, and whether its first blocks are computed in strips."""
+
+    byte_count: float
+    in_strips: bool
+
+
+def plan(pixel_count, history, layers, available):
+    """Choose between the two ways of computing: in strips where the faster one would be a squeeze.
 
     Args:
       pixel_count: H · W of the larger of x and the style picture.
       history: L-BFGS correction pairs.
+      layers: the compared layers.
+      available: bytes that can be had.
+
+    Returns:
+      Plan.
     """
-    return BYTES_AT_REST + pixel_count * _bytes_per_pixel(history)
+    plain = estimated_bytes(pixel_count, history, layers, in_strips=False)
+    if plain <= COMFORTABLE_SHARE * available:
+        return Plan(plain, in_strips=False)
+    return Plan(estimated_bytes(pixel_count, history, layers, in_strips=True), in_strips=True)
 
 
-def largest_pixel_count(byte_count, history):
-    """Return how many pixels a transfer may have that fits into `byte_count` bytes."""
-    return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(history))
+def estimated_bytes(pixel_count, history, layers, in_strips):
+    """Return the bytes that a transfer needs at its peak; arguments as for `plan`."""
+    return BYTES_AT_REST + pixel_count * _bytes_per_pixel(history, layers, in_strips)
+
+
+def largest_pixel_count(byte_count, history, layers):
+    """Return how many pixels a transfer in strips may have that fits into `byte_count` bytes."""
+    return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(history, layers, in_strips=True))
 
 
 def available_bytes():
@@ -29,5 +54,17 @@ def available_bytes():
     return psutil.virtual_memory().available
 
 
-def _bytes_per_pixel(history):
-    return BYTES_PER_PIXEL + history * BYTES_PER_PIXEL_AND_PAIR
+def _bytes_per_pixel(history, layers, in_strips):
+    kept = [layer for layer in layers if not (in_strips and _block(layer) in BLOCKS_IN_STRIPS)]
+    network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
+    return network + sum(map(_bytes_of_features, kept)) + history * BYTES_PER_PIXEL_AND_PAIR
+
+
+def _bytes_of_features(layer):
+    """float32 features of a layer for each pixel of the picture."""
+    block = _block(layer)
+    return 4 * CHANNELS[block] / 4 ** (int(block) - 1)
+
+
+def _block(layer):
+    return layer.removeprefix("conv").removeprefix("relu").split("_")[0]

@@ -2,7 +2,7 @@
 
 import math
 
-from gatys_norm.losses import energy, gram_matrix, squared_distance
+from gatys_norm.losses import content_term, energy, squared_distance, style_term
 
 
 def content_distance(target, features):
@@ -37,13 +37,13 @@ def style_reflection(target, gram, content_gram):
     return 1 - math.sqrt(remaining)
 
 
-def measure(features, content_features, style_features, content_layers, style_layers):
+def measure(values, content_values, style_values, content_layers, style_layers):
     """All three measures, layer by layer.
 
     Args:
-      features: {layer: φ_j(x)}.
-      content_features: {layer: φ_j(o)}, with the style layers too.
-      style_features: {layer: φ_j(s)}.
+      values: {term: φ_j(x) for `content/j`, G_j(x) for `style/j`}.
+      content_values: the same of o.
+      style_values: the same of s, style terms only.
       content_layers: the layers whose content distance is wanted.
       style_layers: the layers whose style distance and reflection are wanted.
 
@@ -52,14 +52,15 @@ def measure(features, content_features, style_features, content_layers, style_la
       arithmetic; an undefined value is None.
     """
     distances = {
-        layer: content_distance(content_features[layer], features[layer])
-        for layer in content_layers
+        layer: content_distance(content_values[term], values[term])
+        for layer, term in ((layer, content_term(layer)) for layer in content_layers)
     }
     style_distances, reflections = {}, {}
     for layer in style_layers:
-        target, gram = gram_matrix(style_features[layer]), gram_matrix(features[layer])
+        term = style_term(layer)
+        target, gram = style_values[term], values[term]
         style_distances[layer] = style_distance(target, gram)
-        reflections[layer] = style_reflection(target, gram, gram_matrix(content_features[layer]))
+        reflections[layer] = style_reflection(target, gram, content_values[term])
     return {
         "content_distance": _defined(distances),
         "style_distance": _defined(style_distances),

@@ -1,5 +1,6 @@
 """The loss of a transfer at one size, as a compiled function of the picture."""
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -7,23 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import losses
-from gatys_norm.vgg import Extractor
+from gatys_norm import losses, parametrization, summary
+from gatys_norm.vgg import Extractor, feature_size
 
 
 @dataclass(frozen=True)
 class Objective:
-    """L(x) = Σ coefficient · distance for x of one shape, flat, float32, RGB, 0–255.
+    """L = Σ coefficient · distance of x of one shape, as a function of a flat position.
 
-    `function(x, *data)` gives L(x) / unit and its gradient, `unit` being the largest coefficient:
-    multiplying all coefficients by a constant then changes no bit of what the optimiser sees. The
-    functions belong to the extractor, so objectives of one extractor and shape share their graph.
+    x is float32, RGB, 0–255; position and x are the same, or go with each other as the
+    parametrization says. `function(position, *data)` gives L / unit and its gradient, `unit` being
+    the largest coefficient: multiplying all coefficients by a constant then changes no bit of what
+    the optimiser sees. Objectives of one extractor, shape and parametrization share their graph.
     """
 
     extractor: Extractor
     shape: tuple
     targets: dict
     coefficients: dict
+    parametrization: str = "pixel"
+    in_strips: bool = False
 
     @property
     def unit(self):
@@ -32,29 +36,41 @@ class Objective:
 
     @property
     def function(self):
-        """The compiled (x, *data) → (L(x) / unit, its gradient)."""
-        return _compile(self.extractor)[0]
+        """The compiled (position, *data) → (L / unit, its gradient)."""
+        return self._compiled[0]
+
+    @property
+    def _compiled(self):
+        return _compile(self.extractor, self.parametrization, self.in_strips)
 
     @property
     def data(self):
-        """What `function` needs besides x."""
+        """What `function` needs besides the position."""
         dtype = next(iter(self.targets.values())).dtype
         relative = {
             term: tf.constant(value / self.unit, dtype) for term, value in self.coefficients.items()
         }
         return self.shape, self.targets, relative
 
+    def image(self, position):
+        """Return x, H × W × 3."""
+        return parametrization.to_image(position, self.shape, self.parametrization)
+
+    def position(self, image):
+        """Return the flat position of x = `image`."""
+        return parametrization.from_image(image, self.parametrization)
+
     def value_and_gradient(self, position):
-        """Return L(x) / unit and its gradient."""
+        """Return L / unit and its gradient."""
         return self.function(position, *self.data)
 
     def terms(self, position):
-        """Return {term: squared distance} at x as floats."""
-        distances = _compile(self.extractor)[1](position, *self.data)
+        """Return {term: squared distance} as floats."""
+        distances = self._compiled[1](position, *self.data)
         return {term: float(value) for term, value in distances.items()}
 
     def terms_not_finite(self, position):
-        """Return the names of the terms whose value at x, or else gradient, is not finite.
+        """Return the names of the terms whose value, or else gradient, is not finite.
 
         Where they are finite one by one and only their sum is not, it names all of them.
         """
@@ -65,10 +81,11 @@ class Objective:
         return names or self._gradients_not_finite(position) or list(self.coefficients)
 
     def _gradients_not_finite(self, position):
+        distances = self._compiled[1].python_function
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
-            distances = _distances(self.extractor, position, *self.data)
-            terms = {name: value * distances[name] for name, value in self.data[-1].items()}
+            values = distances(position, *self.data)
+            terms = {name: value * values[name] for name, value in self.data[-1].items()}
         gradients = {name: tape.gradient(value, position) for name, value in terms.items()}
         return [name for name, gradient in gradients.items() if not _is_finite(gradient)]
 
@@ -78,11 +95,14 @@ class Objective:
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(extractor):
+def _compile(extractor, kind, in_strips):
     """Return the compiled value-and-gradient and distances of this extractor."""
 
-    def distances(position, *data):
-        return _distances(extractor, position, *data)
+    def distances(position, shape, targets, coefficients):
+        image = parametrization.to_image(position, shape, kind)
+        values = summary.summarize(extractor, image, tuple(targets), in_strips)
+        with_variation = losses.TOTAL_VARIATION in coefficients
+        return losses.squared_distances(values, targets, image if with_variation else None)
 
     def value_and_gradient(position, *data):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -91,22 +111,18 @@ def _compile(extractor):
         return value, tape.gradient(value, position)
 
     return (
-        tf.function(value_and_gradient, autograph=False),
+        tf.function(
+            value_and_gradient, autograph=False, experimental_attributes={"_noinline": True}
+        ),
         tf.function(distances, autograph=False),
     )
-
-
-def _distances(extractor, position, shape, targets, coefficients):
-    image = tf.reshape(position, shape)
-    with_variation = losses.TOTAL_VARIATION in coefficients
-    return losses.squared_distances(extractor(image), targets, image if with_variation else None)
 
 
 def _is_finite(tensor):
     return bool(tf.reduce_all(tf.math.is_finite(tensor)))
 
 
-def pose(config, extractor, content, style):
+def pose(config, extractor, content, style, in_strips=False):
     """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
 
     Args:
@@ -114,6 +130,7 @@ def pose(config, extractor, content, style):
       extractor: φ, with all layers of `config`.
       content: o, H × W × 3, at the size of x.
       style: s, H_s × W_s × 3.
+      in_strips: see `summary.summarize`.
 
     Returns:
       Objective.
@@ -121,22 +138,46 @@ def pose(config, extractor, content, style):
     Raises:
       ZeroEnergyError: a layer is zero everywhere and the loss is the normalized one.
     """
-    content_features = extractor.compiled(tf.constant(content))
-    style_features = extractor.compiled(tf.constant(style))
-    targets = losses.term_targets(
-        content_features, style_features, config.content_layers, config.style_layers
+    targets = _targets(config, extractor, content, style, in_strips)
+    coefficients = _coefficients(config, targets, content.shape[:2])
+    return Objective(
+        extractor, content.shape, targets, coefficients, config.parametrization, in_strips
     )
-    shapes = {layer: tuple(value.shape) for layer, value in content_features.items()}
-    coefficients = _coefficients(config, targets, shapes, content.shape[:2])
-    return Objective(extractor, content.shape, targets, coefficients)
 
 
-def _coefficients(config, targets, feature_shapes, picture_shape):
+def in_precision_of(extractor, posed, config, content, style):
+    """Return the objective `posed` as another precision's extractor computes it.
+
+    Its targets are computed anew, because what rounding does to a network it does to both sides of
+    a comparison; against float32's targets that error would soon outweigh what is left to gain.
+    The coefficients stay, so that the losses of both compare. Arguments as for `pose`.
+    """
+    targets = _targets(config, extractor, content, style, posed.in_strips)
+    return dataclasses.replace(posed, extractor=extractor, targets=targets)
+
+
+def _targets(config, extractor, content, style, in_strips):
+    content_terms = losses.term_names(config.content_layers, ())
+    style_terms = losses.term_names((), config.style_layers)
+    return {
+        **summary.compiled(extractor, content_terms, in_strips)(tf.constant(content)),
+        **summary.compiled(extractor, style_terms, in_strips)(tf.constant(style)),
+    }
+
+
+def _coefficients(config, targets, picture_shape):
     content_weights = dict(zip(config.content_layers, config.content_weights, strict=True))
     style_weights = dict(zip(config.style_layers, config.style_weights, strict=True))
     if config.loss == "original":
+        shapes = {
+            layer: (
+                *feature_size(layer, *picture_shape),
+                targets[losses.style_term(layer)].shape[-1],
+            )
+            for layer in config.style_layers
+        }
         coefficients = losses.original_coefficients(
-            config.lambda_os, content_weights, style_weights, feature_shapes
+            config.lambda_os, content_weights, style_weights, shapes
         )
     else:
         energies = {term: float(losses.energy(target)) for term, target in targets.items()}

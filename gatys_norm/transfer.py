@@ -1,7 +1,6 @@
 """One transfer from settings to picture: the only place where the parts meet."""
 
 import copy
-import dataclasses
 import hashlib
 import importlib.metadata
 import math
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import images, lbfgs, losses, memory, metrics, objective, vgg, weights
+from gatys_norm import images, lbfgs, losses, memory, metrics, objective, summary, vgg, weights
 from gatys_norm.checkpoint import Checkpoint, CheckpointMismatchError, check
 from gatys_norm.config import SIZE_RANGE
 
@@ -82,7 +81,7 @@ class TransferResult:
     record: dict
 
 
-def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
+def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=(), on_plan=None):
     """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
 
     Args:
@@ -92,6 +91,7 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
       checkpoint: a `Checkpoint` of the same settings, pictures and weights to go on from.
       stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress` is
         sure to be called, for checkpoints and snapshots.
+      on_plan: called before the iterations with a `memory.Plan`: how much memory is needed.
 
     Returns:
       TransferResult.
@@ -103,12 +103,15 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=()):
     """
     config = config.resolved()
     pictures = load_pictures(config)
-    check_memory(config, pictures)
+    plan = plan_memory(config, pictures)
     weights_file = weights.locate(config.weights)
-    run = _Run(config, pictures, weights_file)
+    run = _Run(config, pictures, weights_file, plan.in_strips)
     if checkpoint is not None:
         run.restore(checkpoint)
     try:
+        run.open_stage()
+        if on_plan is not None:
+            on_plan(plan)
         return run.finish(on_progress, stop_at_multiples_of)
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemoryError(
@@ -157,24 +160,30 @@ def picture_shapes(config, pictures, size):
     return content_shape, style_shape
 
 
-def check_memory(config, pictures):
-    """See that the largest size fits into main memory; on a GPU its own allocator has the word.
+def plan_memory(config, pictures):
+    """Choose how the largest size is computed; on a GPU its own allocator has the last word.
+
+    Returns:
+      `memory.Plan`.
 
     Raises:
-      OutOfMemoryError: it does not; the message gives the estimate and the size that would fit.
+      OutOfMemoryError: the largest size does not fit into main memory; the message gives the
+        estimate and the size that would fit.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return
     pixels = max(math.prod(shape) for shape in picture_shapes(config, pictures, config.size[-1]))
-    needed, available = memory.estimated_bytes(pixels, config.history), memory.available_bytes()
-    if needed > available:
-        share = memory.largest_pixel_count(available, config.history) / pixels
+    layers = config.content_layers + config.style_layers
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    available = math.inf if on_gpu else memory.available_bytes()
+    plan = memory.plan(pixels, config.history, layers, available)
+    if plan.byte_count > available:
+        share = memory.largest_pixel_count(available, config.history, layers) / pixels
         fitting = int(config.size[-1] * math.sqrt(share))
         raise OutOfMemoryError(
-            f"--size: {config.size[-1]} needs about {needed / 2**30:.1f} GiB of memory and "
-            f"{available / 2**30:.1f} are free; "
+            f"--size: {config.size[-1]} needs about {plan.byte_count / 2**30:.1f} GiB of memory "
+            f"and {available / 2**30:.1f} are free; "
             + (f"{fitting} would fit" if fitting >= SIZE_RANGE[0] else "make room first")
         )
+    return plan
 
 
 def _check_wide_enough(role, path, shape):
@@ -186,13 +195,27 @@ def _check_wide_enough(role, path, shape):
         )
 
 
+def _usable_precision(precision):
+    """Return `precision`, but float32, with a warning, where the device would emulate it."""
+    if precision == "float32" or vgg.has_fast_bfloat16():
+        return precision
+    warnings.warn(
+        f"--precision: this device does not compute in {precision} itself; float32 is faster here "
+        "and taken instead",
+        stacklevel=2,
+    )
+    return "float32"
+
+
 class _Run:
     """A transfer under way: which size it is at, the optimiser's state, and what was logged."""
 
-    def __init__(self, config, pictures, weights_file):
+    def __init__(self, config, pictures, weights_file, in_strips):
         self.config = config
         self.pictures = pictures
         self.weights_file = weights_file
+        self.precision = _usable_precision(config.precision)
+        self.in_strips = in_strips
         self.stage = 0
         self.phase = 0
         self.state = None
@@ -201,8 +224,7 @@ class _Run:
         self.stages = []
 
     def finish(self, on_progress, stop_at_multiples_of):
-        """Run what is left and return the `TransferResult`."""
-        self._open_stage()
+        """Run what is left, from an open stage on, and return the `TransferResult`."""
         while True:
             status = self._run_phases(on_progress, stop_at_multiples_of)
             self._close_stage(status)
@@ -212,14 +234,14 @@ class _Run:
             self.coarse_result, self.state = self.image(), None
             self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
             try:
-                self._open_stage()
+                self.open_stage()
             except losses.NonFiniteError as error:
                 warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
                 return TransferResult(coarse.image(), coarse._record("stalled"))
 
     def image(self):
         """Return x as float32 H × W × 3."""
-        return self.state.position.numpy().reshape(self.objective.shape)
+        return self.objective.image(self.state.position).numpy()
 
     def checkpoint(self):
         """Return the `Checkpoint` of this moment."""
@@ -230,6 +252,7 @@ class _Run:
             "scale": self.state.scale,
             "iterations": self.state.iterations,
             "restarts": self.state.restarts,
+            "in_strips": self.in_strips,
             "seconds": self.seconds,
             "history": list(self.history),
             "stages": list(self.stages),
@@ -261,6 +284,7 @@ class _Run:
             results, float(facts["scale"]), facts["iterations"], facts["restarts"]
         )
         self.stage, self.phase = facts["stage"], facts["phase"]
+        self.in_strips |= facts["in_strips"]
         self.seconds = float(facts["seconds"])
         self.history, self.stages = list(facts["history"]), list(facts["stages"])
 
@@ -272,18 +296,20 @@ class _Run:
         }
         return {
             "config": self.config.as_dict(),
+            "network_precision": self.precision,
             "weights": {"source": self.weights_file.source, "sha256": self.weights_file.sha256},
             "pictures": pictures,
         }
 
-    def _open_stage(self):
+    def open_stage(self):
+        """Set up the present size: its pictures, its objective and the optimiser's state."""
         content_shape, style_shape = picture_shapes(
             self.config, self.pictures, self.config.size[self.stage]
         )
         self.content = images.resize(self.pictures.content, *content_shape)
         self.style = images.resize(self.pictures.style, *style_shape)
         self.objective = objective.pose(
-            self.config, self._extractor("float32"), self.content, self.style
+            self.config, self._extractor("float32"), self.content, self.style, self.in_strips
         )
         if self.state is None:
             self._begin()
@@ -293,7 +319,7 @@ class _Run:
             )
 
     def _begin(self):
-        start = tf.constant(self._start_picture().ravel())
+        start = self.objective.position(self._start_picture())
         first = self._phase_objective()
         try:
             self.state = lbfgs.begin(first.function, start, self.config.history, first.data)
@@ -320,16 +346,18 @@ class _Run:
     def _phases(self, stage):
         """The (precision, last iteration) of each part of a size."""
         iterations = self.config.iterations[stage]
-        if self.config.precision == "float32":
-            return [("float32", iterations)]
-        if stage < len(self.config.size) - 1:
-            return [(self.config.precision, iterations)]
+        if self.precision == "float32" or stage < len(self.config.size) - 1:
+            return [(self.precision, iterations)]
         coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
-        return [(self.config.precision, coarse), ("float32", iterations)]
+        return [(self.precision, coarse), ("float32", iterations)]
 
     def _phase_objective(self):
         precision, _ = self._phases(self.stage)[self.phase]
-        return dataclasses.replace(self.objective, extractor=self._extractor(precision))
+        if precision == "float32":
+            return self.objective
+        return objective.in_precision_of(
+            self._extractor(precision), self.objective, self.config, self.content, self.style
+        )
 
     def _extractor(self, precision):
         layers = frozenset(self.config.content_layers + self.config.style_layers)
@@ -438,6 +466,7 @@ class _Run:
                 "style_height": self.style.shape[0],
                 "style_width": self.style.shape[1],
                 "status": status,
+                "in_strips": self.in_strips,
                 "iterations": self.state.iterations,
                 "evaluations": self.state.evaluations,
                 "restarts": self.state.restarts,
@@ -469,14 +498,20 @@ class _Run:
         }
 
     def _metrics(self):
-        extract = self._extractor("float32").compiled
+        content_layers, style_layers = self.config.content_layers, self.config.style_layers
+        terms = losses.term_names(content_layers, style_layers)
+        style_terms = losses.term_names((), style_layers)
         return metrics.measure(
-            extract(tf.constant(self.image())),
-            extract(tf.constant(self.content)),
-            extract(tf.constant(self.style)),
-            self.config.content_layers,
-            self.config.style_layers,
+            self._summary(self.image(), terms),
+            self._summary(self.content, terms),
+            self._summary(self.style, style_terms),
+            content_layers,
+            style_layers,
         )
+
+    def _summary(self, image, terms):
+        compiled = summary.compiled(self._extractor("float32"), terms, self.in_strips)
+        return compiled(tf.constant(image))
 
 
 def environment():

@@ -2,11 +2,17 @@
 
 import functools
 import re
+from pathlib import Path
 
 import tensorflow as tf
 
 from gatys_norm import weights as weights_module
 
+HEAD_BLOCKS = 2
+HEAD_STRIDE = 2**HEAD_BLOCKS
+SLOW_CHANNELS = 256
+CPU_DESCRIPTION = Path("/proc/cpuinfo")
+FAST_BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
 
@@ -41,6 +47,22 @@ def load_extractor(weights_file, layers, pooling, precision):
     return Extractor(load_model(weights_file), layers, pooling, COMPUTE_DTYPES[precision])
 
 
+def has_fast_bfloat16():
+    """Tell whether the device computes in bfloat16 itself, rather than by way of float32.
+
+    GPUs do from compute capability 8.0 on; CPUs with AMX or AVX-512 BF16, which only Linux tells.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+    try:
+        features = set(CPU_DESCRIPTION.read_text().split())
+    except OSError:
+        return False
+    return not features.isdisjoint(FAST_BFLOAT16_FEATURES)
+
+
 class Extractor(tf.Module):
     """φ: a picture to the features of the wanted layers.
 
@@ -48,6 +70,9 @@ class Extractor(tf.Module):
     the chain is rebuilt with the two apart: `conv4_2` is the output before the ReLU, `relu4_2`
     after it. Nothing deeper than the deepest wanted layer is computed. Kernels are constants: only
     the picture can be differentiated.
+
+    The chain is cut after block 2 into `head` and `tail`, because the head holds most of the
+    memory and can be run on some rows of the picture at a time.
     """
 
     def __init__(self, model, layers, pooling="max", compute_dtype=tf.float32):
@@ -57,8 +82,7 @@ class Extractor(tf.Module):
           model: Keras model of `blockX_convY` convolutions and `blockX_pool` poolings, in order.
           layers: names `convX_Y` or `reluX_Y`.
           pooling: "max" or "avg".
-          compute_dtype: type that the network computes in; features and gradients of the picture
-            have the picture's own type.
+          compute_dtype: type that the network computes in, and of the features.
 
         Raises:
           ValueError: a layer is not in the model; the message lists those that are.
@@ -67,8 +91,15 @@ class Extractor(tf.Module):
         self._compute_dtype = tf.as_dtype(compute_dtype)
         self._pool = {"max": tf.nn.max_pool2d, "avg": tf.nn.avg_pool2d}[pooling]
         self._layers = frozenset(layers)
-        self._steps = _steps_up_to(model, self._layers, self._compute_dtype)
+        steps = _steps_up_to(model, self._layers, self._compute_dtype)
+        head_length = sum(block_of(name) <= HEAD_BLOCKS for name, _, _ in steps)
+        self._head, self._tail = steps[:head_length], steps[head_length:]
         self.compiled = tf.function(self.__call__, autograph=False)
+
+    @property
+    def has_tail(self):
+        """Whether a wanted layer lies behind the head."""
+        return bool(self._tail)
 
     def __call__(self, image):
         """Compute {layer: φ_j(image)}.
@@ -78,41 +109,87 @@ class Extractor(tf.Module):
             of VGG-19.
 
         Returns:
-          {layer: H_j × W_j × C_j} in the type of `image`.
+          {layer: H_j × W_j × C_j} in the network's type.
         """
-        features = {}
+        features, value = self.head(image)
+        return features | self.tail(value)
+
+    def head(self, image):
+        """Compute ({layer: φ_j(image)} of blocks 1 and 2, what block 3 takes in)."""
         value = tf.keras.applications.vgg19.preprocess_input(image[tf.newaxis])
-        value = tf.cast(value, self._compute_dtype)
-        for name, kernel, bias in self._steps:
-            if kernel is None:
+        return self._run(tf.cast(value, self._compute_dtype), self._head)
+
+    def tail(self, value):
+        """Compute {layer: φ_j} of the blocks from 3 on, from what `head` gave."""
+        return self._run(value, self._tail)[0]
+
+    def _run(self, value, steps):
+        features = {}
+        for name, convolve, bias in steps:
+            if convolve is None:
                 value = self._pool(value, 2, 2, "VALID")
                 continue
-            value = tf.nn.bias_add(tf.nn.conv2d(value, kernel, 1, "SAME"), bias)
+            value = tf.nn.bias_add(convolve(value), bias)
             if f"conv{name}" in self._layers:
-                features[f"conv{name}"] = tf.cast(value[0], image.dtype)
+                features[f"conv{name}"] = tf.squeeze(value, 0)
             value = tf.nn.relu(value)
             if f"relu{name}" in self._layers:
-                features[f"relu{name}"] = tf.cast(value[0], image.dtype)
-        return features
+                features[f"relu{name}"] = tf.squeeze(value, 0)
+        return features, value
+
+
+def block_of(layer):
+    """Return the number of the block that a layer, `convX_Y` or `reluX_Y`, lies in: X."""
+    return int(re.search(r"\d+", layer).group())
+
+
+def feature_size(layer, height, width):
+    """Return (H_j, W_j) of a layer for a picture of H × W; each pooling halves, rounding down."""
+    poolings = block_of(layer) - 1
+    return height >> poolings, width >> poolings
 
 
 def _steps_up_to(model, layers, dtype):
-    """The chain as (name, kernel, bias) up to the deepest of `layers`; poolings have no kernel."""
+    """The chain as (name, convolution, bias) up to the deepest of `layers`; poolings have none."""
     steps, available, missing = [], [], set(layers)
     for layer in model.layers:
         match = re.fullmatch(r"block(\d+)_(?:conv(\d+)|pool)", layer.name)
         if not match:
             continue
         block, index = match.groups()
-        if index is None:
-            step = (f"{block}_pool", None, None)
-        else:
-            name = f"{block}_{index}"
-            step = (name, tf.cast(layer.kernel, dtype), tf.cast(layer.bias, dtype))
+        name = f"{block}_{index or 'pool'}"
+        if index is not None:
             available += [f"conv{name}", f"relu{name}"]
-        if missing:
-            steps.append(step)
-            missing -= {f"conv{step[0]}", f"relu{step[0]}"}
+        if not missing:
+            continue
+        if index is None:
+            steps.append((name, None, None))
+        else:
+            kernel, bias = tf.cast(layer.kernel, dtype), tf.cast(layer.bias, dtype)
+            steps.append((name, _convolution(kernel), bias))
+        missing -= {f"conv{name}", f"relu{name}"}
     if missing:
         raise ValueError(f"no layer {min(missing)!r}; there are {', '.join(sorted(available))}")
     return steps
+
+
+def _convolution(kernel):
+    """Return value → its convolution with a 3 × 3 kernel, stride 1, as large as the value.
+
+    On a CPU oneDNN's float32 convolution slows down from 256 channels on while its transposed one
+    does not; with the kernel mirrored the two are the same.
+    """
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    if kernel.dtype != tf.float32 or kernel.shape[2] < SLOW_CHANNELS or not on_cpu:
+        return lambda value: tf.nn.conv2d(value, kernel, 1, "SAME")
+    mirrored = tf.reverse(tf.transpose(kernel, [0, 1, 3, 2]), [0, 1])
+
+    @tf.custom_gradient
+    def convolve(value):
+        def gradient(upstream):
+            return tf.nn.conv2d_transpose(upstream, kernel, tf.shape(value), 1, "SAME")
+
+        shape = tf.concat([tf.shape(value)[:3], [kernel.shape[3]]], axis=0)
+        return tf.nn.conv2d_transpose(value, mirrored, shape, 1, "SAME"), gradient
+
+    return convolve

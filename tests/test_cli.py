@@ -20,12 +20,17 @@ from absl import flags
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatys_norm import cli, images, runs
-from gatys_norm.config import TransferConfig
+from gatys_norm import cli, images, memory, runs
+from gatys_norm.config import TransferConfig, preset_settings
 
 ROOT = Path(__file__).parent.parent
 GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
 DEFAULTS = TransferConfig(content="a.png", style="b.png")
+FAST = {
+    "iterations": (200,),
+    "precision": "bfloat16",
+    "parametrization": "fourier",
+}
 PICTURE = np.linspace(0, 255, 16 * 20 * 3, dtype=np.float32).reshape(16, 20, 3)
 
 
@@ -94,6 +99,7 @@ SETTINGS = {
     "pooling": ("avg", "avg"),
     "tv_weight": ("0.125", 0.125),
     "precision": ("bfloat16", "bfloat16"),
+    "parametrization": ("fourier", "fourier"),
     "line_search": ("hager_zhang", "hager_zhang"),
     "history": ("25", 25),
     "seed": ("9223372036854775807", 2**63 - 1),
@@ -151,6 +157,46 @@ def test_every_form_that_absl_reads_works(call, received, folder, arguments):
     assert call(*arguments)[0] == 0
     [(config, output, _, resume)] = received
     assert (config, output, resume) == (DEFAULTS, "out.png", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--preset=paper"], {}),
+        (["--preset=paper", "--size=256"], {"size": (256,)}),
+        (["--preset=fast"], FAST | {"size": (128, 256, 512)}),
+        (["--preset=fast", "--size=700"], FAST | {"size": (175, 350, 700)}),
+        (["--preset=fast", "--size=200"], FAST | {"size": (200,)}),
+        (["--preset=fast", "--size=100,300"], FAST | {"size": (100, 300)}),
+        (
+            ["--preset=fast", "--iterations=7", "--precision=float32", "--seed=3"],
+            FAST | {"size": (128, 256, 512), "iterations": (7,), "precision": "float32", "seed": 3},
+        ),
+        (
+            ["--preset=fast", "--parametrization=pixel", "--history=7"],
+            FAST | {"size": (128, 256, 512), "parametrization": "pixel", "history": 7},
+        ),
+    ],
+)
+def test_presets_expand_and_flags_win_over_them(call, received, arguments, settings):
+    assert call(*GIVEN, *arguments)[0] == 0
+    assert received[0][0] == dataclasses.replace(DEFAULTS, **settings)
+
+
+@pytest.mark.parametrize("preset", ["paper", "fast"])
+def test_a_preset_wins_over_an_earlier_run(call, received, folder, preset):
+    config = dataclasses.replace(
+        DEFAULTS, size=(64, 96), iterations=(3, 4), history=7, loss="original", precision="bfloat16"
+    )
+    (folder / "earlier.json").write_text(json.dumps({"config": config.as_dict()}))
+    call("--config_from=earlier.json", f"--preset={preset}", "--output=out.png")
+    expected = dataclasses.replace(config, **preset_settings(preset, (96,)))
+    assert received[0][0] == expected
+    assert received[0][0].loss == "original"
+
+
+def test_an_empty_size_is_refused_with_a_preset_too(call, received):
+    assert_refused(call(*GIVEN, "--preset=fast", "--size="), "--size")
 
 
 def test_calls_do_not_influence_each_other(call, received):
@@ -253,6 +299,8 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "pooling": "(default: 'max')",
     "tv_weight": "(default: '0.0')",
     "precision": "(default: 'float32')",
+    "parametrization": "(default: 'pixel')",
+    "preset": "(default: 'paper')",
     "line_search": "(default: 'unit_step')",
     "history": "(default: '10')",
     "seed": "(default: '0')",
@@ -328,7 +376,7 @@ def test_a_program_gets_its_flags_and_gives_its_code(capsys):
 NUMBERS = ("lambda_os", "tv_weight", "content_weights", "style_weights")
 WHOLE_NUMBERS = ("history", "seed", "log_every", "checkpoint_every", "snapshot_every")
 LISTS_OF_WHOLE_NUMBERS = ("size", "iterations")
-ENUMS = ("loss", "pooling", "precision", "line_search")
+ENUMS = ("loss", "pooling", "precision", "parametrization", "line_search", "preset")
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
     *((f"--{name}=neither", f"--{name}") for name in ENUMS),
     *((f"--{name}=", f"--{name}") for name in ENUMS),
@@ -467,6 +515,9 @@ def test_any_value_of_any_flag_works_or_is_refused_in_one_line(capsys, name, val
 FACTS = {"stage": 0, "scale": 0.25}
 
 
+MEMORY = "needs about 1.5 GiB of memory\n"
+
+
 class RefusedError(ValueError):
     """Stands in for what `transfer.INPUT_ERRORS` lists."""
 
@@ -482,10 +533,11 @@ class FakeTransfer:
         self.error = error
         self.received = None
 
-    def stylize(self, config, on_progress, checkpoint, stops):
+    def stylize(self, config, on_progress, checkpoint, stops, on_plan):
         self.received = types.SimpleNamespace(config=config, checkpoint=checkpoint, stops=stops)
         if self.error is not None:
             raise self.error
+        on_plan(memory.Plan(1.5 * 2**30, in_strips=False))
         status = "completed"
         for iteration in self.iterations:
             if self.before_progress is not None:
@@ -546,6 +598,7 @@ def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
     assert record["config"] == DEFAULTS.as_dict()
     assert json.loads(images.load_text("out.png")["config"]) == DEFAULTS.as_dict()
     assert out.splitlines() == [
+        MEMORY.rstrip(),
         "style/λ                         6 → 1",
         "completed: out.png, record in out.json",
     ]
@@ -593,7 +646,7 @@ def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
     code, out, _ = call(*GIVEN)
     assert code == 128 + number
     assert after == [signal.SIG_DFL]  # a second one would have ended the program at once
-    assert out == "interrupted; the picture so far is out.png, --resume goes on\n"
+    assert out == MEMORY + "interrupted; the picture so far is out.png, --resume goes on\n"
     assert names(folder) == {"out.png", "out.json", "out.checkpoint.npz"}
     arrays, facts = runs.load_checkpoint("out.checkpoint.npz")
     assert facts == FACTS | {"at": 3}
@@ -661,7 +714,7 @@ def test_a_result_that_cannot_be_written_says_what_is_kept(
     transfer()
     monkeypatch.setattr(runs, "save_result", full)
     code, out, err = call(*GIVEN, f"--checkpoint_every={50 if checkpointed else 0}")
-    assert (code, out) == (1, "")
+    assert (code, out) == (1, MEMORY)
     last = err.splitlines()[-1]
     assert "out.png: could not be written (No space left on device)" in last
     assert ("out.checkpoint.npz, --resume goes on" in last) == checkpointed

@@ -26,6 +26,9 @@ REFUSED = [
     ("pooling", "mean"),
     ("precision", "float16"),
     ("precision", 32),
+    ("parametrization", "Fourier"),
+    ("parametrization", ""),
+    ("parametrization", None),
     ("line_search", "wolfe"),
     ("lambda_os", -1e-9),
     ("lambda_os", NAN),
@@ -136,6 +139,8 @@ def test_defaults_are_the_papers():
     assert config.iterations == (600,)
     assert config.pooling == "max"
     assert config.tv_weight == 0
+    assert config.precision == "float32"
+    assert config.parametrization == "pixel"
     assert config.size == (512,)
     assert config.style_size == "match"
     resolved = config.resolved()
@@ -242,6 +247,7 @@ OTHER_SETTINGS = TransferConfig(
     pooling="avg",
     tv_weight=1e-7,
     precision="bfloat16",
+    parametrization="fourier",
     line_search="hager_zhang",
     history=50,
     seed=2**63 - 1,

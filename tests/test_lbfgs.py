@@ -15,11 +15,14 @@ import scipy.optimize
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.optimizer import bfgs_utils
+from tensorflow_probability.python.optimizer import lbfgs as tfp_lbfgs
 from tensorflow_probability.python.optimizer.linesearch.hager_zhang import hager_zhang
 
 from gatys_norm import lbfgs
 
 STOCK_LINE_SEARCH_STEP = bfgs_utils.line_search_step
+STOCK_SEARCH_DIRECTION = tfp_lbfgs._get_search_direction
+STOCK_QUEUE_PUSH = tfp_lbfgs._queue_push
 HISTORY = 10
 SEARCHES = ("unit_step", "hager_zhang")
 WIDE_SPECTRUM = np.logspace(0, 3, 60)
@@ -230,8 +233,8 @@ def test_unit_step_costs_fewer_evaluations_an_iteration(problem):
 
 
 def test_hager_zhang_is_the_stock_search():
-    run = solve("rosenbrock", "float64", "hager_zhang")
     value, start = PROBLEMS["rosenbrock"]
+    run = run_from(rosenbrock, start, 30, line_search="hager_zhang")
     objective, scale = counted(value), run.minimum.state.scale
 
     def scaled(x):
@@ -241,12 +244,12 @@ def test_hager_zhang_is_the_stock_search():
     @tf.function(autograph=False)
     def stock():
         return tfp.optimizer.lbfgs_minimize(
-            scaled, tf.constant(start), num_correction_pairs=HISTORY, max_iterations=200
+            scaled, tf.constant(start), num_correction_pairs=HISTORY, max_iterations=30
         )
 
     expected = stock()
     assert run.minimum.state.evaluations == int(expected.num_objective_evaluations)
-    np.testing.assert_allclose(run.minimum.state.position, expected.position, rtol=1e-12)
+    np.testing.assert_allclose(run.minimum.state.position, expected.position, rtol=1e-9)
 
 
 # --- pieces -----------------------------------------------------------------------------------
@@ -333,11 +336,17 @@ def test_another_run_of_the_same_objective_traces_nothing():
 # --- the replaced line search -----------------------------------------------------------------
 
 
+def assert_tfp_is_as_it_was():
+    assert bfgs_utils.hager_zhang is hager_zhang
+    assert bfgs_utils.line_search_step is STOCK_LINE_SEARCH_STEP
+    assert tfp_lbfgs._get_search_direction is STOCK_SEARCH_DIRECTION
+    assert tfp_lbfgs._queue_push is STOCK_QUEUE_PUSH
+
+
 @pytest.mark.parametrize("line_search", SEARCHES)
 def test_tfps_own_functions_are_back_after_tracing(line_search):
     solve("rosenbrock", "float64", line_search)
-    assert bfgs_utils.hager_zhang is hager_zhang
-    assert bfgs_utils.line_search_step is STOCK_LINE_SEARCH_STEP
+    assert_tfp_is_as_it_was()
 
 
 @pytest.mark.parametrize("line_search", SEARCHES)
@@ -354,8 +363,7 @@ def test_tfps_own_functions_are_back_after_a_failed_trace(line_search):
     with pytest.raises(RuntimeError, match="while tracing"):
         lbfgs.minimize(fails_when_traced, state, 5, line_search)
     assert (seen[0] is hager_zhang) == (line_search == "hager_zhang")
-    assert bfgs_utils.hager_zhang is hager_zhang
-    assert bfgs_utils.line_search_step is STOCK_LINE_SEARCH_STEP
+    assert_tfp_is_as_it_was()
 
 
 def test_threads_do_not_see_each_others_line_search():
@@ -375,6 +383,56 @@ def test_threads_do_not_see_each_others_line_search():
         assert seen == []
     thread.join(10)
     assert seen == [hager_zhang]
+
+
+# --- direction and memory ---------------------------------------------------------------------
+
+
+def random_results(dtype, filled, history=5, values=60, seed=0):
+    """A state with `filled` correction pairs of positive curvature, the others zero."""
+    generator = np.random.default_rng(seed)
+    steps = generator.normal(size=(history, values))
+    changes = steps * generator.uniform(0.5, 50, values) + 0.1 * generator.normal(size=steps.shape)
+    empty = np.arange(history)[:, np.newaxis] < history - filled
+    results = lbfgs.begin(lambda x: (quadratic(x), x), tf.ones(values, dtype), history).results
+    return results._replace(
+        num_iterations=tf.constant(filled),
+        objective_gradient=tf.constant(generator.normal(size=values), dtype),
+        position_deltas=tf.constant(np.where(empty, 0, steps), dtype),
+        gradient_deltas=tf.constant(np.where(empty, 0, changes), dtype),
+    )
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-9), ("float32", 1e-3)])
+@pytest.mark.parametrize("filled", [0, 1, 3, 5])
+def test_direction_is_that_of_the_two_loops(filled, dtype, rtol):
+    results = random_results(dtype, filled)
+    direction = lbfgs._search_direction(results).numpy()
+    expected = STOCK_SEARCH_DIRECTION(results).numpy()
+    assert direction.dtype == dtype
+    assert np.linalg.norm(direction - expected) <= rtol * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("pair", [0, 2])
+def test_pair_without_curvature_is_left_out_as_by_the_two_loops(pair):
+    results = random_results("float64", 5)
+    steps, changes = results.position_deltas.numpy(), results.gradient_deltas.numpy()
+    steps[pair], changes[pair] = 0, 0
+    steps[pair, 0], changes[pair, 1] = 1, 1  # orthogonal
+    results = results._replace(
+        position_deltas=tf.constant(steps), gradient_deltas=tf.constant(changes)
+    )
+    np.testing.assert_allclose(
+        lbfgs._search_direction(results), STOCK_SEARCH_DIRECTION(results), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("update", [True, False])
+def test_memory_takes_the_newest_and_drops_the_oldest(update):
+    queue, newest = tf.reshape(tf.range(6.0), [3, 2]), tf.constant([8.0, 9.0])
+    pushed = lbfgs._pushed(queue, tf.constant(update), newest)
+    np.testing.assert_array_equal(pushed, STOCK_QUEUE_PUSH(queue, tf.constant(update), newest))
+    assert (pushed[-1].numpy() == newest.numpy()).all() == update
 
 
 # --- the unit step ----------------------------------------------------------------------------

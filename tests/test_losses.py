@@ -78,8 +78,10 @@ def parts(loss, o, s, x, lambda_os=LAMBDA_OS, content_weights=None, style_weight
     """Return the library's ({term: distance}, {term: coefficient}) for features of NumPy."""
     content_weights = content_weights or CONTENT_WEIGHTS
     style_weights = style_weights or STYLE_WEIGHTS
-    targets = losses.term_targets(as_tensors(o), as_tensors(s), content_weights, style_weights)
-    distances = losses.squared_distances(as_tensors(x), targets)
+    terms = losses.term_names(content_weights, style_weights)
+    targets = values_of(o, losses.term_names(content_weights, ()))
+    targets |= values_of(s, losses.term_names((), style_weights))
+    distances = losses.squared_distances(values_of(x, terms), targets)
     if loss == "original":
         shapes = {layer: value.shape for layer, value in x.items()}
         return distances, losses.original_coefficients(
@@ -89,6 +91,10 @@ def parts(loss, o, s, x, lambda_os=LAMBDA_OS, content_weights=None, style_weight
     return distances, losses.normalized_coefficients(
         lambda_os, content_weights, style_weights, energies, PIXELS
     )
+
+
+def values_of(features, terms):
+    return losses.term_values(as_tensors(features), terms)
 
 
 def total(loss, *features, **changes):
@@ -123,6 +129,85 @@ class TestGramMatrix:
         )
 
 
+def gradient_of_gram(features, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        gram = losses.gram_matrix(features)
+    return tape.gradient(gram, features, upstream)
+
+
+class TestGradientOfTheGramMatrix:
+    features = CONTENT["relu3_1"]
+    upstream = np.random.default_rng(4).normal(0, 1, (4, 4))  # not symmetric
+
+    def test_equals_finite_differences(self):
+        by_gradient, by_differences = tf.test.compute_gradient(
+            losses.gram_matrix, [tf.constant(self.features)], delta=1e-3
+        )
+        # The matrix of all derivatives: each row is the gradient of one element of G, of which
+        # those off the diagonal see the gradient from one side only.
+        assert by_gradient[0].shape == (4 * 4, self.features.size)
+        np.testing.assert_allclose(by_gradient[0], by_differences[0], rtol=0, atol=1e-8)
+
+    def test_equals_numpy_where_the_upstream_is_not_symmetric(self):
+        # Σ U[a, b] G[a, b] = Σ φ[p, a] U[a, b] φ[p, b], with φ[p, c] once in front, once behind.
+        expected = np.zeros_like(self.features)
+        for a in range(4):
+            for b in range(4):
+                expected[:, :, a] += self.upstream[a, b] * self.features[:, :, b]
+                expected[:, :, b] += self.upstream[a, b] * self.features[:, :, a]
+        gradient = gradient_of_gram(tf.constant(self.features), tf.constant(self.upstream))
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+    def test_works_where_the_size_is_known_only_when_run(self):
+        traced = tf.function(
+            gradient_of_gram,
+            input_signature=[
+                tf.TensorSpec([None, None, 4], tf.float64),
+                tf.TensorSpec([4, 4], tf.float64),
+            ],
+            autograph=False,
+        )
+        for features in (self.features, self.features[:2, :3]):
+            arguments = tf.constant(features), tf.constant(self.upstream)
+            gradient = traced(*arguments)
+            assert gradient.shape == features.shape
+            np.testing.assert_allclose(gradient, gradient_of_gram(*arguments), rtol=1e-9)
+
+
+class TestCoarseFeatures:
+    """Features in bfloat16: 8 bits, so that rounding changes a value by 2⁻⁸ of it at most."""
+
+    features = tf.cast(np.random.default_rng(5).normal(1, 5, (20, 30, 8)), tf.bfloat16)
+    upstream = tf.cast(np.random.default_rng(6).normal(0, 1, (8, 8)), tf.float32)
+
+    def test_gram_matrix_is_that_of_the_features_as_float32(self):
+        gram = losses.gram_matrix(self.features)
+        assert gram.dtype == tf.float32
+        np.testing.assert_array_equal(gram, losses.gram_matrix(tf.cast(self.features, tf.float32)))
+
+    def test_gradient_is_within_half_a_per_cent(self):
+        coarse = gradient_of_gram(self.features, self.upstream)
+        assert coarse.dtype == tf.bfloat16
+        exact = gradient_of_gram(tf.cast(self.features, tf.float32), self.upstream).numpy()
+        error = tf.cast(coarse, tf.float32) - exact
+        # dG + dGᵀ and the sum of 8 products are each rounded once.
+        assert 0 < np.linalg.norm(error) < 0.005 * np.linalg.norm(exact)
+
+    def test_values_of_terms_are_float32_or_wider(self):
+        terms = losses.term_names(["conv4_2"], ["conv4_2"])
+        for dtype, expected in (
+            (tf.bfloat16, tf.float32),
+            (tf.float16, tf.float32),
+            (tf.float32, tf.float32),
+            (tf.float64, tf.float64),
+        ):
+            features = tf.cast(CONTENT["conv4_2"], dtype)
+            values = losses.term_values({"conv4_2": features}, terms)
+            assert [value.dtype for value in values.values()] == [expected, expected]
+            np.testing.assert_array_equal(values["content/conv4_2"], tf.cast(features, expected))
+
+
 class TestDistancesAndEnergy:
     def test_squared_distance_by_hand(self):
         a, b = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[1.0, 0.0], [6.0, 4.0]])
@@ -137,10 +222,16 @@ class TestDistancesAndEnergy:
         distance = losses.squared_distance(value, tf.zeros_like(value))
         assert float(distance) == float(losses.energy(value))
 
-    def test_style_targets_are_grams_and_content_targets_are_features(self):
-        targets = losses.term_targets(
-            as_tensors(CONTENT), as_tensors(STYLE), ["conv4_2"], ["conv4_2", "conv1_2"]
+    def test_terms_are_named_content_first_and_in_the_layers_order(self):
+        assert losses.term_names(["conv4_2", "conv1_1"], ["conv2_2", "conv1_2"]) == (
+            *("content/conv4_2", "content/conv1_1"),
+            *("style/conv2_2", "style/conv1_2"),
         )
+        assert losses.term_names((), {"conv1_2": 0.5}) == ("style/conv1_2",)
+
+    def test_style_values_are_grams_and_content_values_are_features(self):
+        targets = values_of(CONTENT, losses.term_names(["conv4_2"], ()))
+        targets |= values_of(STYLE, losses.term_names((), ["conv4_2", "conv1_2"]))
         assert list(targets) == ["content/conv4_2", "style/conv4_2", "style/conv1_2"]
         np.testing.assert_array_equal(targets["content/conv4_2"], CONTENT["conv4_2"])
         for layer in ("conv4_2", "conv1_2"):
@@ -163,8 +254,9 @@ class TestDistancesAndEnergy:
     def test_total_variation_is_a_term_only_where_the_picture_is_given(self):
         targets = {"content/conv4_2": tf.constant(CONTENT["conv4_2"])}
         image = tf.constant(np.arange(12.0).reshape(2, 2, 3))
-        without = losses.squared_distances(as_tensors(RESULT), targets)
-        with_image = losses.squared_distances(as_tensors(RESULT), targets, image)
+        values = values_of(RESULT, targets)
+        without = losses.squared_distances(values, targets)
+        with_image = losses.squared_distances(values, targets, image)
         assert list(without) == ["content/conv4_2"]
         assert list(with_image) == ["content/conv4_2", "total_variation"]
         assert float(with_image["total_variation"]) == 3 * (2 * 3**2 + 2 * 6**2)

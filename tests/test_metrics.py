@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import metrics
+from gatys_norm import losses, metrics
 
 LAYERS = {"conv1_2": (6, 10, 3), "conv3_4": (3, 5, 4)}
 
@@ -23,11 +23,15 @@ def random_features(seed, pixels_factor=1):
 CONTENT, STYLE, RESULT = random_features(0), random_features(1, pixels_factor=2), random_features(2)
 
 
-def measure(x, o, s):
-    tensors = [
-        {layer: tf.constant(value) for layer, value in features.items()} for features in (x, o, s)
+def measure(x, o, s, content_layers=tuple(LAYERS), style_layers=tuple(LAYERS)):
+    """Measure features of NumPy, handing over no more than the terms asked for."""
+    style_terms = losses.term_names((), style_layers)
+    terms = losses.term_names(content_layers, style_layers)
+    values = [
+        losses.term_values({layer: tf.constant(features[layer]) for layer in features}, names)
+        for features, names in ((x, terms), (o, terms), (s, style_terms))
     ]
-    return metrics.measure(*tensors, content_layers=list(LAYERS), style_layers=list(LAYERS))
+    return metrics.measure(*values, content_layers, style_layers)
 
 
 def matrix(*rows):
@@ -107,7 +111,7 @@ def test_all_is_transferred_where_the_gram_matrices_agree():
 
 
 def test_layers_are_kept_apart():
-    measured = metrics.measure(RESULT, CONTENT, STYLE, ["conv3_4"], ["conv1_2"])
+    measured = measure(RESULT, CONTENT, STYLE, ["conv3_4"], ["conv1_2"])
     assert {name: list(values) for name, values in measured.items()} == {
         "content_distance": ["conv3_4"],
         "style_distance": ["conv1_2"],

@@ -1,12 +1,13 @@
 """The loss of a transfer on a small network, against NumPy and against finite differences."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import losses, objective, vgg
+from gatys_norm import losses, objective, parametrization, summary, vgg
 from gatys_norm.config import TransferConfig
 
 CHANNEL_MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
@@ -37,7 +38,8 @@ def extractor(small_model):
     return vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
 
 
-def pose(config, extractor):
+def pose(config, extractor, **changes):
+    config = dataclasses.replace(config, **changes)
     return objective.pose(config.resolved(), extractor, CONTENT, STYLE)
 
 
@@ -131,21 +133,117 @@ def test_value_equals_numpy(config, small_model, extractor):
 
 
 @all_cases
-def test_gradient_equals_central_differences(config, extractor):
-    posed = pose(config, extractor)
-    value, gradient = posed.value_and_gradient(flat(RESULT))
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_gradient_equals_central_differences(config, kind, extractor):
+    posed = pose(config, extractor, parametrization=kind)
+    position = posed.position(RESULT)
+    value, gradient = posed.value_and_gradient(position)
     step = 1e-4
     differences = np.empty(RESULT.size)
     for index in range(RESULT.size):
         moved = np.zeros(RESULT.size)
         moved[index] = step
-        ahead, _ = posed.value_and_gradient(flat(RESULT) + moved)
-        behind, _ = posed.value_and_gradient(flat(RESULT) - moved)
+        ahead, _ = posed.value_and_gradient(position + moved)
+        behind, _ = posed.value_and_gradient(position - moved)
         differences[index] = (float(ahead) - float(behind)) / (2 * step)
     assert gradient.shape == (RESULT.size,)
     assert value.shape == ()
     scale = np.abs(differences).max()
     np.testing.assert_allclose(gradient, differences, rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_the_position_of_a_picture_gives_it_again(kind, extractor):
+    posed = pose(SETTINGS, extractor, parametrization=kind)
+    position = posed.position(RESULT)
+    assert position.shape == (RESULT.size,)
+    np.testing.assert_allclose(posed.image(position), RESULT, rtol=0, atol=1e-10)
+
+
+def assert_close(actual, expected, relative=1e-10):
+    bound = relative * np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
+
+
+@all_cases
+def test_fourier_is_the_same_loss_of_the_same_picture(config, extractor):
+    pixel = pose(config, extractor)
+    fourier = pose(config, extractor, parametrization="fourier")
+    position = fourier.position(RESULT)
+    assert np.abs(position - pixel.position(RESULT)).max() > 10
+    assert fourier.coefficients == pixel.coefficients
+    assert fourier.terms(position) == pytest.approx(pixel.terms(flat(RESULT)), rel=1e-10)
+    value, gradient = fourier.value_and_gradient(position)
+    pixel_value, pixel_gradient = pixel.value_and_gradient(flat(RESULT))
+    assert float(value) == pytest.approx(float(pixel_value), rel=1e-10)
+    # The map is its own transpose, so the gradient is what it makes of the pixels' gradient.
+    channels = tf.transpose(tf.reshape(pixel_gradient, RESULT.shape), [2, 0, 1])
+    mapped = parametrization.to_image(tf.reshape(channels, [-1]), RESULT.shape, "fourier")
+    assert_close(gradient, tf.reshape(tf.transpose(mapped, [2, 0, 1]), [-1]))
+
+
+@pytest.mark.parametrize("in_strips", [False, True])
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_a_term_of_which_only_the_gradient_is_not_finite_is_named(kind, in_strips, extractor):
+    posed = dataclasses.replace(
+        pose(SETTINGS, extractor, parametrization=kind), in_strips=in_strips
+    )
+    position = posed.position(RESULT)
+    assert posed.terms_not_finite(position) == []
+    infinite = posed.coefficients | {"style/relu1_2": math.inf}
+    spoilt = dataclasses.replace(posed, coefficients=infinite)
+    assert spoilt.terms_not_finite(position) == ["style/relu1_2"]
+
+
+@pytest.mark.parametrize(("config", "kind"), [(CASES[1], "pixel"), (CASES[3], "fourier")])
+def test_strips_change_nothing(config, kind, small_model, monkeypatch):
+    generator = np.random.default_rng(4)
+    content, style, result = (
+        generator.uniform(0, 255, (height, width, 3))
+        for height, width in ((29, 18), (33, 21), (29, 18))
+    )
+    monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
+    monkeypatch.setattr(summary, "LEAST_ROWS", 12)
+    heights = []
+    head = vgg.Extractor.head
+    monkeypatch.setattr(
+        vgg.Extractor,
+        "head",
+        lambda self, image: heights.append(image.shape[0]) or head(self, image),
+    )
+    config = dataclasses.replace(config, parametrization=kind).resolved()
+    extractor, other = (
+        vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64) for _ in range(2)
+    )
+    posed = objective.pose(config, extractor, content, style, in_strips=True)
+    position = posed.position(result)
+    value, gradient = posed.value_and_gradient(position)
+    assert max(heights) < len(content)  # the targets too are computed in strips
+    plain = objective.pose(config, other, content, style)
+    plain_value, plain_gradient = plain.value_and_gradient(position)
+    for term, target in plain.targets.items():
+        assert_close(posed.targets[term], target)
+    assert posed.coefficients == pytest.approx(plain.coefficients, rel=1e-10)
+    assert posed.terms(position) == pytest.approx(plain.terms(position), rel=1e-10)
+    assert float(value) == pytest.approx(float(plain_value), rel=1e-10)
+    assert_close(gradient, plain_gradient)
+
+
+@pytest.mark.parametrize("config", [CASES[0], CASES[2]], ids=["original", "normalized"])
+def test_bfloat16_changes_the_value_by_one_and_the_gradient_by_five_per_cent(config, small_model):
+    content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
+    extractor, coarser = (
+        vgg.Extractor(small_model, LAYERS, compute_dtype=dtype)
+        for dtype in (tf.float32, tf.bfloat16)
+    )
+    fine = objective.pose(config.resolved(), extractor, content, style)
+    coarse = dataclasses.replace(fine, extractor=coarser)
+    expected, expected_gradient = fine.value_and_gradient(flat(result))
+    value, gradient = coarse.value_and_gradient(flat(result))
+    assert value.dtype == gradient.dtype == tf.float32
+    assert float(value) == pytest.approx(float(expected), rel=0.01)
+    error = np.linalg.norm(gradient - expected_gradient)
+    assert 0 < error < 0.05 * np.linalg.norm(expected_gradient)
 
 
 @all_cases
@@ -188,6 +286,11 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
             other.loss(other.terms(flat(RESULT))), rel=1e-9
         )
         assert other.function is posed.function
+    for changes in ({"parametrization": "fourier"}, {"in_strips": True}):
+        different = dataclasses.replace(posed, **changes)
+        assert different.function is not posed.function
+        position = different.position(RESULT)
+        assert float(different.value_and_gradient(position)[0]) == pytest.approx(float(value))
     assert posed.function.experimental_get_tracing_count() == 1
     # The other objectives' targets and coefficients have left no trace in this one.
     assert float(posed.value_and_gradient(flat(RESULT))[0]) == float(value)

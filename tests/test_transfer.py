@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import images, losses, transfer
+from gatys_norm import images, lbfgs, losses, memory, summary, transfer, vgg
 from gatys_norm.config import TransferConfig
 
 DATA = Path(__file__).parent.parent / "data"
@@ -20,14 +21,23 @@ CONFIG = TransferConfig(
     iterations=(12,),
     log_every=5,
 )
+LAYERS = CONFIG.content_layers + CONFIG.style_layers
 
 pytestmark = [pytest.mark.weights, pytest.mark.usefixtures("real_weights")]
 
 
-@pytest.fixture(scope="module", params=["original", "normalized"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        {"loss": "original"},
+        {"loss": "normalized"},
+        {"loss": "normalized", "parametrization": "fourier"},
+    ],
+    ids=lambda changes: "-".join(changes.values()),
+)
 def result(request, real_weights):
-    """One short transfer with each loss."""
-    return transfer.stylize(dataclasses.replace(CONFIG, loss=request.param))
+    """One short transfer with each loss, and one that moves frequencies."""
+    return transfer.stylize(dataclasses.replace(CONFIG, **request.param))
 
 
 def pre_activations(path, image, wanted):
@@ -230,6 +240,116 @@ def test_bfloat16_ends_in_float32_near_the_float32_loss():
     coarse = transfer.stylize(dataclasses.replace(config, precision="bfloat16")).record
     assert coarse["iterations"] == 40
     assert coarse["loss"]["final"] == pytest.approx(fine, rel=0.1)
+
+
+def precisions_of_evaluations(monkeypatch, config):
+    """Run a transfer; returns the precision that each of its pieces of iterations computed in."""
+    seen = []
+    minimize = lbfgs.minimize
+
+    def noting(function, state, iterations, *arguments, **more):
+        started = state.iterations
+        minimum = minimize(function, state, iterations, *arguments, **more)
+        precision = {id(f): name for name, f in functions.items()}[id(function)]
+        seen.append((precision, started, minimum.state.iterations))
+        return minimum
+
+    monkeypatch.setattr(lbfgs, "minimize", noting)
+    functions = {}
+    replace = transfer._Run._phase_objective
+
+    def phase_objective(run):
+        objective = replace(run)
+        functions[run._phases(run.stage)[run.phase][0]] = objective.function
+        return objective
+
+    monkeypatch.setattr(transfer._Run, "_phase_objective", phase_objective)
+    return seen, transfer.stylize(config).record
+
+
+def test_bfloat16_is_left_for_the_last_tenth_of_the_last_size(monkeypatch):
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+    config = dataclasses.replace(
+        CONFIG, size=(48, 64), iterations=(5, 20), precision="bfloat16", loss="normalized"
+    )
+    seen, record = precisions_of_evaluations(monkeypatch, config)
+    assert seen == [("bfloat16", 0, 5), ("bfloat16", 0, 18), ("float32", 18, 20)]
+    assert record["network_precision"] == "bfloat16"
+
+
+def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch):
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+    minimize, failing = lbfgs.minimize, []
+
+    def fails_at_six(function, state, iterations, *arguments, **more):
+        if failing:
+            return minimize(function, state, iterations, *arguments, **more)
+        failing.append(True)
+        minimum = minimize(function, state, 6, *arguments, **more)
+        failed = minimum.state.results._replace(failed=tf.constant(True))
+        return dataclasses.replace(
+            minimum, state=minimum.state._replace(results=failed), status="stalled"
+        )
+
+    monkeypatch.setattr(lbfgs, "minimize", fails_at_six)
+    config = dataclasses.replace(CONFIG, iterations=(20,), precision="bfloat16")
+    seen, record = precisions_of_evaluations(monkeypatch, config)
+    assert seen == [("bfloat16", 0, 6), ("float32", 6, 20)]
+    assert record["status"] == "completed"
+
+
+def test_without_fast_bfloat16_it_runs_float32_and_says_so_once(monkeypatch):
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: False)
+    config = dataclasses.replace(CONFIG, precision="bfloat16")
+    with pytest.warns(UserWarning, match="--precision: .* float32 is faster here") as warned:
+        result = transfer.stylize(config)
+    assert sum("--precision" in str(warning.message) for warning in warned) == 1
+    assert result.record["network_precision"] == "float32"
+    np.testing.assert_array_equal(result.image, transfer.stylize(CONFIG).image)
+
+
+def test_fourier_starts_at_the_same_picture_and_goes_down():
+    pixel = transfer.stylize(CONFIG).record
+    fourier = transfer.stylize(dataclasses.replace(CONFIG, parametrization="fourier")).record
+    assert fourier["loss"]["initial"] == pytest.approx(pixel["loss"]["initial"], rel=1e-3)
+    assert fourier["loss"]["final"] < 0.2 * fourier["loss"]["initial"]
+    assert fourier["history"] != pixel["history"]
+
+
+def test_the_plan_is_told_before_the_work_and_strips_change_little(monkeypatch):
+    plain = transfer.stylize(CONFIG)
+    told = []
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1.05 * told_without_strips.byte_count)
+    told_without_strips = memory.plan(64 * 48, CONFIG.history, LAYERS, math.inf)
+    monkeypatch.setattr(summary, "LEAST_ROWS", 16)
+    monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
+
+    def tell(plan):
+        told.append(plan)
+
+    result = transfer.stylize(
+        CONFIG, lambda progress: told.append(progress) and False, on_plan=tell
+    )
+    assert isinstance(told[0], memory.Plan)
+    assert told[0].in_strips
+    assert result.record["stages"][0]["in_strips"]
+    assert not plain.record["stages"][0]["in_strips"]
+    assert result.record["loss"]["initial"] == pytest.approx(
+        plain.record["loss"]["initial"], rel=1e-5
+    )
+    assert result.record["loss"]["final"] == pytest.approx(plain.record["loss"]["final"], rel=0.02)
+
+
+def test_a_run_in_strips_goes_on_in_strips(monkeypatch):
+    taken = []
+    available = memory.available_bytes
+    monkeypatch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
+    transfer.stylize(CONFIG, lambda progress: taken.append(progress.checkpoint()) or True)
+    monkeypatch.undo()
+    assert memory.available_bytes is available
+    facts = json.loads(json.dumps(taken[0].facts))
+    resumed = transfer.stylize(CONFIG, checkpoint=transfer.Checkpoint(taken[0].arrays, facts))
+    assert resumed.record["stages"][0]["in_strips"]
 
 
 def test_identical_style_and_content_converge_at_once():

@@ -51,6 +51,12 @@ def random_image(height, width, seed=0):
     return np.float32(np.random.default_rng(seed).uniform(0, 255, (height, width, 3)))
 
 
+def sample_picture(name):
+    image = Image.open(DATA / f"{name}.jpg").convert("RGB")
+    image.thumbnail((128, 128), Image.Resampling.LANCZOS)
+    return np.float32(image)
+
+
 def root_mean_square(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
@@ -95,6 +101,41 @@ def test_shapes_halve_downwards(model, size, deepest):
     assert features["conv5_4"].shape == (*deepest, 512)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (31, 32), (65, 47)])
+def test_feature_size_is_that_of_the_features(model, size):
+    for layer, value in extract(model, LAYERS, random_image(*size)).items():
+        assert vgg.feature_size(layer, *size) == value.shape[:2]
+        assert vgg.block_of(layer) == int(layer[4])
+
+
+@pytest.mark.parametrize(
+    ("layers", "in_head", "convolutions"),
+    [
+        (["conv1_1"], {"conv1_1"}, 0),
+        (["relu2_2", "conv1_2"], {"relu2_2", "conv1_2"}, 0),
+        (["conv3_1", "relu1_1"], {"relu1_1"}, 1),
+        (["conv5_1", "relu2_2", "conv3_4"], {"relu2_2"}, 9),
+        (["conv4_2"], set(), 6),
+    ],
+)
+def test_head_and_tail_are_the_network_cut_after_block_2(model, layers, in_head, convolutions):
+    image = tf.constant(random_image(35, 51))
+    extractor = vgg.Extractor(model, layers)
+    features, value = extractor.head(image)
+    assert set(features) == in_head
+    assert extractor.has_tail == (in_head != set(layers))
+    if extractor.has_tail:
+        assert value.shape == (1, 35 // vgg.HEAD_STRIDE, 51 // vgg.HEAD_STRIDE, 128)
+    rest = extractor.tail(value)
+    assert set(rest) == set(layers) - in_head
+    for layer, expected in extractor(image).items():
+        np.testing.assert_array_equal((features | rest)[layer], expected)
+    tail = tf.function(extractor.tail, autograph=False)
+    graph = tail.get_concrete_function(tf.TensorSpec((1, 8, 12, 128))).graph
+    count = collections.Counter(operation.type for operation in graph.get_operations())
+    assert count["Conv2D"] + count["Conv2DBackpropInput"] == convolutions
+
+
 def test_only_wanted_layers_are_returned(model):
     wanted = ["relu2_1", "conv1_2", "conv2_1"]
     assert set(extract(model, wanted, random_image(16, 16))) == set(wanted)
@@ -114,7 +155,7 @@ def test_nothing_deeper_than_the_deepest_layer_is_computed(model, layers, convol
     extractor = tf.function(vgg.Extractor(model, layers), autograph=False)
     graph = extractor.get_concrete_function(tf.TensorSpec((32, 32, 3))).graph
     count = collections.Counter(operation.type for operation in graph.get_operations())
-    assert count["Conv2D"] == convolutions
+    assert count["Conv2D"] + count["Conv2DBackpropInput"] == convolutions
     assert count["MaxPool"] == poolings
 
 
@@ -154,8 +195,9 @@ def executed_operations(function, *arguments):
     return collections.Counter(node.op for node in nodes)
 
 
-def test_no_gradient_of_a_kernel_is_computed(model):
-    extractor = vgg.Extractor(model, ["conv1_2", "conv3_1"])
+@pytest.mark.parametrize(("deepest", "forward", "backward"), [("conv3_1", 5, 5), ("conv4_1", 9, 9)])
+def test_no_gradient_of_a_kernel_is_computed(model, deepest, forward, backward):
+    extractor = vgg.Extractor(model, ["conv1_2", deepest])
     assert not extractor.variables
 
     @tf.function(autograph=False)
@@ -166,7 +208,7 @@ def test_no_gradient_of_a_kernel_is_computed(model):
         return tape.gradient(value, image)
 
     operations = executed_operations(gradient, tf.constant(random_image(32, 32)))
-    assert sum(n for kind, n in operations.items() if "Conv2DBackpropInput" in kind) == 5
+    assert sum(n for kind, n in operations.items() if "Conv2D" in kind) == forward + backward
     assert not [kind for kind in operations if "Conv2DBackpropFilter" in kind]
 
 
@@ -192,13 +234,28 @@ def test_later_changes_of_the_model_do_not_reach_the_extractor(model):
     np.testing.assert_array_equal(extractor(image)["conv1_1"], before)
 
 
-def test_bfloat16_features_are_float32_and_within_two_per_cent(model):
-    layers, image = ["relu1_2", "conv3_1", "conv4_2", "conv5_4"], random_image(48, 64)
+@pytest.mark.parametrize("image_type", [tf.float32, tf.float64])
+@pytest.mark.parametrize("compute_type", [tf.bfloat16, tf.float32, tf.float64])
+def test_features_have_the_networks_type(model, image_type, compute_type):
+    extractor = vgg.Extractor(model, ["relu1_1", "conv2_1"], compute_dtype=compute_type)
+    features = extractor(tf.cast(random_image(16, 16), image_type))
+    assert {value.dtype for value in features.values()} == {compute_type}
+
+
+def bfloat16_errors(model, layers, image):
+    """{layer: RMS of what bfloat16 changes, relative to the RMS of the features}."""
     exact = extract(model, layers, image)
     coarse = extract(model, layers, image, compute_dtype=vgg.COMPUTE_DTYPES["bfloat16"])
-    for layer in layers:
-        assert coarse[layer].dtype == np.float32
-        error = root_mean_square(coarse[layer] - exact[layer]) / root_mean_square(exact[layer])
+    return {
+        layer: root_mean_square(coarse[layer].astype(np.float32) - exact[layer])
+        / root_mean_square(exact[layer])
+        for layer in layers
+    }
+
+
+def test_bfloat16_features_are_within_two_per_cent(model):
+    layers = ["relu1_2", "conv3_1", "conv4_2", "conv5_4"]
+    for error in bfloat16_errors(model, layers, random_image(48, 64)).values():
         assert 1e-4 < error < 0.02
 
 
@@ -209,6 +266,80 @@ def test_gradient_has_the_pictures_type_in_bfloat16(model):
         tape.watch(image)
         value = tf.reduce_sum(extractor(image)["conv2_1"])
     assert tape.gradient(value, image).dtype == tf.float32
+
+
+def random_kernel(inputs, outputs, dtype=tf.float32):
+    generator = np.random.default_rng(inputs)
+    return tf.cast(generator.normal(0, (9 * inputs) ** -0.5, (3, 3, inputs, outputs)), dtype)
+
+
+def random_batch(height, width, channels, dtype=tf.float32):
+    generator = np.random.default_rng(width)
+    return tf.cast(generator.normal(0, 1, (1, height, width, channels)), dtype)
+
+
+def convolve_both_ways(convolve, value, upstream):
+    """Return the output and the gradient by the value."""
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        output = convolve(value)
+    return output, tape.gradient(output, value, upstream)
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
+@pytest.mark.parametrize("outputs", [256, 40])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 4), (9, 13), (16, 16)], ids=str)
+def test_wide_convolution_equals_tensorflows(size, outputs, traced):
+    kernel = random_kernel(vgg.SLOW_CHANNELS, outputs)
+    value, upstream = random_batch(*size, vgg.SLOW_CHANNELS), random_batch(*size, outputs)
+    convolve = vgg._convolution(kernel)
+    if traced:  # with neither the batch nor the size known
+        signature = [tf.TensorSpec([None, None, None, vgg.SLOW_CHANNELS])]
+        convolve = tf.function(convolve, signature, autograph=False)
+    actual = convolve_both_ways(convolve, value, upstream)
+    plain = convolve_both_ways(
+        lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"), value, upstream
+    )
+    for values, expected in zip(actual, plain, strict=True):
+        assert values.dtype == tf.float32
+        assert_equal_to_rounding(values, expected.numpy())
+
+
+def kinds_of_convolution(channels, dtype):
+    convolve = tf.function(vgg._convolution(random_kernel(channels, 8, dtype)), autograph=False)
+    graph = convolve.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), dtype)).graph
+    return {operation.type for operation in graph.get_operations() if "Conv2D" in operation.type}
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "devices", "kind"),
+    [
+        (256, tf.float32, [], "Conv2DBackpropInput"),
+        (512, tf.float32, [], "Conv2DBackpropInput"),
+        (255, tf.float32, [], "Conv2D"),
+        (256, tf.float64, [], "Conv2D"),
+        (256, tf.bfloat16, [], "Conv2D"),
+        (512, tf.float32, ["a GPU"], "Conv2D"),
+    ],
+)
+def test_only_wide_float32_convolutions_on_a_cpu_are_transposed(
+    channels, dtype, devices, kind, monkeypatch
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
+    assert kinds_of_convolution(channels, dtype) == {kind}
+
+
+@pytest.mark.parametrize("dtype", [tf.float64, tf.bfloat16])
+def test_other_types_take_tensorflows_convolution(dtype):
+    kernel = random_kernel(256, 40, dtype)
+    value, upstream = random_batch(7, 5, 256, dtype), random_batch(7, 5, 40, dtype)
+    actual = convolve_both_ways(vgg._convolution(kernel), value, upstream)
+    expected = convolve_both_ways(
+        lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"), value, upstream
+    )
+    for values, same in zip(actual, expected, strict=True):
+        assert values.dtype == dtype
+        np.testing.assert_array_equal(values, same)
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +353,7 @@ def power_of_layers(real_model):
     extractor = tf.function(vgg.Extractor(real_model, LAYERS), autograph=False)
 
     def powers(picture):
-        image = Image.open(DATA / f"{picture}.jpg").convert("RGB")
-        image.thumbnail((128, 128), Image.Resampling.LANCZOS)
-        features = extractor(tf.constant(np.float32(image)))
+        features = extractor(tf.constant(sample_picture(picture)))
         return {layer: float(tf.reduce_mean(value**2)) for layer, value in features.items()}
 
     return powers
@@ -255,6 +384,16 @@ def test_real_conv4_2_is_far_below_zero_in_many_places(real_model):
     features = extract(real_model, ["conv4_2", "relu4_2"], random_image(64, 64))
     assert np.mean(features["conv4_2"] < -100) > 0.2
     np.testing.assert_array_equal(np.maximum(features["conv4_2"], 0), features["relu4_2"])
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("picture", ["river_town", "flowing_strokes"])
+def test_bfloat16_moves_real_features_by_one_per_cent_before_the_relu_and_two_after(
+    real_model, picture
+):
+    errors = bfloat16_errors(real_model, LAYERS, sample_picture(picture))
+    for layer, error in errors.items():
+        assert 1e-4 < error < (0.01 if layer.startswith("conv") else 0.02)
 
 
 @pytest.mark.weights

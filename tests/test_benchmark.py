@@ -1,0 +1,271 @@
+"""What benchmark.py counts, fits, compares and writes; how long anything takes is not tested."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatys_norm import cli
+from gatys_norm.config import TransferConfig
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """The script as a module."""
+    specification = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+# --- single evaluations --------------------------------------------------------------------------
+
+
+def test_operations_of_a_network_counted_by_hand(benchmark, small_model):
+    chain = benchmark.convolutions(small_model, ["conv1_2", "relu2_1"])
+    assert list(chain) == ["1_1", "1_2", "2_1"]  # the fourth convolution is deeper than needed
+    products = 9 * (3 * 4 * 13 * 8 + 4 * 3 * 13 * 8 + 3 * 5 * 6 * 4)
+    assert benchmark.operations(chain, 13, 8) == 2 * 2 * products  # with sums; there and back
+
+
+def test_share_compares_within_a_round(benchmark):
+    """A machine twice as slow in one round, in both things, changes no share."""
+    product = 2 * 4096**3
+    rounds = [
+        {
+            "matmul float32": slowness * 1.0,
+            "64 float32": slowness * 0.5,
+            "matmul bfloat16": slowness * 1.0,
+            "64 bfloat16": slowness * own,
+        }
+        for slowness, own in ((1, 0.5), (2, 0.25), (10, 1.0))
+    ]
+    row = benchmark.size_row(rounds, {"size": 64, "operations": product / 4})
+    assert row["float32"]["share"] == pytest.approx(0.5)
+    assert row["float32"]["seconds"] == 1.0
+    assert (row["float32"]["least"], row["float32"]["most"]) == (0.5, 5.0)
+    assert row["bfloat16"]["share"] == pytest.approx(0.5)  # the median of 0.5, 1 and 0.25
+
+
+def test_short_calls_are_repeated(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "LEAST_SECONDS", 0.05)
+    calls = []
+
+    def call():
+        calls.append(None)
+        time.sleep(0.01)
+
+    seconds = benchmark.seconds_of(call)
+    assert 2 <= len(calls) <= 5
+    assert seconds >= 0.01
+
+
+def sized(pairs):
+    """Rows of pictures of one pixel in height."""
+    return [
+        {"size": width, "height": 1, "width": width, "float32": {"seconds": seconds}}
+        for width, seconds in pairs
+    ]
+
+
+@pytest.mark.parametrize("exponent", [0.8, 1.0, 1.3])
+def test_growth_finds_the_exponent(benchmark, exponent):
+    found = benchmark.growth(sized((n, 3 * n**exponent) for n in (10, 20, 50, 100)), "float32")
+    assert found["exponent"] == pytest.approx(exponent)
+    assert np.allclose(found["residuals"], 0)
+    if exponent > 1.05:
+        assert found["explanation"].startswith("100 px")
+    else:
+        assert found["explanation"] is None
+
+
+def test_growth_names_the_size_that_is_off(benchmark):
+    seconds = {10: 10, 20: 20, 40: 40, 80: 160, 160: 160}
+    found = benchmark.growth(sized(seconds.items()), "float32")
+    assert int(np.argmax(found["residuals"])) == 3
+    assert found["explanation"] == "80 px costs 2.00 times the median a pixel"
+
+
+def test_growth_needs_three_sizes(benchmark):
+    assert benchmark.growth(sized([(10, 1), (20, 2)]), "float32") is None
+
+
+# --- transfers -----------------------------------------------------------------------------------
+
+
+def rows_of(*values):
+    """Rows of a run as (loss, seconds); the wall clock is a second ahead."""
+    return [
+        {"loss": loss, "evaluations": [3, number], "seconds": seconds, "wall": seconds + 1}
+        for number, (loss, seconds) in enumerate(values, start=1)
+    ]
+
+
+def test_first_row_at_or_below(benchmark):
+    rows = rows_of((5, 1), (3, 2), (2, 3), (1, 4))
+    assert benchmark.first_at_or_below(rows, 3)["seconds"] == 2
+    assert benchmark.first_at_or_below(rows, 2.5)["seconds"] == 3
+    assert benchmark.first_at_or_below(rows, 0.5) is None
+
+
+def test_runs_are_compared_one_by_one(benchmark):
+    runs = {
+        "paper": [rows_of((5, 1), (2, 8)), rows_of((5, 2), (2, 16)), rows_of((5, 1), (2, 9))],
+        "fast": [rows_of((4, 1), (2, 4), (1, 9)), rows_of((1, 4)), rows_of((1, 3))],
+        "lame": [rows_of((4, 5), (3, 7))] * 3,
+    }
+    found = benchmark.summarize_runs(runs, loss=2)
+    assert found["paper"] | {"seconds": 9, "seconds_ratio": 1, "wall": 10} == found["paper"]
+    assert found["fast"] | {"seconds": 4, "seconds_ratio": 3, "wall": 5} == found["fast"]
+    assert found["fast"]["evaluations"] == [3, 2]
+    assert found["fast"]["reached"]
+    assert not found["lame"]["reached"]
+    assert found["lame"] | {"loss": 3, "seconds": 7, "wall_ratio": None} == found["lame"]
+
+
+def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch, use_network):
+    from gatys_norm import transfer
+
+    use_network()
+    monkeypatch.setattr(cli, "start_tensorflow", lambda: transfer)
+    config = TransferConfig(
+        content=str(ROOT / "data" / "river_town.jpg"),
+        style=str(ROOT / "data" / "flowing_strokes.jpg"),
+        content_layers=("conv2_2",),
+        style_layers=("conv1_1",),
+        size=(32, 48),
+        iterations=(4, 7),
+        log_every=3,
+    )
+    began = time.monotonic()
+    rows = benchmark.run_transfer(config, "coarse to fine", began)
+    assert [row["iterations"] for row in rows] == [4 + 3, 4 + 6, 4 + 7]
+    for row in rows:
+        coarse, fine = row["evaluations"]
+        assert coarse >= 4 + 1
+        assert fine >= row["iterations"] - 4 + 1
+        assert 0 < row["seconds"] < row["wall"]
+    for name in ("seconds", "wall"):
+        assert [row[name] for row in rows] == sorted(row[name] for row in rows)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_table_is_markdown(benchmark):
+    assert benchmark.table("a | b", ["1 | 2", "3 | 4"]) == (
+        "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+    )
+
+
+PAGE = "before\n<!-- benchmark cpu -->\nold\n<!-- end benchmark cpu -->\nafter\n"
+
+
+def test_only_what_lies_between_the_markers_changes(benchmark, tmp_path):
+    other = PAGE.replace("cpu", "gpu")
+    page = tmp_path / "page.md"
+    page.write_text(PAGE + other)
+    benchmark.update(page, "cpu")
+    assert page.read_text() == PAGE + other
+    benchmark.update(page, "cpu", "new\nnewer")
+    assert page.read_text() == PAGE.replace("old", "new\nnewer") + other
+    benchmark.update(page, "gpu", "fast")
+    assert page.read_text() == PAGE.replace("old", "new\nnewer") + other.replace("old", "fast")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        PAGE.replace("cpu", "gpu"),
+        PAGE.replace("<!-- end benchmark cpu -->", ""),
+        PAGE.replace("<!-- benchmark cpu -->", ""),
+    ],
+)
+def test_missing_markers_are_refused(benchmark, tmp_path, text):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(cli.InputError, match=r"page\.md: has no <!-- benchmark cpu -->"):
+        benchmark.update(page, "cpu", "new")
+    assert page.read_text() == text
+
+
+def test_missing_page_is_refused(benchmark, tmp_path):
+    with pytest.raises(cli.InputError, match=r"page\.md"):
+        benchmark.update(tmp_path / "page.md", "cpu")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_page_of_the_tables_has_its_markers(benchmark, kind):
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert f"<!-- benchmark {kind} -->\n \n<!-- end" in benchmark.replace_between(page, kind, " ")
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--precision=bfloat16"], "--precision: is not taken here"),
+        (["--preset=fast"], "--preset: is not taken here"),
+        (["--size=64,128"], "--size: must be one size"),
+        (["--size=4"], "--size: must be a whole number"),
+        (["--sizes=64,many"], "--sizes: must be whole numbers"),
+        (["--sizes=64,4"], "--sizes: size: must be"),
+        (["--rounds=0"], "rounds"),
+        (["--repeats=x"], "repeats"),
+        (["--output=out.txt"], "--output: out.txt: must end in .json"),
+        (["--output=/proc/nowhere/out.json"], "--output:"),
+        (["extra"], "extra"),
+    ],
+)
+def test_bad_flags_end_in_one_line(benchmark, monkeypatch, capsys, flags, words):
+    monkeypatch.setattr(benchmark, "in_own_process", lambda *_: pytest.fail("it went to work"))
+    argv = ["benchmark.py", *flags]
+    assert cli.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_weights")
+def test_whole_program(tmp_path):
+    output = tmp_path / "new" / "speed.json"
+    flags = ["--sizes=64,80,96", "--size=64", "--rounds=1", "--iterations=8", f"--output={output}"]
+    finished = subprocess.run(
+        [sys.executable, SCRIPT, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(output.read_text())
+    tables = output.with_suffix(".md").read_text()
+    assert tables in finished.stdout
+    assert [row["size"] for row in report["sizes"]] == [64, 80, 96]
+    assert [row["width"] for row in report["sizes"]] == [64, 80, 96]
+    assert all(row["float32"]["share"] > 0 for row in report["sizes"])
+    assert all(len(found["residuals"]) == 3 for found in report["growth"].values())
+    searches = report["line_searches"]
+    assert (
+        searches["unit_step"]["evaluations_per_iteration"]
+        <= searches["hager_zhang"]["evaluations_per_iteration"]
+    )
+    paper = report["fixed_loss"]["contestants"]["paper preset"]
+    assert paper["reached"]
+    assert paper["loss"] == report["fixed_loss"]["loss"]
+    assert paper["seconds"] < paper["wall"]
+    assert report["fixed_loss"]["contestants"]["fast preset"]["seconds"] > 0
+    for words in ("float32", "bfloat16", "unit_step", "fast preset", "load average"):
+        assert words in tables
+    assert "left" in finished.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "speed.json", "speed.md"]

@@ -1,0 +1,267 @@
+"""Features and Gram matrices computed in strips of rows, against the same without strips."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gatys_norm import losses, summary, vgg
+
+IN_HEAD = losses.term_names(("conv1_1", "relu2_1", "conv2_2"), ("conv1_2", "relu2_2", "conv2_1"))
+IN_TAIL = losses.term_names(("conv3_1",), ("relu3_1", "conv4_1"))
+MIXED = ("style/relu3_1", "content/conv2_2", "content/conv3_1", "style/conv1_2", "style/conv2_2")
+HEIGHTS = [*range(16, 25), 35]  # every rest of a strip, and of a square of the poolings
+
+
+@pytest.fixture(scope="module")
+def deep_model(small_model):
+    """The small model and a convolution each in blocks 3 and 4."""
+    generator = np.random.default_rng(7)
+    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
+    network_layers = [tf.keras.models.clone_model(small_model).layers]
+    for layer, original in zip(*network_layers, small_model.layers, strict=True):
+        network.add(layer)
+        layer.set_weights(original.get_weights())
+    for block in (3, 4):
+        network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block - 1}_pool"))
+        convolution = tf.keras.layers.Conv2D(
+            4, 3, padding="same", name=f"block{block}_conv1", dtype="float64"
+        )
+        network.add(convolution)
+        convolution.set_weights(
+            [generator.normal(0, 0.25, (3, 3, 4, 4)), generator.normal(0, 10, 4)]
+        )
+    return network
+
+
+def extractor_of(model, terms, pooling="max", compute_dtype=tf.float64):
+    layers = {term.split("/")[1] for term in terms}
+    return vgg.Extractor(model, layers, pooling, compute_dtype)
+
+
+def picture(height, width, seed=0):
+    return tf.constant(np.random.default_rng(seed).uniform(-20, 275, (height, width, 3)))
+
+
+def summary_and_gradient(extractor, image, terms, in_strips):
+    """Return ({term: value}, the gradient of Σ random numbers · values)."""
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        values = summary.summarize(extractor, image, terms, in_strips)
+    upstream = {
+        term: tf.cast(np.random.default_rng(len(term)).normal(0, 1, value.shape), value.dtype)
+        for term, value in values.items()
+    }
+    return values, tape.gradient(values, image, upstream)
+
+
+def assert_close(actual, expected, relative=1e-12):
+    assert actual.shape == expected.shape
+    bound = relative * np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
+
+
+def assert_same_in_strips(extractor, image, terms, relative=1e-12):
+    plain, plain_gradient = summary_and_gradient(extractor, image, terms, in_strips=False)
+    values, gradient = summary_and_gradient(extractor, image, terms, in_strips=True)
+    assert list(values) == list(plain) == list(terms)
+    for term in terms:
+        assert values[term].dtype == plain[term].dtype
+        assert_close(values[term], plain[term], relative)
+    assert gradient.dtype == image.dtype
+    assert_close(gradient, plain_gradient, relative)
+
+
+@pytest.fixture
+def strips_of(monkeypatch):
+    """Give the function that makes strips so many rows high for pictures of a width."""
+
+    def set_rows(rows, width):
+        monkeypatch.setattr(summary, "STRIP_PIXELS", rows * width)
+        monkeypatch.setattr(summary, "LEAST_ROWS", vgg.HEAD_STRIDE)
+
+    return set_rows
+
+
+@pytest.fixture
+def head_heights(monkeypatch):
+    """Give the list of how many rows the head is run on, in order."""
+    heights = []
+    head = vgg.Extractor.head
+
+    def counted(self, image):
+        heights.append(image.shape[0])
+        return head(self, image)
+
+    monkeypatch.setattr(vgg.Extractor, "head", counted)
+    return heights
+
+
+@pytest.mark.parametrize("rows", [4, 8, 12])
+@pytest.mark.parametrize("height", HEIGHTS)
+def test_strips_change_nothing(deep_model, strips_of, height, rows):
+    width = 16 + height % 5
+    strips_of(rows, width)
+    extractor = extractor_of(deep_model, IN_HEAD + IN_TAIL)
+    assert_same_in_strips(extractor, picture(height, width), IN_HEAD + IN_TAIL)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        IN_HEAD,
+        IN_TAIL,
+        MIXED,
+        ("content/conv3_1",),
+        ("content/relu1_1",),
+        ("style/conv2_2",),
+        losses.term_names(("conv2_1",), ("conv2_1",)),
+    ],
+    ids=["head", "tail", "mixed", "content of tail", "content of head", "style of head", "both"],
+)
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_all_terms_and_poolings(deep_model, strips_of, terms, pooling):
+    strips_of(8, 17)
+    extractor = extractor_of(deep_model, terms, pooling)
+    assert extractor.has_tail == any(term in IN_TAIL for term in terms)
+    assert_same_in_strips(extractor, picture(27, 17), terms)
+
+
+@pytest.mark.parametrize("terms", [IN_HEAD, IN_TAIL, MIXED])
+def test_terms_may_need_fewer_layers_than_the_extractor_has(deep_model, strips_of, terms):
+    strips_of(8, 17)
+    extractor = extractor_of(deep_model, IN_HEAD + IN_TAIL + MIXED)
+    assert_same_in_strips(extractor, picture(27, 17), terms)
+
+
+@pytest.mark.parametrize("terms", [IN_HEAD, IN_HEAD + IN_TAIL])
+def test_traced_equals_eager(deep_model, strips_of, terms):
+    strips_of(8, 17)
+    extractor, image = extractor_of(deep_model, terms), picture(27, 17)
+
+    @tf.function(autograph=False)
+    def traced(image):
+        return summary_and_gradient(extractor, image, terms, in_strips=True)
+
+    values, gradient = traced(image)
+    plain, plain_gradient = summary_and_gradient(extractor, image, terms, in_strips=False)
+    assert_close(gradient, plain_gradient)
+    compiled = summary.compiled(extractor, terms, in_strips=True)(image)
+    for term in terms:
+        assert_close(values[term], plain[term])
+        assert_close(compiled[term], plain[term])
+
+
+def test_whole_network_in_float32(strips_of):
+    tf.keras.utils.set_random_seed(0)
+    network = tf.keras.applications.VGG19(include_top=False, weights=None)
+    terms = losses.term_names(("conv4_2",), ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"))
+    extractor = extractor_of(network, terms, compute_dtype=tf.float32)
+    strips_of(16, 45)
+    assert_same_in_strips(extractor, tf.cast(picture(71, 45), tf.float32), terms, relative=1e-5)
+
+
+@pytest.mark.parametrize("in_strips", [False, True])
+def test_compiled_is_given_again_and_serves_every_size(deep_model, in_strips):
+    extractor = extractor_of(deep_model, MIXED)
+    function = summary.compiled(extractor, MIXED, in_strips)
+    assert summary.compiled(extractor, MIXED, in_strips) is function
+    assert summary.compiled(extractor, MIXED, not in_strips) is not function
+    for image in (picture(19, 16), picture(16, 21)):
+        expected = losses.term_values(extractor(image), MIXED)
+        for term, value in function(image).items():
+            assert_close(value, expected[term])
+
+
+@pytest.mark.parametrize(
+    ("height", "rows", "strips"), [(43, 4, 10), (43, 8, 5), (44, 8, 6), (51, 16, 3), (19, 16, 1)]
+)
+def test_the_head_sees_a_strip_and_its_halo_at_a_time(
+    deep_model, strips_of, head_heights, height, rows, strips
+):
+    strips_of(rows, 16)
+    extractor = extractor_of(deep_model, MIXED)
+    summary_and_gradient(extractor, picture(height, 16), MIXED, in_strips=True)
+    assert len(head_heights) == 2 * strips  # once more for the gradient
+    assert head_heights[:strips] == head_heights[strips:]
+    # Four convolutions, two at half the size, reach 1 + 1 + 2 + 2 rows; 8 are two whole squares.
+    assert max(head_heights) < rows + 2 * 8 + vgg.HEAD_STRIDE
+
+
+def test_strips_are_lower_where_the_picture_is_wider(deep_model, monkeypatch, head_heights):
+    monkeypatch.setattr(summary, "STRIP_PIXELS", 16 * 20)
+    monkeypatch.setattr(summary, "LEAST_ROWS", 8)
+    extractor = extractor_of(deep_model, MIXED)
+    for width, rows in ((20, 16), (21, 12), (40, 8), (80, 8)):
+        head_heights.clear()
+        image = picture(48, width)
+        values = summary.summarize(extractor, image, MIXED, in_strips=True)
+        assert len(head_heights) == 48 // rows
+        for term, expected in summary.summarize(extractor, image, MIXED).items():
+            assert_close(values[term], expected)
+
+
+def test_a_picture_below_the_limit_is_one_strip(deep_model, head_heights):
+    extractor = extractor_of(deep_model, MIXED)
+    assert_same_in_strips(extractor, picture(37, 18), MIXED)
+    assert head_heights == [37] * 3
+
+
+def strips_of_graph(extractor, image):
+    """Return the convolutions conv1_1 of (the strips, the strips once more for the gradient)."""
+
+    @tf.function(autograph=False)
+    def traced(image):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            values = summary.summarize(extractor, image, MIXED, in_strips=True)
+            value = tf.add_n([tf.reduce_sum(value**2) for value in values.values()])
+        return tape.gradient(value, image)
+
+    graph = traced.get_concrete_function(image).graph
+    convolutions = [
+        operation
+        for operation in graph.get_operations()
+        if operation.type == "Conv2D" and operation.inputs[1].shape == (3, 3, 3, 4)
+    ]
+    return convolutions[: len(convolutions) // 2], convolutions[len(convolutions) // 2 :]
+
+
+def waited_for(operation):
+    """All operations that must have run before this one."""
+    found, new = set(), {operation}
+    while new:
+        one = new.pop()
+        before = {tensor.op for tensor in one.inputs} | set(one.control_inputs)
+        new |= before - found
+        found |= before
+    return found
+
+
+def test_strips_wait_for_each_other(deep_model, strips_of):
+    # Else several strips' features would be in memory at once.
+    strips_of(8, 17)
+    for strips in strips_of_graph(extractor_of(deep_model, MIXED), picture(27, 17)):
+        assert len(strips) == 3
+        assert strips[0] in waited_for(strips[1])
+        assert strips[1] in waited_for(strips[2])
+
+
+def test_no_strip_is_computed_again_before_the_gradient_has_come_back_to_it(deep_model, strips_of):
+    # Else its features would be in memory beside those of the blocks behind.
+    strips_of(8, 17)
+    forward, again = strips_of_graph(extractor_of(deep_model, MIXED), picture(27, 17))
+    assert forward[-1] in waited_for(again[0])
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_coarser_types_change_by_their_rounding(deep_model, strips_of, dtype):
+    strips_of(8, 17)
+    terms = IN_HEAD + IN_TAIL
+    extractor = extractor_of(deep_model, terms, compute_dtype=dtype)
+    image = tf.cast(picture(27, 17), tf.float32)
+    for in_strips in (False, True):
+        values, gradient = summary_and_gradient(extractor, image, terms, in_strips)
+        assert {value.dtype for value in values.values()} == {tf.float32}
+        assert gradient.dtype == tf.float32
+    relative = 2e-6 if dtype == tf.float32 else 2e-2
+    assert_same_in_strips(extractor, image, terms, relative)
