@@ -15,7 +15,7 @@ import warnings
 
 from absl import flags
 
-from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict, preset_settings
+from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict
 
 FAILED = 1
 BAD_INPUT = 2
@@ -88,10 +88,10 @@ def make_flags():
     for field in dataclasses.fields(TransferConfig):
         _define_setting(values, field)
     explanation = (
-        "settings to begin with: paper (one size, 600 iterations, float32) or fast (coarse to "
-        "fine, few iterations, bfloat16); a flag that is given wins"
+        "settings to begin with: paper (600 iterations in float32) or fast (fewer, in bfloat16, "
+        "over frequencies instead of pixels); a flag that is given wins"
     )
-    flags.DEFINE_enum("preset", PRESETS[0], PRESETS, explanation, flag_values=values)
+    flags.DEFINE_enum("preset", "paper", list(PRESETS), explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
     for define, name, default, explanation in (
         (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
@@ -141,11 +141,9 @@ def config_from_flags(values, **changes):
       InputError: a flag is missing or its value is not valid.
     """
     settings = _settings_of_run(values.config_from) if values.config_from else {}
-    given = _settings_given(values) | changes
     if values["preset"].present:
-        sizes = given.pop("size", settings.get("size", TransferConfig.size)[-1:])
-        settings |= preset_settings(values.preset, sizes)
-    settings |= given
+        settings |= PRESETS[values.preset]
+    settings |= _settings_given(values) | changes
     for name in ("content", "style"):
         if not settings.get(name):
             raise InputError(f"--{name}: is needed, the path of a picture")

@@ -20,11 +20,20 @@ DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_SIZE = 512
 DEFAULT_ITERATIONS = 600
 SIZE_RANGE = (16, 16384)
-PRESETS = ("paper", "fast")
-COARSEST_SIZE = 128
-FAST_ITERATIONS = 200  # at every size
-PAPER = {"precision": "float32", "parametrization": "pixel"}
-FAST = {"precision": "bfloat16", "parametrization": "fourier"}
+PRESETS = {
+    "paper": {
+        "iterations": (DEFAULT_ITERATIONS,),
+        "precision": "float32",
+        "parametrization": "pixel",
+        "history": 10,
+    },
+    "fast": {
+        "iterations": (250,),
+        "precision": "bfloat16",
+        "parametrization": "fourier",
+        "history": 30,
+    },
+}
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
 LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
@@ -133,32 +142,6 @@ class TransferConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
         }
-
-
-def preset_settings(preset, sizes):
-    """Return the settings that a preset stands for.
-
-    "paper" is what the paper did: one size, 600 iterations, float32. "fast" goes coarse to fine by
-    factors of two up to the wanted size, in bfloat16, with few iterations at each.
-
-    Args:
-      preset: one of `PRESETS`.
-      sizes: the wanted sizes; one alone is the finest of those that "fast" makes of it.
-
-    Returns:
-      {setting: value}.
-    """
-    if preset == "paper":
-        return {"size": sizes, "iterations": (DEFAULT_ITERATIONS,)} | PAPER
-    sizes = _doubling_up_to(sizes[0]) if len(sizes) == 1 else sizes
-    return {"size": sizes, "iterations": (FAST_ITERATIONS,)} | FAST
-
-
-def _doubling_up_to(size):
-    sizes = [size]
-    while sizes[0] // 2 >= COARSEST_SIZE:
-        sizes.insert(0, sizes[0] // 2)
-    return tuple(sizes)
 
 
 def from_dict(values):

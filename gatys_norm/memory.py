@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import psutil
 
-# Fitted to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
+# Fitted from above to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
 BYTES_AT_REST = 1.1e9
-BYTES_PER_PIXEL = 1500
-BYTES_PER_PIXEL_IN_STRIPS = 750
-BYTES_PER_PIXEL_AND_PAIR = 67
+BYTES_PER_PIXEL = 1850
+BYTES_PER_PIXEL_IN_STRIPS = 950
+BYTES_PER_PIXEL_IN_FOURIER = 750
+BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
 BLOCKS_IN_STRIPS = ("1", "2")
 CHANNELS = dict(zip("12345", (64, 128, 256, 512, 512), strict=True))
@@ -21,32 +22,31 @@ class Plan(NamedTuple):
     in_strips: bool
 
 
-def plan(pixel_count, history, layers, available):
+def plan(pixel_count, config, available):
     """Choose between the two ways of computing: in strips where the faster one would be a squeeze.
 
     Args:
       pixel_count: H · W of the larger of x and the style picture.
-      history: L-BFGS correction pairs.
-      layers: the compared layers.
+      config: `TransferConfig`; its layers, history and parametrization count.
       available: bytes that can be had.
 
     Returns:
       Plan.
     """
-    plain = estimated_bytes(pixel_count, history, layers, in_strips=False)
+    plain = estimated_bytes(pixel_count, config, in_strips=False)
     if plain <= COMFORTABLE_SHARE * available:
         return Plan(plain, in_strips=False)
-    return Plan(estimated_bytes(pixel_count, history, layers, in_strips=True), in_strips=True)
+    return Plan(estimated_bytes(pixel_count, config, in_strips=True), in_strips=True)
 
 
-def estimated_bytes(pixel_count, history, layers, in_strips):
+def estimated_bytes(pixel_count, config, in_strips):
     """Return the bytes that a transfer needs at its peak; arguments as for `plan`."""
-    return BYTES_AT_REST + pixel_count * _bytes_per_pixel(history, layers, in_strips)
+    return BYTES_AT_REST + pixel_count * _bytes_per_pixel(config, in_strips)
 
 
-def largest_pixel_count(byte_count, history, layers):
+def largest_pixel_count(byte_count, config):
     """Return how many pixels a transfer in strips may have that fits into `byte_count` bytes."""
-    return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(history, layers, in_strips=True))
+    return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(config, in_strips=True))
 
 
 def available_bytes():
@@ -54,10 +54,13 @@ def available_bytes():
     return psutil.virtual_memory().available
 
 
-def _bytes_per_pixel(history, layers, in_strips):
+def _bytes_per_pixel(config, in_strips):
+    layers = config.content_layers + config.style_layers
     kept = [layer for layer in layers if not (in_strips and _block(layer) in BLOCKS_IN_STRIPS)]
     network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
-    return network + sum(map(_bytes_of_features, kept)) + history * BYTES_PER_PIXEL_AND_PAIR
+    fourier = BYTES_PER_PIXEL_IN_FOURIER if config.parametrization == "fourier" else 0
+    pairs = config.history * BYTES_PER_PIXEL_AND_PAIR
+    return network + sum(map(_bytes_of_features, kept)) + fourier + pairs
 
 
 def _bytes_of_features(layer):

@@ -171,12 +171,11 @@ def plan_memory(config, pictures):
         estimate and the size that would fit.
     """
     pixels = max(math.prod(shape) for shape in picture_shapes(config, pictures, config.size[-1]))
-    layers = config.content_layers + config.style_layers
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     available = math.inf if on_gpu else memory.available_bytes()
-    plan = memory.plan(pixels, config.history, layers, available)
+    plan = memory.plan(pixels, config, available)
     if plan.byte_count > available:
-        share = memory.largest_pixel_count(available, config.history, layers) / pixels
+        share = memory.largest_pixel_count(available, config) / pixels
         fitting = int(config.size[-1] * math.sqrt(share))
         raise OutOfMemoryError(
             f"--size: {config.size[-1]} needs about {plan.byte_count / 2**30:.1f} GiB of memory "

@@ -33,7 +33,7 @@ def load_model(weights_file):
 
 @functools.lru_cache(maxsize=8)
 def load_extractor(weights_file, layers, pooling, precision):
-    """Return the `Extractor` of these weights; the same one, graphs and all, when asked again.
+    """Return the `Extractor` of these weights; the same one when asked again.
 
     Args:
       weights_file: what `weights.locate` returned.
@@ -94,7 +94,6 @@ class Extractor(tf.Module):
         steps = _steps_up_to(model, self._layers, self._compute_dtype)
         head_length = sum(block_of(name) <= HEAD_BLOCKS for name, _, _ in steps)
         self._head, self._tail = steps[:head_length], steps[head_length:]
-        self.compiled = tf.function(self.__call__, autograph=False)
 
     @property
     def has_tail(self):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatys_norm import config as config_module
-from gatys_norm.config import ConfigError, TransferConfig, from_dict
+from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict
 
 NAMES = [field.name for field in dataclasses.fields(TransferConfig)]
 NAN, INFINITY = math.nan, math.inf
@@ -327,3 +327,14 @@ def test_any_json_is_settings_that_survive_json_or_a_config_error(values):
         config.resolved()
         return
     assert refusal.split(":")[0] in values
+
+
+def test_the_paper_preset_is_the_defaults():
+    assert TransferConfig(**PRESETS["paper"]) == TransferConfig()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_sets_the_same(preset):
+    """Else something of one would be left when the other is put over it."""
+    assert set(PRESETS[preset]) == set(PRESETS["paper"])
+    TransferConfig(**PRESETS[preset])

@@ -1,28 +1,65 @@
-"""The estimate of a transfer's memory."""
+"""The estimate of a transfer's memory, and the way of computing that it leads to."""
+
+import dataclasses
+import math
 
 import pytest
 
 from gatys_norm import memory
+from gatys_norm.config import TransferConfig
+
+CONFIG = TransferConfig()
+MANY_LAYERS = dataclasses.replace(CONFIG, style_layers=("conv1_1", "relu1_1", "conv1_2", "conv2_2"))
 
 
 @pytest.mark.parametrize("history", [1, 10, 50])
 def test_estimate_and_largest_size_agree(history):
-    pixels = memory.largest_pixel_count(8 * 2**30, history)
-    assert memory.estimated_bytes(pixels, history) == pytest.approx(8 * 2**30)
+    config = dataclasses.replace(CONFIG, history=history)
+    pixels = memory.largest_pixel_count(8 * 2**30, config)
+    assert memory.estimated_bytes(pixels, config, in_strips=True) == pytest.approx(8 * 2**30)
+    assert memory.plan(pixels * 0.99, config, 8 * 2**30).byte_count < 8 * 2**30
+    assert memory.plan(pixels * 1.01, config, 8 * 2**30).byte_count > 8 * 2**30
 
 
 def test_no_pixel_fits_into_too_little():
-    assert memory.largest_pixel_count(1000, 10) == 0
+    assert memory.largest_pixel_count(1000, CONFIG) == 0
 
 
-def test_estimate_is_what_was_measured():
-    """Peaks of whole processes, in MiB: 512 and 1024 pixels long, 4:3, and 50 pairs."""
-    for pixels, history, mebibytes in (
-        (512 * 384, 10, 1592),
-        (1024 * 768, 10, 3306),
-        (1024 * 768, 50, 5335),
-    ):
-        assert memory.estimated_bytes(pixels, history) == pytest.approx(mebibytes * 2**20, rel=0.1)
+@pytest.mark.parametrize(
+    ("size", "in_strips", "change", "gigabytes"),
+    [
+        (512, False, {}, 1.76),
+        (1024, False, {}, 3.23),
+        (1024, False, {"precision": "bfloat16"}, 3.45),
+        (1024, False, {"precision": "bfloat16", "parametrization": "fourier"}, 3.94),
+        (1024, True, {}, 2.25),
+        (1024, True, {"history": 40}, 3.59),
+        (1024, True, {"precision": "bfloat16"}, 2.43),
+        (1024, True, {"parametrization": "fourier"}, 2.54),
+        (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 3.05),
+    ],
+)
+def test_estimate_is_what_was_measured(size, in_strips, change, gigabytes):
+    """Peaks of whole processes; pictures 4:3."""
+    config = dataclasses.replace(CONFIG, **change)
+    estimate = memory.estimated_bytes(size * size * 3 // 4, config, in_strips)
+    assert estimate / 1e9 == pytest.approx(gigabytes, rel=0.2)
+
+
+def test_strips_are_taken_where_memory_is_short_and_only_there():
+    plain = memory.plan(10**6, CONFIG, math.inf)
+    assert plain == (memory.estimated_bytes(10**6, CONFIG, in_strips=False), False)
+    short = memory.plan(10**6, CONFIG, plain.byte_count * 1.1)
+    assert short == (memory.estimated_bytes(10**6, CONFIG, in_strips=True), True)
+    assert short.byte_count < 0.7 * plain.byte_count
+    assert memory.plan(10**6, CONFIG, plain.byte_count * 2) == plain
+
+
+def test_more_layers_need_more_but_not_in_the_blocks_in_strips():
+    for in_strips in (False, True):
+        few = memory.estimated_bytes(10**6, CONFIG, in_strips)
+        many = memory.estimated_bytes(10**6, MANY_LAYERS, in_strips)
+        assert (many > few) == (not in_strips)
 
 
 def test_available_memory_is_plausible():

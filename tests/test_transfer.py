@@ -21,8 +21,6 @@ CONFIG = TransferConfig(
     iterations=(12,),
     log_every=5,
 )
-LAYERS = CONFIG.content_layers + CONFIG.style_layers
-
 pytestmark = [pytest.mark.weights, pytest.mark.usefixtures("real_weights")]
 
 
@@ -239,7 +237,7 @@ def test_bfloat16_ends_in_float32_near_the_float32_loss():
     fine = transfer.stylize(config).record["loss"]["final"]
     coarse = transfer.stylize(dataclasses.replace(config, precision="bfloat16")).record
     assert coarse["iterations"] == 40
-    assert coarse["loss"]["final"] == pytest.approx(fine, rel=0.1)
+    assert coarse["loss"]["final"] == pytest.approx(fine, rel=0.2)
 
 
 def precisions_of_evaluations(monkeypatch, config):
@@ -320,7 +318,7 @@ def test_the_plan_is_told_before_the_work_and_strips_change_little(monkeypatch):
     plain = transfer.stylize(CONFIG)
     told = []
     monkeypatch.setattr(memory, "available_bytes", lambda: 1.05 * told_without_strips.byte_count)
-    told_without_strips = memory.plan(64 * 48, CONFIG.history, LAYERS, math.inf)
+    told_without_strips = memory.plan(64 * 48, CONFIG, math.inf)
     monkeypatch.setattr(summary, "LEAST_ROWS", 16)
     monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
 

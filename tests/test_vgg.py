@@ -404,4 +404,3 @@ def test_the_same_extractor_is_given_again(real_weights, real_model):
     image = random_image(16, 16)
     expected = extract(real_model, ["conv2_1"], image, pooling="avg")
     assert_equal_to_rounding(extractor(tf.constant(image))["conv2_1"], expected["conv2_1"])
-    assert_equal_to_rounding(extractor.compiled(tf.constant(image))["conv2_1"], expected["conv2_1"])
