@@ -349,6 +349,7 @@ def start_tensorflow():
         transfer = importlib.import_module("gatys_norm.transfer")
         transfer.tf.config.experimental.enable_op_determinism()
         transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
+    transfer.tf.get_logger().setLevel("ERROR")  # it warns of a graph for every size
     warnings.showwarning = _show_warning
     return transfer
 

@@ -101,7 +101,7 @@ def _head_in_strips(extractor, image, terms):
                     values = values_of(rows, strip)
                 shares = [
                     value if stride is None else value[strip.start // stride : strip.stop // stride]
-                    for value, part, stride in zip(upstream, values, strides, strict=True)
+                    for value, stride in zip(upstream, strides, strict=True)
                 ]
                 before = [tape.gradient(values, rows, shares)]
                 pieces += before
