@@ -17,23 +17,7 @@ LAYERS = tuple(
 DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
-DEFAULT_SIZE = 512
-DEFAULT_ITERATIONS = 600
 SIZE_RANGE = (16, 16384)
-PRESETS = {
-    "paper": {
-        "iterations": (DEFAULT_ITERATIONS,),
-        "precision": "float32",
-        "parametrization": "pixel",
-        "history": 10,
-    },
-    "fast": {
-        "iterations": (250,),
-        "precision": "bfloat16",
-        "parametrization": "fourier",
-        "history": 30,
-    },
-}
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
 LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
@@ -84,12 +68,12 @@ class TransferConfig:
         None, f"weight of each style layer; default {DEFAULT_STYLE_WEIGHT:g} each"
     )
     size: tuple[int, ...] = _setting(
-        (DEFAULT_SIZE,),
+        (512,),
         "long side of the content in pixels; several run coarse to fine, each result enlarged "
         "into the next start",
     )
     iterations: tuple[int, ...] = _setting(
-        (DEFAULT_ITERATIONS,), "L-BFGS iterations: one number for every size, or one per size"
+        (600,), "L-BFGS iterations: one number for every size, or one per size"
     )
     style_size: str = _setting(
         "match",
@@ -142,6 +126,15 @@ class TransferConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
         }
+
+
+_FAST = {
+    "iterations": (250,),
+    "precision": "bfloat16",
+    "parametrization": "fourier",
+    "history": 30,
+}
+PRESETS = {"paper": {name: getattr(TransferConfig, name) for name in _FAST}, "fast": _FAST}
 
 
 def from_dict(values):

@@ -310,6 +310,7 @@ class _Run:
         self.objective = objective.pose(
             self.config, self._extractor("float32"), self.content, self.style, self.in_strips
         )
+        self.objectives = {"float32": self.objective}
         if self.state is None:
             self._begin()
         elif not math.isfinite(self.objective.loss(self.objective.terms(self.state.position))):
@@ -352,11 +353,11 @@ class _Run:
 
     def _phase_objective(self):
         precision, _ = self._phases(self.stage)[self.phase]
-        if precision == "float32":
-            return self.objective
-        return objective.in_precision_of(
-            self._extractor(precision), self.objective, self.config, self.content, self.style
-        )
+        if precision not in self.objectives:
+            self.objectives[precision] = objective.in_precision_of(
+                self._extractor(precision), self.objective, self.config, self.content, self.style
+            )
+        return self.objectives[precision]
 
     def _extractor(self, precision):
         layers = frozenset(self.config.content_layers + self.config.style_layers)
@@ -500,10 +501,11 @@ class _Run:
         content_layers, style_layers = self.config.content_layers, self.config.style_layers
         terms = losses.term_names(content_layers, style_layers)
         style_terms = losses.term_names((), style_layers)
+        targets = self.objective.targets
         return metrics.measure(
             self._summary(self.image(), terms),
-            self._summary(self.content, terms),
-            self._summary(self.style, style_terms),
+            targets | self._summary(self.content, style_terms),
+            targets,
             content_layers,
             style_layers,
         )

@@ -290,10 +290,10 @@ def pose(transfer, plan):
         style = images.resize(pictures.style, *style_shape)
         in_strips = transfer.plan_memory(own, pictures).in_strips
         float32 = transfer.objective.pose(own, extractors["float32"], content, style, in_strips)
-        objectives = {
-            precision: dataclasses.replace(float32, extractor=extractor)
-            for precision, extractor in extractors.items()
-        }
+        bfloat16 = transfer.objective.in_precision_of(
+            extractors["bfloat16"], float32, own, content, style
+        )
+        objectives = {"float32": float32, "bfloat16": bfloat16}
         posed[size] = float32.position(content), objectives
     return posed
 
