@@ -234,7 +234,7 @@ def run_transfer(config, output, values, resume):
         transfer = start_tensorflow()
         with (
             refusing(*transfer.INPUT_ERRORS),
-            _signals_noted() as received,
+            signals_noted() as received,
             _Reporter(output, values, received) as reporter,
         ):
             result = transfer.stylize(
@@ -389,7 +389,7 @@ def silent_stderr():
 
 
 @contextlib.contextmanager
-def _signals_noted():
+def signals_noted():
     """Note Ctrl-C and SIGTERM instead of dying of them, so that the run can end in order.
 
     Yields:

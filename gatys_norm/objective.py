@@ -78,16 +78,19 @@ class Objective:
         if _is_finite(value) and _is_finite(gradient):
             return []
         names = [name for name, value in self.terms(position).items() if not math.isfinite(value)]
-        return names or self._gradients_not_finite(position) or list(self.coefficients)
+        if not names:
+            gradients = self.gradients(position).items()
+            names = [name for name, gradient in gradients if not _is_finite(gradient)]
+        return names or list(self.coefficients)
 
-    def _gradients_not_finite(self, position):
+    def gradients(self, position):
+        """Return {term: gradient of coefficient / unit · squared distance} (Eq. 9–10)."""
         distances = self._compiled[1].python_function
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
             values = distances(position, *self.data)
             terms = {name: value * values[name] for name, value in self.data[-1].items()}
-        gradients = {name: tape.gradient(value, position) for name, value in terms.items()}
-        return [name for name, gradient in gradients.items() if not _is_finite(gradient)]
+        return {name: tape.gradient(value, position) for name, value in terms.items()}
 
     def loss(self, terms):
         """Return L from what `terms` gave."""

@@ -3,7 +3,9 @@
     python scripts/compare.py --content=C.jpg --style=S.jpg --output=compare.png
 
 All flags of the main command. Beside compare.png go compare-original.png and
-compare-normalized.png, each with its own record. Ends with what both are measured by.
+compare-normalized.png, each with its own record. Ends with what both are measured by. With
+`--report` the same goes into compare.html, a page that shows both results under a slider; its other
+pictures are compare-content.png, compare-style.png and compare-curves.png.
 """
 
 import json
@@ -15,10 +17,12 @@ from absl import flags
 from gatys_norm import cli
 
 LOSSES = ("original", "normalized")
+INPUTS = ("content", "style")
 
 
 def define_flags(values):
-    """Add the two λ_os, because one number suits both losses only by chance."""
+    """Add --report and the two λ_os, because one number suits both losses only by chance."""
+    flags.DEFINE_bool("report", False, "write an HTML page of both results", flag_values=values)
     for loss in LOSSES:
         flags.DEFINE_float(
             f"lambda_os_{loss}",
@@ -34,8 +38,12 @@ def compare(values):
 
     sheet = Path(cli.required(values, "output"))
     configs = {loss: config_for(values, loss) for loss in LOSSES}
-    outputs = {loss: sheet.with_name(f"{sheet.stem}-{loss}{sheet.suffix}") for loss in LOSSES}
-    cli.check_outputs([sheet, *outputs.values()], configs["original"], values)
+    outputs = {loss: beside(sheet, loss) for loss in LOSSES}
+    shown = {part: beside(sheet, part) for part in (*INPUTS, "curves")} if values.report else {}
+    page = sheet.with_suffix(".html")
+    cli.check_outputs([sheet, *outputs.values(), *shown.values()], configs["original"], values)
+    if values.report and page.is_dir():
+        raise cli.InputError(f"--output: {page}: is a folder; a file will be written there")
     for loss in LOSSES:
         if values.resume and runs.is_finished(outputs[loss], configs[loss]):
             continue
@@ -44,10 +52,21 @@ def compare(values):
         code = cli.run_transfer(configs[loss], outputs[loss], values, values.resume and started)
         if code:
             return code
+    records = {
+        loss: json.loads(runs.record_path(output).read_text()) for loss, output in outputs.items()
+    }
     write_sheet(sheet, configs, outputs)
-    print_measures(outputs)
+    print_measures(records)
     print(f"side by side: {sheet}")
+    if values.report:
+        write_report(page, configs["original"], outputs, records, shown)
+        print(f"with a slider: {page}")
     return 0
+
+
+def beside(sheet, part):
+    """Return `compare-part.png` for `compare.png`."""
+    return sheet.with_name(f"{sheet.stem}-{part}{sheet.suffix}")
 
 
 def config_for(values, loss):
@@ -57,14 +76,9 @@ def config_for(values, loss):
     return cli.config_from_flags(values, loss=loss, **own)
 
 
-def print_measures(outputs):
+def print_measures(records):
     """Print what the two results are measured by, side by side."""
-    from gatys_norm import runs
-
-    measured = {
-        loss: json.loads(runs.record_path(output).read_text())["metrics"]
-        for loss, output in outputs.items()
-    }
+    measured = {loss: record["metrics"] for loss, record in records.items()}
     print(f"{'':28}" + "".join(f"{loss:>12}" for loss in LOSSES))
     for measure, layers in measured[LOSSES[0]].items():
         for layer in layers:
@@ -75,7 +89,7 @@ def print_measures(outputs):
 
 def write_sheet(sheet, configs, outputs):
     """Write content, style, original and normalized in one row."""
-    from gatys_norm import images, plots
+    from gatys_norm import images, sheets
 
     config = configs["original"]
     results = [
@@ -84,7 +98,47 @@ def write_sheet(sheet, configs, outputs):
     ]
     pictures = [("content", config.content), ("style", config.style), *results]
     loaded = [(caption, images.load_picture(path)) for caption, path in pictures]
-    images.save_picture(sheet, plots.labelled_row(loaded, loaded[-1][1].shape[0]))
+    images.save_picture(sheet, sheets.labelled_row(loaded, loaded[-1][1].shape[0]))
+
+
+def write_report(page, config, outputs, records, shown):
+    """Write the page, and beside it the loss curves and copies of the inputs to go with it."""
+    from gatys_norm import images, plots, report
+
+    record = records["original"]
+    stage = record["stages"][-1]
+    shapes = {
+        "content": (stage["height"], stage["width"]),
+        "style": (stage["style_height"], stage["style_width"]),
+    }
+    names = {role: Path(getattr(config, role)).name for role in INPUTS}
+    for role in INPUTS:
+        picture = images.load_picture(getattr(config, role))
+        images.save_picture(shown[role], images.resize(picture, *shapes[role]))
+    images.save_picture(shown["curves"], plots.loss_curves(records))
+    grids = [
+        report.Grid(
+            f"{loss} loss",
+            rows=(names["style"],),
+            columns=(f"λ_os = {records[loss]['config']['lambda_os']:g}",),
+            cells=((report.Cell(output.name, output, records[loss]),),),
+        )
+        for loss, output in outputs.items()
+    ]
+    section = report.Section(
+        "The results",
+        f"{names['content']} in the manner of {names['style']}.",
+        tuple(grids),
+        (
+            *((f"{role}: {names[role]}", shown[role]) for role in INPUTS),
+            ("every term of both losses, coefficient times squared distance", shown["curves"]),
+        ),
+    )
+    other = records["normalized"]["config"].items()
+    settings = dict(item for item in record["config"].items() if item in other)
+    versions = record["environment"] | {"weights": record["weights"]}
+    groups = {"settings of both": settings, "versions": versions}
+    report.write(page, "Original and normalized loss, side by side", [section], settings=groups)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,20 @@ def small_model():
 
 
 @pytest.fixture
+def assert_is_picture():
+    """Give the function that asserts what every picture is: float32 H × W × 3, 0–255."""
+    return _assert_is_picture
+
+
+def _assert_is_picture(picture):
+    assert picture.dtype == np.float32
+    assert picture.ndim == 3
+    assert picture.shape[2] == 3
+    assert picture.min() >= 0
+    assert picture.max() <= 255
+
+
+@pytest.fixture
 def eagerly():
     """Run TensorFlow's functions without tracing them, which would take most of a short test."""
     import tensorflow as tf

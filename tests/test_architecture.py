@@ -16,10 +16,12 @@ ANYTHING = frozenset(MODULES)
 MAY_IMPORT = {
     "__init__": {"config", "transfer"},
     "__main__": ANYTHING,
+    "cells": {"config", "runs", "transfer"},
     "checkpoint": {"lbfgs", "losses"},
+    "claims": set(),
     "cli": ANYTHING,
     "config": set(),
-    "experiments": {"config", "runs", "transfer"},
+    "experiments": {"config"},
     "files": set(),
     "images": {"files"},
     "lbfgs": set(),
@@ -29,9 +31,17 @@ MAY_IMPORT = {
     "metrics": {"losses"},
     "objective": {"losses", "parametrization", "summary", "vgg"},
     "parametrization": set(),
-    "plots": {"runs"},
-    "report": {"plots", "runs"},
+    "plots": {"sheets"},
+    "probes": {
+        *("config", "images", "losses", "objective", "summary", "transfer", "vgg", "weights"),
+    },
+    "report": {"files", "runs"},
+    "reproduction": {
+        *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
+        "sheets",
+    },
     "runs": {"config", "files", "images"},
+    "sheets": set(),
     "summary": {"losses", "vgg"},
     "survey": {"runs"},
     "transfer": {
@@ -43,13 +53,15 @@ MAY_IMPORT = {
 }
 SPEAKERS = {"cli", "__main__"}
 WITH_TENSORFLOW = {
+    "cells",
     "checkpoint",
-    "experiments",
     "lbfgs",
     "losses",
     "metrics",
     "objective",
     "parametrization",
+    "probes",
+    "reproduction",
     "summary",
     "transfer",
     "vgg",

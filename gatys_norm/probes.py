@@ -1,0 +1,103 @@
+"""What the paper measures besides transfers: layer powers, gradient norms, distances of results."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from gatys_norm import images, losses, objective, summary, transfer, vgg, weights
+from gatys_norm.config import LAYERS
+
+FEATURE_LAYER = "relu4_2"
+
+
+def layer_powers(config):
+    """The mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
+
+    Args:
+      config: `TransferConfig`; the style has the size that the transfer gives it.
+
+    Returns:
+      {layer: mean of φ_j(s)²} for all 16 layers, before (`convX_Y`) and after the ReLU
+      (`reluX_Y`).
+    """
+    extractor = _extractor(config, LAYERS)
+
+    @tf.function(autograph=False)
+    def powers(image):
+        return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
+
+    _, style = _content_and_style(config)
+    return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
+
+
+def gradient_norms(config):
+    """The norm of each term's partial gradient at x = o (Eq. 9–10), coefficients included.
+
+    Args:
+      config: `TransferConfig`; the gradient is that over pixels whatever its parametrization.
+
+    Returns:
+      {term: ‖coefficient · ∂ distance / ∂x‖}; the content term's is 0, x being o. Empty if the
+      normalized loss is not defined, a layer being zero everywhere.
+    """
+    config = dataclasses.replace(config, parametrization="pixel").resolved()
+    content, style = _content_and_style(config)
+    extractor = _extractor(config, config.content_layers + config.style_layers)
+    try:
+        posed = objective.pose(config, extractor, content, style)
+    except losses.ZeroEnergyError:
+        return {}
+    gradients = posed.gradients(posed.position(content))
+    return {term: float(tf.norm(value)) * posed.unit for term, value in gradients.items()}
+
+
+def picture_distances(config, paths):
+    """How far results lie apart, pair by pair.
+
+    Args:
+      config: `TransferConfig` that says which network and which content picture.
+      paths: the results, all of one size.
+
+    Returns:
+      {"grey_levels": matrix, "features": matrix}, rows and columns in the order of `paths`:
+      root mean square of the difference in grey levels, and ‖φ(a) − φ(b)‖ / ‖φ(o)‖ with φ the
+      output of ReLU4_2.
+    """
+    pictures = [images.load_picture(path) for path in paths]
+    content = images.resize(transfer.load_pictures(config).content, *pictures[0].shape[:2])
+    features_of = summary.compiled(
+        _extractor(config, (FEATURE_LAYER,)), (f"content/{FEATURE_LAYER}",)
+    )
+    features = [
+        next(iter(features_of(tf.constant(picture)).values())).numpy()
+        for picture in [content, *pictures]
+    ]
+    scale = np.sqrt(np.mean(np.square(features[0])))
+    return {
+        "grey_levels": _pairwise(pictures, 1.0),
+        "features": _pairwise(features[1:], scale),
+    }
+
+
+def _pairwise(arrays, scale):
+    matrix = np.zeros((len(arrays), len(arrays)))
+    for (i, a), (j, b) in itertools.combinations(enumerate(arrays), 2):
+        matrix[i, j] = matrix[j, i] = np.sqrt(np.mean(np.square(a - b))) / scale
+    return matrix.tolist()
+
+
+def _extractor(config, layers):
+    return vgg.load_extractor(
+        weights.locate(config.weights), frozenset(layers), config.pooling, "float32"
+    )
+
+
+def _content_and_style(config):
+    pictures = transfer.load_pictures(config)
+    content_shape, style_shape = transfer.picture_shapes(config, pictures, config.size[-1])
+    return (
+        images.resize(pictures.content, *content_shape),
+        images.resize(pictures.style, *style_shape),
+    )

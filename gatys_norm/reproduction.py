@@ -1,0 +1,388 @@
+"""From finished cells to what a reader sees: figures, claims and one page."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from gatys_norm import claims, experiments, files, images, plots, probes, report, sheets
+from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP
+
+TITLE = "A reproduction of Choi and Kim (2020)"
+CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 180
+TEXTS = {
+    SWEEP: (
+        "Figures 2(a) and 6(a): the weight of the content",
+        "λ_os falls to the right, by a factor of ten a column. With the original loss the column "
+        "in which the style arrives is each style's own; with the normalized loss the paper finds "
+        "it in the same place for every style.",
+    ),
+    RAISED: (
+        "Figures 2(b) and 6(b): one style layer raised",
+        "Each column raises the weight of one style layer and leaves the others. The paper sees "
+        "the original loss answer to conv4_4 alone, the normalized one to every layer.",
+    ),
+    SIZES: (
+        "Figures 2(c) and 6(c): the size",
+        "The same settings at several sizes. The paper finds the results of the normalized loss "
+        "more alike.",
+    ),
+    RECURSIVE: (
+        "Recursive transfer",
+        "Each size starts from the enlarged result of the size before, as at the end of the "
+        "paper's section IV.",
+    ),
+}
+CURVES_TEXT = (
+    "Figure 3: how the partial style losses fall",
+    "Coefficient times squared distance of every style layer against the iteration, and all of "
+    "them divided by their first value.",
+)
+NETWORK_TEXT = (
+    "Figure 4 and Eq. 9–10: what the layers weigh by themselves",
+    "The power of a layer's output decides how large its distances are; the gradients of the "
+    "terms at the start show what that does to each loss. The content term's gradient is 0 there, "
+    "because the transfer starts from the content.",
+)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A study with what became of it.
+
+    `outcomes` has a `cells.Outcome` for each of `configs_of`; `layer_powers` is {style: {layer:
+    power}} and `gradient_norms` {loss: {style: {term: norm}}}, empty where no figure wants them.
+    """
+
+    study: experiments.Study
+    figures: tuple[str, ...]
+    outcomes: dict
+    grids: dict
+    findings: tuple
+    layer_powers: dict
+    gradient_norms: dict
+
+
+def configs_of(study, figures):
+    """Return every cell's settings that the figures need, each once."""
+    grids = experiments.grids(study, figures).values()
+    chosen = [config for grid in grids for config in grid.configs]
+    if "3" in figures:
+        chosen += experiments.curves_configs(study).values()
+    return tuple(dict.fromkeys(chosen))
+
+
+def gather(study, figures, outcomes):
+    """Compute the claims, and what Figure 4 and the gradients need of the network.
+
+    Args:
+      study: `experiments.Study`.
+      figures: names out of `experiments.FIGURES`.
+      outcomes: {config: `cells.Outcome`} for all of `configs_of`.
+
+    Returns:
+      Reproduction.
+    """
+    grids = experiments.grids(study, figures)
+    styles = dict(zip(study.style_names, study.styles, strict=True))
+
+    def of_each_style(probe, **changes):
+        return {
+            name: probe(dataclasses.replace(study.base, style=style, **changes))
+            for name, style in styles.items()
+        }
+
+    return Reproduction(
+        study,
+        figures,
+        outcomes,
+        grids,
+        tuple(_findings(study, grids, outcomes)),
+        of_each_style(probes.layer_powers) if "4" in figures else {},
+        {loss: of_each_style(probes.gradient_norms, loss=loss, lambda_os=None) for loss in LOSSES}
+        if "gradients" in figures
+        else {},
+    )
+
+
+def write(folder, reproduction):
+    """Write the figures as PNG, `claims.json`, `measurements.json` and `report.html`.
+
+    Args:
+      folder: where the cells' folders are too.
+      reproduction: what `gather` returned.
+    """
+    folder = Path(folder)
+    pictures = _pictures(reproduction, CELL_WIDTH)
+    contents = _encoded(folder, pictures, ".png")
+    contents[folder / "claims.json"] = _json(_described(reproduction))
+    contents[folder / "measurements.json"] = _json(
+        {
+            "layer_powers": reproduction.layer_powers,
+            "gradient_norms": reproduction.gradient_norms,
+            "first_value_ratios": {
+                loss: plots.first_value_ratios(record)
+                for loss, record in _curves_records(reproduction).items()
+            },
+        }
+    )
+    files.write_together(contents)
+    report.write(
+        folder / "report.html",
+        TITLE,
+        _sections(folder, reproduction, pictures),
+        _described(reproduction),
+        _settings(reproduction),
+    )
+
+
+def write_summary(folder, reproduction, command):
+    """Write a small version to keep: the claims as a table, a contact sheet per figure.
+
+    Args:
+      folder: where to.
+      reproduction: what `gather` returned.
+      command: what a reader would type to get the same.
+    """
+    folder = Path(folder)
+    pictures = _pictures(reproduction, SUMMARY_CELL_WIDTH)
+    parts = [
+        f"# {TITLE}",
+        f"Written by\n\n    {command}",
+        ", ".join(f"{name} {value}" for name, value in _versions(reproduction).items()) + ".",
+        "## The paper's claims as numbers",
+        claims.table(reproduction.findings),
+        "## Figures",
+        *(f"{caption}\n\n![{caption}]({name}.jpg)" for name, (caption, _) in pictures.items()),
+    ]
+    contents = _encoded(folder, pictures, ".jpg")
+    contents[folder / "claims.json"] = _json(_described(reproduction))
+    contents[folder / "README.md"] = ("\n\n".join(parts) + "\n").encode()
+    files.write_together(contents)
+
+
+def _encoded(folder, pictures, suffix):
+    return {
+        folder / (name + suffix): images.encode_picture(name + suffix, picture)
+        for name, (_, picture) in pictures.items()
+    }
+
+
+def _json(value):
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _described(reproduction):
+    return [finding.as_dict() for finding in reproduction.findings]
+
+
+def _findings(study, grids, outcomes):
+    def metrics(kind, key):
+        """{loss: {style: {key(config): metrics}}} of the finished cells of one kind of grid."""
+        return {
+            grid.loss: {
+                style: {
+                    key(config): outcomes[config].record["metrics"]
+                    for config in row
+                    if outcomes[config].record
+                }
+                for style, row in zip(study.style_names, grid.cells, strict=True)
+            }
+            for grid in grids.values()
+            if grid.kind == kind
+        }
+
+    sweeps = {
+        loss: {style: list(by_lambda.items()) for style, by_lambda in styles.items()}
+        for loss, styles in metrics(SWEEP, lambda config: config.lambda_os).items()
+    }
+    sizes = [metrics(kind, lambda config: config.size[-1]) for kind in (SIZES, RECURSIVE)]
+    return [
+        *claims.one_lambda(sweeps),
+        *claims.balance(sweeps),
+        *claims.diversity(*_diversity(study, grids, outcomes)),
+        *claims.resolution(*sizes),
+    ]
+
+
+def _diversity(study, grids, outcomes):
+    """What `claims.diversity` takes: results with a raised layer, with equal weights, distances."""
+    raised, equal, distances = {}, {}, {}
+    for grid in (grid for grid in grids.values() if grid.kind == RAISED):
+        for results in (raised, equal, distances):
+            results[grid.loss] = {}
+        rows = zip(study.style_names, grid.cells, grid.references, strict=True)
+        for style, row, reference in rows:
+            even = outcomes[reference]
+            by_layer = {
+                layer: outcomes[config]
+                for layer, config in zip(grid.columns, row, strict=True)
+                if outcomes[config].record
+            }
+            if even.record and by_layer:
+                raised[grid.loss][style] = {
+                    layer: outcome.record["metrics"] for layer, outcome in by_layer.items()
+                }
+                equal[grid.loss][style] = even.record["metrics"]
+                distances[grid.loss][style] = _distances(reference, even, by_layer)
+    return raised, equal, distances
+
+
+def _distances(config, even, by_layer):
+    paths = [outcome.output for outcome in (even, *by_layer.values())]
+    matrices = probes.picture_distances(config, paths)
+    among_raised = {name: [row[1:] for row in matrix[1:]] for name, matrix in matrices.items()}
+    from_equal = {
+        name: dict(zip(by_layer, matrix[0][1:], strict=True)) for name, matrix in matrices.items()
+    }
+    return among_raised | {"from_equal": from_equal}
+
+
+def _pictures(reproduction, cell_width):
+    """Return {file name without suffix: (caption, picture)} of every figure."""
+    pictures = {
+        _file_name(grid): (grid.title, _contact_sheet(reproduction, grid, cell_width))
+        for grid in reproduction.grids.values()
+    }
+    curves = _curves(reproduction)
+    if curves:
+        pictures["sweep"] = (
+            "What λ_os does to content distance and mean style reflection",
+            plots.sweeps(curves, _levels(reproduction)),
+        )
+    for loss, record in _curves_records(reproduction).items():
+        ratios = experiments.PAPER_FIRST_VALUE_RATIOS if loss == "original" else None
+        title = f"Figure 3, {loss} loss"
+        pictures[f"figure-3-{loss}"] = title, plots.partial_style_losses(record, title, ratios)
+    if reproduction.layer_powers:
+        pictures["figure-4"] = (
+            "Figure 4: mean squared output of the layers of VGG-19",
+            plots.layer_powers(reproduction.layer_powers),
+        )
+    if reproduction.gradient_norms:
+        pictures["gradients"] = (
+            "Norm of each term's gradient at the start (Eq. 9–10)",
+            plots.gradient_norms(reproduction.gradient_norms),
+        )
+    return pictures
+
+
+def _file_name(grid):
+    return f"figure-{grid.name.replace(' ', '-')}"
+
+
+def _contact_sheet(reproduction, grid, cell_width):
+    rows = [
+        [
+            outcome.error or images.load_picture(outcome.output)
+            for outcome in map(reproduction.outcomes.get, row)
+        ]
+        for row in grid.cells
+    ]
+    return sheets.labelled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
+
+
+def _curves(reproduction):
+    """{loss: {style: [(λ_os, content distance, mean style reflection)]}} of the sweeps."""
+    return {
+        grid.loss: {
+            style: [
+                (config.lambda_os, *_content_and_style(reproduction.outcomes[config]))
+                for config in row
+            ]
+            for style, row in zip(grid.rows, grid.cells, strict=True)
+        }
+        for grid in reproduction.grids.values()
+        if grid.kind == SWEEP
+    }
+
+
+def _content_and_style(outcome):
+    if outcome.record is None:
+        return None, None
+    measures = (
+        outcome.record["metrics"][name] for name in ("content_distance", "style_reflection")
+    )
+    return tuple(None if None in values.values() else fmean(values.values()) for values in measures)
+
+
+def _levels(reproduction):
+    """The common levels that `claims.one_lambda` found."""
+    names = {
+        "content_distance": "lambda_spread_content_distance",
+        "style_reflection": "lambda_spread_style_reflection",
+    }
+    by_name = {finding.name: finding.details for finding in reproduction.findings}
+    return {measure: by_name[name].get("level") for measure, name in names.items()}
+
+
+def _curves_records(reproduction):
+    """{loss: record} of Figure 3, without those that failed."""
+    if "3" not in reproduction.figures:
+        return {}
+    outcomes = {
+        loss: reproduction.outcomes[config]
+        for loss, config in experiments.curves_configs(reproduction.study).items()
+    }
+    return {loss: outcome.record for loss, outcome in outcomes.items() if outcome.record}
+
+
+def _sections(folder, reproduction, pictures):
+    plot = {name: (caption, folder / f"{name}.png") for name, (caption, _) in pictures.items()}
+    sections = []
+    for kind, (title, text) in TEXTS.items():
+        grids = [grid for grid in reproduction.grids.values() if grid.kind == kind]
+        shown = [plot["sweep"]] if kind == SWEEP and grids else []
+        if grids:
+            described = tuple(_described_grid(reproduction, grid) for grid in grids)
+            sections.append(report.Section(title, text, described, tuple(shown)))
+    for (title, text), names in (
+        (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
+        (NETWORK_TEXT, ["figure-4", "gradients"]),
+    ):
+        shown = tuple(plot[name] for name in names if name in plot)
+        if shown:
+            sections.append(report.Section(title, text, plots=shown))
+    return sections
+
+
+def _described_grid(reproduction, grid):
+    def cell(config, row, column):
+        outcome = reproduction.outcomes[config]
+        picture = outcome.output if outcome.record else None
+        return report.Cell(f"{row}, {column}", picture, outcome.record, outcome.error)
+
+    rows = zip(grid.rows, grid.cells, strict=True)
+    table = tuple(
+        tuple(cell(config, row, column) for config, column in zip(cells, grid.columns, strict=True))
+        for row, cells in rows
+    )
+    return report.Grid(grid.title, grid.rows, grid.columns, table)
+
+
+def _settings(reproduction):
+    study = dataclasses.asdict(reproduction.study)
+    base = reproduction.study.base.as_dict()
+    varied = ("style", "loss", "lambda_os", "init")
+    del study["base"]
+    return {
+        "Figures": study | {"figures": list(reproduction.figures)},
+        "Every transfer": {name: value for name, value in base.items() if name not in varied},
+        "Versions": _versions(reproduction),
+    }
+
+
+def _versions(reproduction):
+    """Packages, device and weights of the first finished cell."""
+    records = (outcome.record for outcome in reproduction.outcomes.values())
+    record = next(filter(None, records), None)
+    if record is None:
+        return {}
+    environment, weights = record["environment"], record["weights"]
+    return {
+        **environment["packages"],
+        "Python": environment["python"],
+        "device": environment["device"],
+        "weights": f"{weights['source']} (SHA-256 {weights['sha256'][:16]}…)",
+    }

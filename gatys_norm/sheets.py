@@ -1,0 +1,200 @@
+"""Pictures → labelled sheets. No TensorFlow.
+
+Every picture, taken or returned, is float32 H × W × 3, RGB, 0–255.
+"""
+
+import bisect
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN = 12
+GAP = 6  # pixels between the cells of a grid
+LABEL_LINES = 2
+INK, PAPER, GREY = (32, 32, 32), (255, 255, 255), (222, 222, 222)
+
+
+def labelled_row(pictures, height):
+    """Lay pictures side by side at one height, a caption under each.
+
+    Args:
+      pictures: list of (caption, float32 H × W × 3, RGB, 0–255); a caption may have two lines.
+      height: height of each picture in the result, in pixels.
+
+    Returns:
+      float32 H × W × 3, RGB, 0–255.
+    """
+    font = _font(max(12, height // 22))
+    line = sum(font.getmetrics())
+    lines = max(caption.count("\n") + 1 for caption, _ in pictures)
+    scaled = [(caption, _at_height(picture, height)) for caption, picture in pictures]
+    width = sum(picture.width + MARGIN for _, picture in scaled) + MARGIN
+    sheet = Image.new("RGB", (width, height + lines * line + 3 * MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for caption, picture in scaled:
+        sheet.paste(picture, (left, MARGIN))
+        draw.multiline_text(
+            (left + picture.width // 2, height + 2 * MARGIN),
+            caption,
+            font=font,
+            fill=INK,
+            anchor="ma",
+            align="center",
+        )
+        left += picture.width + MARGIN
+    return np.asarray(sheet, np.float32)
+
+
+def labelled_grid(rows, columns, cells, cell_width, title=""):
+    """Lay pictures out in a grid: column labels above, row labels at the left, rotated.
+
+    A row is as high as its first picture at `cell_width`; a picture of another shape is fitted
+    into its cell whole. A label too long for two lines loses its middle.
+
+    Args:
+      rows, columns: labels, one a row and one a column.
+      cells: for each row one cell a column: float32 H × W × 3 of any size, RGB, 0–255; or the
+        message of a failed cell; or None, which leaves the cell empty.
+      cell_width: width of each cell in the result, in pixels.
+      title: stands above everything.
+
+    Raises:
+      ValueError: the labels and the cells differ in number.
+    """
+    font = _font(max(12, cell_width // 20))
+    line = sum(font.getmetrics())
+    heights = _row_heights(cells, cell_width, least=LABEL_LINES * line)
+    above = [_wrapped(label, font, cell_width, LABEL_LINES) for label in columns]
+    beside = [
+        _wrapped(label, font, height, LABEL_LINES)
+        for label, height in zip(rows, heights, strict=True)
+    ]
+    side, top = (line * max(map(len, labels), default=0) for labels in (beside, above))
+    width = side + len(columns) * (cell_width + GAP)
+    grid = Image.new("RGB", (width, top + sum(heights) + GAP * len(heights)), PAPER)
+    lefts = [side + GAP + index * (cell_width + GAP) for index in range(len(columns))]
+    for left, label in zip(lefts, above, strict=True):
+        grid.paste(_text(label, font, cell_width, top), (left, 0))
+    for height, label, row in zip(heights, beside, cells, strict=True):
+        top += GAP
+        grid.paste(_text(label, font, height, side).transpose(Image.Transpose.ROTATE_90), (0, top))
+        for left, cell in zip(lefts, row, strict=True):
+            grid.paste(_cell(cell, font, cell_width, height), (left, top))
+        top += height
+    return np.asarray(_titled(grid, title, font.size * 5 // 4), np.float32)
+
+
+def shortened(text, length, most):
+    """Return `text` with … in place of its middle where `length(text)` is above `most`."""
+
+    def keep(count):
+        return f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
+
+    if length(text) <= most:
+        return text
+    fitting = bisect.bisect_right(range(len(text)), most, key=lambda count: length(keep(count)))
+    return keep(max(0, fitting - 1))
+
+
+def one_line(text):
+    """Return `text` in one line of Unicode; the name of a file may be neither."""
+    return " ".join(text.encode(errors="replace").decode().split())
+
+
+def _font(size, bold=False):
+    """DejaVu Sans, which matplotlib carries: Pillow's own font has no λ."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def _at_height(picture, height):
+    return _scaled(picture, max(1, round(picture.shape[1] * height / picture.shape[0])), height)
+
+
+def _scaled(picture, width, height):
+    eight_bits = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return Image.fromarray(eight_bits).resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _row_heights(cells, cell_width, least):
+    """Return each row's height; a row without pictures takes that of the first with one, or ¾."""
+    heights = [
+        next(filter(None, (_height(cell, cell_width) for cell in row)), None) for row in cells
+    ]
+    usual = next(filter(None, heights), cell_width * 3 / 4)
+    return [max(least, round(height or usual)) for height in heights]
+
+
+def _height(cell, width):
+    """Return the height of a picture at a width, unrounded; None for what is no picture."""
+    return None if cell is None or isinstance(cell, str) else width * cell.shape[0] / cell.shape[1]
+
+
+def _cell(cell, font, width, height):
+    """Return what stands in one cell, exactly width × height."""
+    if cell is None:
+        return Image.new("RGB", (width, height), PAPER)
+    if isinstance(cell, str):
+        return _failure(cell, font, width, height)
+    picture_height = _height(cell, width)
+    if abs(picture_height / height - 1) < 0.01:  # the same shape, rounded at another size
+        return _scaled(cell, width, height)
+    scale = min(1, height / picture_height)
+    fitted = _scaled(cell, max(1, round(width * scale)), max(1, round(picture_height * scale)))
+    frame = Image.new("RGB", (width, height), PAPER)
+    frame.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
+    return frame
+
+
+def _failure(message, font, width, height):
+    line = sum(font.getmetrics())
+    lines = _wrapped(message, font, width - 2 * MARGIN, max(0, (height - 2 * GAP) // line - 2))
+    heading = shortened("failed", font.getlength, width)
+    return _text([heading, *([""] if lines else []), *lines], font, width, height, GREY)
+
+
+def _text(lines, font, width, height, background=PAPER):
+    """Return width × height pixels with the lines in the middle."""
+    tile = Image.new("RGB", (width, height), background)
+    draw = ImageDraw.Draw(tile)
+    line = sum(font.getmetrics())
+    for index, text in enumerate(lines):
+        middle = height / 2 + (index - (len(lines) - 1) / 2) * line
+        draw.text((width / 2, middle), text, font=font, fill=INK, anchor="mm")
+    return tile
+
+
+def _titled(grid, title, size):
+    """Return the grid with a margin around it and, if there is one, the title above it."""
+    font = _font(size, bold=True)
+    lines = _wrapped(title, font, grid.width, LABEL_LINES)
+    height = len(lines) * sum(font.getmetrics())
+    top = MARGIN + (height + GAP if lines else 0)
+    sheet = Image.new("RGB", (grid.width + 2 * MARGIN, top + grid.height + MARGIN), PAPER)
+    sheet.paste(_text(lines, font, grid.width, height), (MARGIN, MARGIN))
+    sheet.paste(grid, (MARGIN, top))
+    return sheet
+
+
+def _wrapped(text, font, width, most):
+    """Break text into at most `most` lines of at most `width` pixels; the last may be shortened."""
+    rest, lines = one_line(text), []
+    while rest and len(lines) < most:
+        if len(lines) == most - 1 or font.getlength(rest) <= width:
+            return [*lines, shortened(rest, font.getlength, width)]
+        cut = _break_at(rest, font, width)
+        lines.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    return lines
+
+
+def _break_at(text, font, width):
+    """Return how many characters go on a line: up to a space, else a joint of a name, else all."""
+    lengths = range(1, len(text) + 1)
+    fitting = bisect.bisect_right(lengths, width, key=lambda count: font.getlength(text[:count]))
+    space = text.rfind(" ", 0, fitting + 1)
+    joint = max(text.rfind(mark, 0, fitting) for mark in "_-/")
+    return next((place + 1 for place in (space, joint) if place > 0), max(1, fitting))

@@ -1,0 +1,200 @@
+"""Run the experiments of Choi and Kim (2020) and show what comes out beside what the paper says.
+
+    python scripts/reproduce.py --figures=all --output_dir=results/reproduction
+    python scripts/reproduce.py --figures=2a,6a --content=C.jpg --styles=A.jpg,B.jpg,C.jpg
+
+Writes report.html, claims.json and a picture per figure; every transfer keeps a folder of its own
+there, so that the same command goes on where it was stopped, and other settings run anew only what
+they touch. Takes the main command's flags as well, except those that the figures set themselves.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from gatys_norm import cli, experiments, weights
+from gatys_norm.config import ConfigError
+
+SAMPLES = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "data"))
+STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
+SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every")
+
+
+def define_flags(values):
+    """Add the flags of the figures; their defaults are those of `experiments.Study`."""
+    default = {field.name: field.default for field in dataclasses.fields(experiments.Study)}
+    define_list = functools.partial(flags.DEFINE_list, flag_values=values)
+    define_text = functools.partial(flags.DEFINE_string, flag_values=values)
+    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
+
+    def define_numbers(name, explanation):
+        define_list(name, [f"{value:g}" for value in default[name]], explanation)
+
+    define_list("figures", ["all"], f"all, or some of {', '.join(experiments.FIGURES)}")
+    define_list("styles", [str(SAMPLES / f"{name}.jpg") for name in STYLES], "the style pictures")
+    define_text("output_dir", "results/reproduction", "folder for everything; made if missing")
+    define_text("summary_dir", None, "folder for a small version to keep: claims and figures")
+    define_numbers("lambdas_original", "λ_os along figure 2(a)")
+    define_numbers("lambdas_normalized", "λ_os along figure 6(a)")
+    define_numbers("lambdas_by_style", "λ_os of each style in figures 2(b) and 2(c)")
+    define_number(
+        "lambda_normalized", default["lambda_normalized"], "λ_os in figures 6(b) and 6(c)"
+    )
+    define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
+    define_number("boost", default["boost"], "factor of the raised layer's weight")
+
+
+def reproduce(values):
+    """Run what is not finished yet, then write figures, claims and page."""
+    figures = figures_from_flags(values)
+    study = study_from_flags(values)
+    folder = Path(values.output_dir)
+    for name in ("output_dir", "summary_dir"):
+        if values[name].value:
+            with cli.refusing(OSError, prefix=f"--{name}: "):
+                Path(values[name].value).mkdir(parents=True, exist_ok=True)
+    transfer = cli.start_tensorflow()
+    with cli.refusing(*transfer.INPUT_ERRORS):
+        for style in study.styles:
+            for size in {study.base.size, *((size,) for size in study.sizes)}:
+                transfer.load_pictures(dataclasses.replace(study.base, style=style, size=size))
+        study = with_found_weights(study)
+    from gatys_norm import reproduction
+
+    configs = reproduction.configs_of(study, figures)
+    outcomes, signal_number = run_all(configs, folder, values.checkpoint_every)
+    if signal_number is not None:
+        print(
+            f"interrupted; {len(outcomes)} of {len(configs)} transfers are kept in {folder}, the "
+            "same command goes on"
+        )
+        return 128 + signal_number
+    done = reproduction.gather(study, figures, outcomes)
+    try:
+        reproduction.write(folder, done)
+        if values.summary_dir:
+            command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]])
+            reproduction.write_summary(values.summary_dir, done, command)
+    except OSError as error:
+        print(
+            f"reproduce.py: {error.filename or folder}: could not be written ({error.strerror}); "
+            "the transfers are kept, the same command goes on",
+            file=sys.stderr,
+        )
+        return cli.FAILED
+    print_findings(done.findings)
+    failed = [outcome for outcome in outcomes.values() if outcome.error]
+    for outcome in failed:
+        print(f"failed: {outcome.output.parent.name}: {outcome.error}", file=sys.stderr)
+    print(f"page: {folder / 'report.html'}")
+    return cli.FAILED if failed else 0
+
+
+def figures_from_flags(values):
+    """Return the names of the wanted figures, in the paper's order."""
+    wanted = values.figures
+    if wanted == ["all"]:
+        return experiments.FIGURES
+    unknown = [name for name in wanted if name not in experiments.FIGURES]
+    if unknown or not wanted:
+        raise cli.InputError(
+            f"--figures: must be all, or some of {', '.join(experiments.FIGURES)}, "
+            f"not {','.join(unknown)!r}"
+        )
+    return tuple(name for name in experiments.FIGURES if name in wanted)
+
+
+def study_from_flags(values):
+    """Return the `Study` that the flags describe."""
+    for name in SET_BY_FIGURES:
+        if values[name].present:
+            raise cli.InputError(f"--{name}: is not taken here; the figures set it themselves")
+    if not values.styles:
+        raise cli.InputError("--styles: is needed, the paths of the style pictures")
+    content = {} if values["content"].present else {"content": str(SAMPLES / "river_town.jpg")}
+    base = cli.config_from_flags(values, style=values.styles[0], **content)
+    numbers = {
+        name: parsed(values, name, float)
+        for name in ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
+    }
+    size = base.size[0]
+    sizes = parsed(values, "sizes", int) if values["sizes"].present else (size // 2, size, 2 * size)
+    with cli.refusing(ConfigError, prefix="--"):
+        study = experiments.Study(
+            base,
+            tuple(values.styles),
+            sizes=sizes,
+            lambda_normalized=values.lambda_normalized,
+            boost=values.boost,
+            **numbers,
+        )
+        for name in experiments.GRIDS:
+            experiments.grid(study, name)
+    return study
+
+
+def parsed(values, name, kind):
+    """Return the numbers of a list flag."""
+    try:
+        return tuple(kind(text) for text in values[name].value or ())
+    except ValueError as error:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise cli.InputError(f"--{name}: must be {wanted} separated by commas") from error
+
+
+def with_found_weights(study):
+    """Return the study with the weights that `--weights` leads to, looked for only once."""
+    source = weights.locate(study.base.weights).source
+    return dataclasses.replace(study, base=dataclasses.replace(study.base, weights=source))
+
+
+def run_all(configs, folder, checkpoint_every):
+    """Run the cells behind one bar; returns {config: outcome} and the signal that stopped it."""
+    from gatys_norm import cells
+
+    outcomes = {}
+    bar = tqdm(
+        total=100,
+        mininterval=0.1 if sys.stderr.isatty() else 30,
+        bar_format="{percentage:3.0f}%|{bar:30}| {desc}",
+    )
+    with cli.signals_noted() as received, contextlib.closing(bar):
+
+        def show(progress):
+            bar.set_description_str(
+                f"{progress.cells_done}/{progress.cells} transfers, "
+                f"{tqdm.format_interval(progress.seconds_left)} left",
+                refresh=False,
+            )
+            bar.update(100 * progress.share - bar.n)
+            return bool(received)
+
+        for outcome in cells.run_cells(configs, folder / "cells", show, checkpoint_every):
+            outcomes[outcome.config] = outcome
+            if received:
+                break
+    return outcomes, (received[0] if received and len(outcomes) < len(configs) else None)
+
+
+def print_findings(findings):
+    """Print a line per claim."""
+
+    def number(value):
+        return "not measured" if value is None else f"{value:.3g}"
+
+    verdicts = {True: "yes", False: "no", None: "not measured"}
+    print(f"{'claim':36}{'original':>14}{'normalized':>14}  as the paper says")
+    for finding in findings:
+        values = f"{number(finding.original):>14}{number(finding.normalized):>14}"
+        print(f"{finding.name:36}{values}  {verdicts[finding.holds]}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.call(__doc__, reproduce, sys.argv, define_flags))

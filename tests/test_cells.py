@@ -1,0 +1,148 @@
+"""Cells: kept, resumed, contained."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gatys_norm import cells, images, runs, transfer
+from gatys_norm.config import TransferConfig
+
+LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
+
+
+@pytest.fixture
+def configs(tmp_path, use_network, eagerly):
+    """Settings of three short transfers on small pictures and a small network."""
+    use_network()
+    generator = np.random.default_rng(0)
+    for name in ("content", "style"):
+        picture = generator.uniform(0, 255, (24, 32, 3)).astype(np.float32)
+        images.save_picture(tmp_path / f"{name}.png", picture)
+    base = TransferConfig(
+        content=str(tmp_path / "content.png"),
+        style=str(tmp_path / "style.png"),
+        size=(32,),
+        iterations=(6,),
+        **LAYERS,
+    ).resolved()
+    return [dataclasses.replace(base, lambda_os=value) for value in (1.0, 0.1, 0.01)]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The settings of the transfers that were really started."""
+    seen = []
+    stylize = transfer.stylize
+
+    def noting(config, *arguments):
+        seen.append(config)
+        return stylize(config, *arguments)
+
+    monkeypatch.setattr(transfer, "stylize", noting)
+    return seen
+
+
+def test_each_cell_gets_its_own_picture_and_record(configs, tmp_path, started):
+    outcomes = list(cells.run_cells([*configs, configs[0]], tmp_path / "cells"))
+    assert [outcome.config for outcome in outcomes] == started == configs
+    for outcome in outcomes:
+        assert outcome.error is None
+        assert outcome.record["config"] == outcome.config.as_dict()
+        assert outcome.record["status"] == "completed"
+        assert runs.is_finished(outcome.output, outcome.config)
+        assert {path.name for path in outcome.output.parent.iterdir()} == {
+            "result.png",
+            "result.json",
+        }
+    assert len({outcome.output for outcome in outcomes}) == 3
+
+
+def test_finished_cells_are_not_run_again(configs, tmp_path, started):
+    first = list(cells.run_cells(configs[:2], tmp_path))
+    started.clear()
+    changed = dataclasses.replace(configs[1], iterations=(7,))
+    second = list(cells.run_cells([configs[0], changed, configs[2]], tmp_path))
+    assert started == [changed, configs[2]]
+    assert second[0] == first[0]
+
+
+def test_a_changed_picture_is_another_cell(configs, tmp_path):
+    before = cells.output_path(tmp_path, configs[0])
+    assert cells.output_path(tmp_path, configs[0]) == before
+    picture = images.load_picture(configs[0].style)
+    images.save_picture(configs[0].style, 255 - picture)
+    assert cells.output_path(tmp_path, configs[0]) != before
+
+
+def test_a_stopped_cell_goes_on_and_ends_in_the_same_picture(configs, tmp_path, started):
+    def stop_in_second(progress):
+        return progress.cells_done == 1 and progress.share > 1 / 3
+
+    stopped = list(cells.run_cells(configs, tmp_path / "a", stop_in_second, 2))
+    assert [outcome.config for outcome in stopped] == configs[:1]
+    second = cells.output_path(tmp_path / "a", configs[1])
+    assert runs.checkpoint_path(second).exists()
+    assert not second.exists()
+    started.clear()
+    whole = list(cells.run_cells(configs, tmp_path / "a"))
+    assert started == configs[1:]
+    assert not runs.checkpoint_path(second).exists()
+    never_stopped = list(cells.run_cells(configs, tmp_path / "b"))
+    for one, other in zip(whole, never_stopped, strict=True):
+        assert one.output.read_bytes() == other.output.read_bytes()
+
+
+def test_a_damaged_checkpoint_starts_over(configs, tmp_path):
+    output = cells.output_path(tmp_path, configs[0])
+    output.parent.mkdir(parents=True)
+    runs.checkpoint_path(output).write_bytes(b"nothing")
+    (outcome,) = cells.run_cells(configs[:1], tmp_path)
+    assert outcome.record["status"] == "completed"
+
+
+def test_a_checkpoint_of_another_transfer_starts_over(configs, tmp_path):
+    list(cells.run_cells(configs[:1], tmp_path, lambda progress: True, 1))
+    other = cells.output_path(tmp_path, configs[1])
+    other.parent.mkdir(parents=True)
+    path = runs.checkpoint_path(cells.output_path(tmp_path, configs[0]))
+    path.rename(runs.checkpoint_path(other))
+    (outcome,) = cells.run_cells(configs[1:2], tmp_path)
+    assert outcome.record["config"]["lambda_os"] == 0.1
+    assert outcome.record["status"] == "completed"
+
+
+def test_a_failing_cell_is_contained(configs, tmp_path):
+    missing = dataclasses.replace(configs[1], style=str(tmp_path / "none.png"))
+    outcomes = list(cells.run_cells([configs[0], missing, configs[2]], tmp_path / "cells"))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert "none.png" in outcomes[1].error
+    assert "\n" not in outcomes[1].error
+    assert outcomes[1].record is None
+
+
+def test_whatever_fails_is_contained(configs, tmp_path, monkeypatch):
+    stylize = transfer.stylize
+
+    def failing(config, *arguments):
+        if config == configs[0]:
+            raise MemoryError("no room\nat all")
+        return stylize(config, *arguments)
+
+    monkeypatch.setattr(transfer, "stylize", failing)
+    outcomes = list(cells.run_cells(configs[:2], tmp_path))
+    assert outcomes[0].error == "MemoryError: no room at all"
+    assert outcomes[1].error is None
+
+
+def test_progress_grows_to_the_whole(configs, tmp_path):
+    seen = []
+    costly = dataclasses.replace(configs[1], size=(24, 32), iterations=(2, 6))
+    outcomes = list(cells.run_cells([configs[0], costly], tmp_path, seen.append))
+    assert not any(outcome.error for outcome in outcomes)
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert all(progress.cells == 2 for progress in seen)
+    assert {progress.cells_done for progress in seen} == {0, 1}
+    assert seen[-1].seconds_left == pytest.approx(0)

@@ -1,0 +1,107 @@
+"""Layer powers, gradient norms and distances of results."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gatys_norm import images, objective, probes, vgg, weights
+from gatys_norm.config import TransferConfig
+
+LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
+
+
+@pytest.fixture
+def config(tmp_path, use_network, eagerly, monkeypatch):
+    """Settings for two small pictures of one size and a small network."""
+    use_network()
+    monkeypatch.setattr(probes, "LAYERS", ("conv1_1", "relu1_1", "conv2_2", "relu2_2"))
+    monkeypatch.setattr(probes, "FEATURE_LAYER", "relu2_1")
+    generator = np.random.default_rng(0)
+    for name in ("content", "style"):
+        picture = generator.uniform(0, 255, (24, 32, 3)).astype(np.float32)
+        images.save_picture(tmp_path / f"{name}.png", picture)
+    return TransferConfig(
+        content=str(tmp_path / "content.png"),
+        style=str(tmp_path / "style.png"),
+        size=(32,),
+        **LAYERS,
+    )
+
+
+def features(config, path, layer):
+    extractor = vgg.load_extractor(weights.locate("auto"), frozenset((layer,)), "max", "float32")
+    return extractor(images.load_picture(path))[layer].numpy().astype(np.float64)
+
+
+def test_layer_powers_are_the_styles_mean_squares(config):
+    powers = probes.layer_powers(config)
+    assert set(powers) == {"conv1_1", "relu1_1", "conv2_2", "relu2_2"}
+    for layer, power in powers.items():
+        expected = np.mean(features(config, config.style, layer) ** 2)
+        assert power == pytest.approx(expected, rel=1e-5)
+    assert powers["relu1_1"] < powers["conv1_1"]
+
+
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+@pytest.mark.parametrize("parametrization", ["pixel", "fourier"])
+def test_gradient_norms_are_those_of_finite_differences(config, loss, parametrization):
+    config = dataclasses.replace(config, loss=loss, parametrization=parametrization)
+    norms = probes.gradient_norms(config)
+    assert norms["content/conv2_2"] == 0
+    pixels = dataclasses.replace(config, parametrization="pixel").resolved()
+    content, style = (images.load_picture(path) for path in (config.content, config.style))
+    layers = frozenset(config.content_layers + config.style_layers)
+    extractor = vgg.load_extractor(weights.locate("auto"), layers, "max", "float32")
+    posed = objective.pose(pixels, extractor, content, style)
+    start = posed.position(content)
+    for term in ("style/conv1_2", "style/conv2_1"):
+        gradient = posed.gradients(start)[term]
+        direction = gradient / np.linalg.norm(gradient)
+
+        def value(step, term=term, direction=direction):
+            return posed.coefficients[term] * posed.terms(start + step * direction)[term]
+
+        slope = (value(0.05) - value(-0.05)) / 0.1
+        assert norms[term] == pytest.approx(slope, rel=1e-2)
+
+
+def test_gradient_norms_of_an_undefined_loss_are_none(config, small_model):
+    """A black picture, and a network without biases, give nothing but zeros."""
+    images.save_picture(config.style, np.zeros((24, 32, 3), np.float32))
+    dark = dataclasses.replace(config, style_layers=("relu1_1",), loss="normalized")
+    kernel, bias = small_model.get_layer("block1_conv1").get_weights()
+    small_model.get_layer("block1_conv1").set_weights([0 * kernel, bias - 1e6])
+    try:
+        assert probes.gradient_norms(dark) == {}
+        assert probes.gradient_norms(dataclasses.replace(dark, loss="original"))
+    finally:
+        small_model.get_layer("block1_conv1").set_weights([kernel, bias])
+
+
+def test_picture_distances(config, tmp_path):
+    flat = {level: np.full((24, 32, 3), level, np.float32) for level in (10, 40, 100)}
+    paths = [tmp_path / f"{level}.png" for level in flat]
+    for path, picture in zip(paths, flat.values(), strict=True):
+        images.save_picture(path, picture)
+    found = probes.picture_distances(config, paths)
+    assert found["grey_levels"] == [[0, 30, 90], [30, 0, 60], [90, 60, 0]]
+    phi = [features(config, path, "relu2_1") for path in [config.content, *paths]]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        expected = np.linalg.norm(phi[i + 1] - phi[j + 1]) / np.linalg.norm(phi[0])
+        assert found["features"][i][j] == pytest.approx(expected, rel=1e-4)
+        assert found["features"][j][i] == found["features"][i][j]
+
+
+@pytest.mark.weights
+def test_powers_of_the_real_network_peak_before_the_relu_in_block_4(real_weights):
+    config = TransferConfig(
+        content="data/river_town.jpg",
+        style="data/flowing_strokes.jpg",
+        size=(128,),
+        weights=real_weights.source,
+    )
+    powers = probes.layer_powers(config)
+    assert len(powers) == 32
+    before = {layer: power for layer, power in powers.items() if layer.startswith("conv")}
+    assert max(before, key=before.get).startswith("conv4_")
