@@ -181,12 +181,19 @@ def resolution(plain, recursive):
 
 
 def table(findings):
-    """Return a table in GitHub's Markdown, a row per finding, and their notes below it."""
+    """Return a table in GitHub's Markdown, a row per finding, and their notes below it.
+
+    A claim stands in the first of the rows that follow one another with it.
+    """
     notes = list(dict.fromkeys(finding.note for finding in findings if finding.note))
     rows = [
         ("claim", "measured", *LOSSES, "as the paper says"),
         ("---", "---", "---:", "---:", "---"),
-        *(_table_row(finding, notes) for finding in findings),
+        *(
+            ("" if index else claim, *_table_row(finding, notes))
+            for claim, group in itertools.groupby(findings, lambda finding: finding.claim)
+            for index, finding in enumerate(group)
+        ),
     ]
     lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
     for number, note in enumerate(notes, start=1):
@@ -201,7 +208,7 @@ def _table_row(finding, notes):
     measured = f"{finding.measure} ({finding.unit})" if finding.unit else finding.measure
     numbers = (_number(finding.original), _number(finding.normalized))
     shown = ("–" if number is None else f"{number:.3g}" for number in numbers)
-    return finding.claim, measured, *shown, verdict
+    return measured, *shown, verdict
 
 
 def _cell(text):

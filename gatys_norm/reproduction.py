@@ -10,7 +10,7 @@ from gatys_norm import claims, experiments, files, images, plots, probes, report
 from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP
 
 TITLE = "A reproduction of Choi and Kim (2020)"
-CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 180
+CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 160
 TEXTS = {
     SWEEP: (
         "Figures 2(a) and 6(a): the weight of the content",
@@ -115,7 +115,7 @@ def write(folder, reproduction):
     """
     folder = Path(folder)
     pictures = _pictures(reproduction, CELL_WIDTH)
-    contents = _encoded(folder, pictures, ".png")
+    contents = _encoded(folder, {f"{name}.png": shown for name, shown in pictures.items()})
     contents[folder / "claims.json"] = _json(_described(reproduction))
     contents[folder / "measurements.json"] = _json(
         {
@@ -146,7 +146,11 @@ def write_summary(folder, reproduction, command):
       command: what a reader would type to get the same.
     """
     folder = Path(folder)
-    pictures = _pictures(reproduction, SUMMARY_CELL_WIDTH)
+    sheets = [_file_name(grid) for grid in reproduction.grids.values()]
+    pictures = {
+        name + (".jpg" if name in sheets else ".png"): shown
+        for name, shown in _pictures(reproduction, SUMMARY_CELL_WIDTH).items()
+    }
     parts = [
         f"# {TITLE}",
         f"Written by\n\n    {command}",
@@ -154,17 +158,17 @@ def write_summary(folder, reproduction, command):
         "## The paper's claims as numbers",
         claims.table(reproduction.findings),
         "## Figures",
-        *(f"{caption}\n\n![{caption}]({name}.jpg)" for name, (caption, _) in pictures.items()),
+        *(f"{caption}\n\n![{caption}]({name})" for name, (caption, _) in pictures.items()),
     ]
-    contents = _encoded(folder, pictures, ".jpg")
+    contents = _encoded(folder, pictures)
     contents[folder / "claims.json"] = _json(_described(reproduction))
     contents[folder / "README.md"] = ("\n\n".join(parts) + "\n").encode()
     files.write_together(contents)
 
 
-def _encoded(folder, pictures, suffix):
+def _encoded(folder, pictures):
     return {
-        folder / (name + suffix): images.encode_picture(name + suffix, picture)
+        folder / name: images.encode_picture(name, picture)
         for name, (_, picture) in pictures.items()
     }
 

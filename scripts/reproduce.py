@@ -163,6 +163,7 @@ def run_all(configs, folder, checkpoint_every):
     bar = tqdm(
         total=100,
         mininterval=0.1 if sys.stderr.isatty() else 30,
+        delay=1,
         bar_format="{percentage:3.0f}%|{bar:30}| {desc}",
     )
     with cli.signals_noted() as received, contextlib.closing(bar):

@@ -676,7 +676,7 @@ def test_table():
         "| claim | measured | original | normalized | as the paper says |",
         "| --- | --- | ---: | ---: | --- |",
         "| Says so. | a length (decades) | 2 | 0.123 | yes |",
-        "| Says so. | a length (decades) | 0 | – | not measured (note 1) |",
+        "|  | a length (decades) | 0 | – | not measured (note 1) |",
         r"| \|a\| says | ‖b\| | 1 | 12.3 | no (note 2) |",
         "| Says so. | a length (decades) | – | – | not measured (note 1) |",
         "",

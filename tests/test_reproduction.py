@@ -171,7 +171,9 @@ def test_summary(study, tmp_path):
     text = (folder / "README.md").read_text()
     assert "    python scripts/reproduce.py --size=256\n" in text
     assert "tensorflow 2.x" in text
-    pictures = {path.name for path in folder.glob("*.jpg")}
+    pictures = {path.name for path in folder.iterdir()} - {"README.md", "claims.json"}
     assert len(pictures) == 13
+    assert "figure-2a.jpg" in pictures
+    assert "figure-4.png" in pictures
     assert all(f"({name})" in text for name in pictures)
     assert json.loads((folder / "claims.json").read_text())
