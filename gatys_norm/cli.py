@@ -261,7 +261,12 @@ def _report_unsaved(output, error):
     kept = "nothing of this run is kept"
     if checkpoint.exists():
         kept = f"kept {checkpoint}, --resume goes on from it"
-    print(f"gatys-norm: {output}: could not be written ({_reason(error)}); {kept}", file=sys.stderr)
+    return report_unwritten(output, error, kept)
+
+
+def report_unwritten(path, error, kept):
+    """Say in one line that a file could not be written and what is kept; returns the exit code."""
+    print(f"gatys-norm: {path}: could not be written ({_reason(error)}); {kept}", file=sys.stderr)
     return FAILED
 
 

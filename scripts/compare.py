@@ -55,12 +55,16 @@ def compare(values):
     records = {
         loss: json.loads(runs.record_path(output).read_text()) for loss, output in outputs.items()
     }
-    write_sheet(sheet, configs, outputs)
     print_measures(records)
-    print(f"side by side: {sheet}")
-    if values.report:
-        write_report(page, configs["original"], outputs, records, shown)
-        print(f"with a slider: {page}")
+    try:
+        write_sheet(sheet, configs, outputs)
+        print(f"side by side: {sheet}")
+        if values.report:
+            write_report(page, configs["original"], outputs, records, shown)
+            print(f"with a slider: {page}")
+    except OSError as error:
+        kept = "both results are kept, the same command with --resume goes on"
+        return cli.report_unwritten(f"{sheet} or a file beside it", error, kept)
     return 0
 
 

@@ -77,18 +77,17 @@ def reproduce(values):
         )
         return 128 + signal_number
     done = reproduction.gather(study, figures, outcomes)
-    try:
-        reproduction.write(folder, done)
-        if values.summary_dir:
-            command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]])
-            reproduction.write_summary(values.summary_dir, done, command)
-    except OSError as error:
-        print(
-            f"reproduce.py: {error.filename or folder}: could not be written ({error.strerror}); "
-            "the transfers are kept, the same command goes on",
-            file=sys.stderr,
-        )
-        return cli.FAILED
+    command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]])
+    writers = {folder: functools.partial(reproduction.write, folder, done)}
+    if values.summary_dir:
+        small = Path(values.summary_dir)
+        writers[small] = functools.partial(reproduction.write_summary, small, done, command)
+    for target, write in writers.items():
+        try:
+            write()
+        except OSError as error:
+            kept = "the transfers are kept, the same command goes on"
+            return cli.report_unwritten(target, error, kept)
     print_findings(done.findings)
     failed = [outcome for outcome in outcomes.values() if outcome.error]
     for outcome in failed:

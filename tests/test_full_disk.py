@@ -4,6 +4,7 @@ Real transfers on a network of a few channels; the operating system refuses the 
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -147,6 +148,28 @@ def test_at_the_result(run, folder, disk_is_full_for, name):
     assert contents(folder).keys() == earlier.keys()
     assert json.loads(contents(folder)["out.json"])["config"]["lambda_os"] == 0.5
     assert contents(folder)["out.png"] != earlier["out.png"]
+
+
+@pytest.mark.parametrize("name", ["both.png", "both-curves.png", "both.html"])
+def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
+    script = Path(__file__).parent.parent / "scripts" / "compare.py"
+    specification = importlib.util.spec_from_file_location("compare", script)
+    compare = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(compare)
+    command = ["compare.py", *FLAGS, "--output=both.png", "--report"]
+    disk_is_full_for[name] = 0
+    assert cli.call("", compare.compare, command, compare.define_flags) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"gatys-norm: both.png or a file beside it: {FULL}; both results")
+    pictures = {"both-original.png", "both-normalized.png"}
+    assert pictures <= set(contents(folder))
+    assert name not in contents(folder)
+    before = {picture: Path(picture).stat().st_mtime_ns for picture in pictures}
+    disk_is_full_for.clear()
+    again = cli.call("", compare.compare, [*command, "--resume"], compare.define_flags)
+    assert again == 0
+    assert {picture: Path(picture).stat().st_mtime_ns for picture in pictures} == before
+    assert name in contents(folder)
 
 
 @pytest.mark.parametrize("written_before", [0, 1])

@@ -150,7 +150,7 @@ def test_a_full_disk_at_the_end_says_what_is_kept(reproduce, tmp_path, monkeypat
     monkeypatch.setattr(reproduction, "write", write)
     assert reproduce.reproduce(flags(reproduce, f"--output_dir={tmp_path}")) == cli.FAILED
     message = capsys.readouterr().err
-    assert f"{tmp_path}/report.html: could not be written (No space left on device)" in message
+    assert f"{tmp_path}: could not be written (No space left on device)" in message
     assert message.count("\n") == 1
 
 
