@@ -201,6 +201,11 @@ def table(findings):
     return "\n".join(lines)
 
 
+def mean_over_layers(metrics, measure):
+    """Return the mean of one of `MEASURES` over its layers; None if a layer's is undefined."""
+    return _mean(_layer_values(metrics, measure).values())
+
+
 def _table_row(finding, notes):
     verdict = {True: "yes", False: "no", None: "not measured"}[finding.holds]
     if finding.note:
@@ -244,7 +249,7 @@ class _Crossings(NamedTuple):
 
 def _at_common_level(sweeps, measure):
     curves = {
-        names: _curve(points, lambda metrics: _over_layers(metrics, measure))
+        names: _curve(points, lambda metrics: mean_over_layers(metrics, measure))
         for names, points in _flat(sweeps, 2).items()
     }
     used, notes = _paired(sweeps, {names: curve or None for names, curve in curves.items()})
@@ -392,7 +397,9 @@ def _least_change(distances):
 
 
 def _change_over_sizes(results, measure, name, claim, transfer):
-    values = {names: _over_layers(metrics, measure) for names, metrics in _flat(results, 3).items()}
+    values = {
+        names: mean_over_layers(metrics, measure) for names, metrics in _flat(results, 3).items()
+    }
     return _mean_over_styles(
         results,
         values,
@@ -583,10 +590,6 @@ def _at(tree, *names):
 
 def _layer_values(metrics, measure):
     return {layer: _number(value) for layer, value in _at(metrics, measure).items()}
-
-
-def _over_layers(metrics, measure):
-    return _mean(_layer_values(metrics, measure).values())
 
 
 def _number(value):

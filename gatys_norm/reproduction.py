@@ -4,7 +4,6 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from gatys_norm import claims, experiments, files, images, plots, probes, report, sheets
 from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP
@@ -303,22 +302,16 @@ def _curves(reproduction):
 
 
 def _content_and_style(outcome):
-    if outcome.record is None:
-        return None, None
-    measures = (
-        outcome.record["metrics"][name] for name in ("content_distance", "style_reflection")
-    )
-    return tuple(None if None in values.values() else fmean(values.values()) for values in measures)
+    metrics = outcome.record and outcome.record["metrics"]
+    return tuple(claims.mean_over_layers(metrics, measure) for measure in claims.MEASURES)
 
 
 def _levels(reproduction):
     """The common levels that `claims.one_lambda` found."""
-    names = {
-        "content_distance": "lambda_spread_content_distance",
-        "style_reflection": "lambda_spread_style_reflection",
+    details = {finding.name: finding.details for finding in reproduction.findings}
+    return {
+        measure: details[f"lambda_spread_{measure}"].get("level") for measure in claims.MEASURES
     }
-    by_name = {finding.name: finding.details for finding in reproduction.findings}
-    return {measure: by_name[name].get("level") for measure, name in names.items()}
 
 
 def _curves_records(reproduction):

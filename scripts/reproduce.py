@@ -62,9 +62,9 @@ def reproduce(values):
                 Path(values[name].value).mkdir(parents=True, exist_ok=True)
     transfer = cli.start_tensorflow()
     with cli.refusing(*transfer.INPUT_ERRORS):
+        sizes = tuple(sorted({*study.base.size, *study.sizes}))
         for style in study.styles:
-            for size in {study.base.size, *((size,) for size in study.sizes)}:
-                transfer.load_pictures(dataclasses.replace(study.base, style=style, size=size))
+            transfer.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
         study = with_found_weights(study)
     from gatys_norm import reproduction
 

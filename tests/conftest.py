@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import hashlib
+import importlib.util
 import io
 import os
 import pickle
@@ -81,6 +82,20 @@ def _assert_is_picture(picture):
     assert picture.shape[2] == 3
     assert picture.min() >= 0
     assert picture.max() <= 255
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    """Give the function that makes a module of a program in scripts/, by its name."""
+
+    def load(name):
+        script = Path(__file__).parent.parent / "scripts" / f"{name}.py"
+        specification = importlib.util.spec_from_file_location(name, script)
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What benchmark.py counts, fits, compares and writes; how long anything takes is not tested."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -18,12 +17,9 @@ SCRIPT = ROOT / "scripts" / "benchmark.py"
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def benchmark(load_script):
     """The script as a module."""
-    specification = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("benchmark")
 
 
 # --- single evaluations --------------------------------------------------------------------------

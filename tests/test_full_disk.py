@@ -4,7 +4,6 @@ Real transfers on a network of a few channels; the operating system refuses the 
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -151,11 +150,8 @@ def test_at_the_result(run, folder, disk_is_full_for, name):
 
 
 @pytest.mark.parametrize("name", ["both.png", "both-curves.png", "both.html"])
-def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
-    script = Path(__file__).parent.parent / "scripts" / "compare.py"
-    specification = importlib.util.spec_from_file_location("compare", script)
-    compare = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(compare)
+def test_at_the_comparison(folder, disk_is_full_for, load_script, capsys, name):
+    compare = load_script("compare")
     command = ["compare.py", *FLAGS, "--output=both.png", "--report"]
     disk_is_full_for[name] = 0
     assert cli.call("", compare.compare, command, compare.define_flags) == 1

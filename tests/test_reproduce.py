@@ -1,7 +1,6 @@
 """reproduce.py: from flags to figures, killed and gone on from."""
 
 import errno
-import importlib.util
 import json
 import signal
 import subprocess
@@ -18,12 +17,9 @@ SCRIPT = ROOT / "scripts" / "reproduce.py"
 
 
 @pytest.fixture(scope="module")
-def reproduce():
+def reproduce(load_script):
     """The script as a module."""
-    specification = importlib.util.spec_from_file_location("reproduce", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("reproduce")
 
 
 def flags(reproduce, *arguments):
