@@ -36,14 +36,17 @@ def run(argv=None):
     return call(USAGE, transfer_command, sys.argv if argv is None else argv)
 
 
-def call(usage, command, argv, define_flags=None):
+def call(usage, command, argv, define_flags=None, values=None, takes_operands=False):
     """Parse flags, run `command(values)`, and turn everything a user can get wrong into one line.
 
     Args:
       usage: what `--help` begins with.
       command: called with the parsed flags; returns an exit code or None.
       argv: program name and arguments.
-      define_flags: called with the flag values to define more flags than the main command's.
+      define_flags: called with the flag values to define more flags.
+      values: the `FlagValues` to begin with; the main command's when None.
+      takes_operands: `command(values, operands)` is called with the arguments that are no flags,
+        which are refused otherwise.
 
     Returns:
       Exit code.
@@ -52,34 +55,37 @@ def call(usage, command, argv, define_flags=None):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has λ and →
     try:
-        values = _parse(usage, argv, define_flags)
-        return 0 if values is None else command(values) or 0
+        values = make_flags() if values is None else define_help(values)
+        if define_flags is not None:
+            define_flags(values)
+        operands = _parse(values, argv)
+        if values.help or values.helpshort:
+            _print_help(usage, values)
+            return 0
+        if takes_operands:
+            return command(values, operands) or 0
+        if operands:
+            raise InputError(f"unexpected {operands[0]!r}; everything is given as --flag=value")
+        return command(values) or 0
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return BAD_INPUT
 
 
-def _parse(usage, argv, define_flags):
-    """Return the flag values, or None where help was asked for and given."""
-    values = make_flags()
-    if define_flags is not None:
-        define_flags(values)
+def _parse(values, argv):
+    """Fill the flag values; returns the arguments that are no flags."""
     try:
-        rest = values(argv)[1:]
+        return values(argv)[1:]
     except UnicodeDecodeError as error:
         raise InputError(f"--flagfile: must hold text in UTF-8 ({error})") from error
     except (flags.Error, ValueError) as error:  # ValueError: --nohelp=x
         raise InputError(" ".join(str(error).split())) from error
-    if values.help or values.helpshort:
-        print(f"{usage}\nFlags:")
-        for module in values.flags_by_module_dict():
-            print(values.module_help(module).split("\n", 2)[2])
-        return None
-    if rest:
-        raise InputError(
-            f"unexpected {rest[0]!r}; pictures are given as --content=FILE --style=FILE"
-        )
-    return values
+
+
+def _print_help(usage, values):
+    print(f"{usage}\nFlags:")
+    for module in values.flags_by_module_dict():
+        print(values.module_help(module).split("\n", 2)[2])
 
 
 def make_flags():
@@ -99,10 +105,15 @@ def make_flags():
         (flags.DEFINE_bool, "resume", False, "go on from the checkpoint beside --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
-        (flags.DEFINE_bool, "help", False, "show this help"),
-        (flags.DEFINE_bool, "helpshort", False, "show this help"),
     ):
         define(name, default, explanation, flag_values=values)
+    return define_help(values)
+
+
+def define_help(values):
+    """Add --help and --helpshort; returns the flag values."""
+    for name in ("help", "helpshort"):
+        flags.DEFINE_bool(name, False, "show this help", flag_values=values)
     return values
 
 

@@ -138,7 +138,7 @@ def _sweep(study, name, loss):
     lambdas = study.lambdas_original if loss == "original" else study.lambdas_normalized
     return Grid(
         name,
-        f"Figure {_printed(name)}: {loss} loss, λ_os falling to the right",
+        f"Figure {printed(name)}: {loss} loss, λ_os falling to the right",
         loss,
         SWEEP,
         study.style_names,
@@ -161,7 +161,7 @@ def _raised(study, name, loss):
 
     return Grid(
         name,
-        f"Figure {_printed(name)}: {loss} loss, one layer's weight times {study.boost:g}",
+        f"Figure {printed(name)}: {loss} loss, one layer's weight times {study.boost:g}",
         loss,
         RAISED,
         _rows_with_lambda(study, loss),
@@ -192,7 +192,7 @@ def _by_size(study, name, loss, sizes, what):
 
     return Grid(
         name,
-        f"Figure {_printed(name)}: {loss} loss, {what}",
+        f"Figure {printed(name)}: {loss} loss, {what}",
         loss,
         GRIDS[name][0],
         _rows_with_lambda(study, loss),
@@ -225,8 +225,8 @@ def _rows_with_lambda(study, loss):
     )
 
 
-def _printed(name):
-    """Return 2(a) for "2a", as the paper prints it."""
+def printed(name):
+    """Return "2(a)" for "2a", as the paper prints it."""
     number, letter = name[0], name[1:2]
     return f"{number}({letter})" + name[2:]
 

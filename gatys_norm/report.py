@@ -20,6 +20,11 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 NOTHING = "–"
 EXPECTED = {"less": "normalized below original", "more": "normalized above original"}
 USUAL_RATIO = 4 / 3  # width over height of the box of a picture whose size cannot be read
+SURVEY_LINK = markupsafe.Markup('<li><a href="#survey">Table 1</a></li>')
+
+
+class ReportError(ValueError):
+    """A file that is not a page of `write`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ class _View(NamedTuple):
 def write(path, title, sections, findings=(), settings=None):
     """Write the page.
 
-    It refers to the pictures by paths relative to its own folder, so that both move together.
+    It refers to the pictures by paths relative to its own folder, so that both move together. A
+    page that was there before goes, with the table that `put_survey` gave it.
 
     Args:
       path: where the page goes.
@@ -136,6 +142,34 @@ def write(path, title, sections, findings=(), settings=None):
     )
     # A file name may be no valid Unicode.
     files.write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def put_survey(path, fragment):
+    """Put a survey's table into a page, in place of an earlier one, and a link to it at the top.
+
+    The rest of the page stays as it is, and its Content-Security-Policy allows no script or style
+    in the fragment. `write` makes a page anew, without the table.
+
+    Args:
+      path: a page of `write`.
+      fragment: `markupsafe.Markup`, a section with the id "survey"; any other text is escaped.
+
+    Raises:
+      ReportError: the file is no such page.
+      OSError: it cannot be read, or see `files.write_atomically`.
+    """
+    try:
+        page = Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{path}: not a report page, nor text in UTF-8 ({error})") from error
+    for name, content in (("survey link", SURVEY_LINK), ("survey", markupsafe.escape(fragment))):
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        if page.count(begin) != 1 or page.count(end) != 1 or not after:
+            raise ReportError(f"{path}: not a report page with a place for a survey's table")
+        page = f"{before}{begin}{content}{end}{after}"
+    files.write_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
 def _environment(folder):

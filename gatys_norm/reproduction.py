@@ -5,11 +5,23 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatys_norm import claims, experiments, files, images, plots, probes, report, sheets
+from gatys_norm import (
+    claims,
+    experiments,
+    files,
+    images,
+    plots,
+    probes,
+    report,
+    sheets,
+    survey,
+)
 from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP
 
 TITLE = "A reproduction of Choi and Kim (2020)"
 CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 160
+RATED = (("2a", "6a"), ("2b", "6b"), ("2c", "6c"))  # by the viewers of Table 1
+RATED_ROWS = 2
 TEXTS = {
     SWEEP: (
         "Figures 2(a) and 6(a): the weight of the content",
@@ -108,6 +120,9 @@ def gather(study, figures, outcomes):
 def write(folder, reproduction):
     """Write the figures as PNG, `claims.json`, `measurements.json` and `report.html`.
 
+    `pairs.csv` lists what viewers can rate (see `survey.load_pairs`): the first two rows of
+    corresponding figures, as in the paper; the others are examples.
+
     Args:
       folder: where the cells' folders are too.
       reproduction: what `gather` returned.
@@ -126,6 +141,9 @@ def write(folder, reproduction):
             },
         }
     )
+    pairs = _pairs(reproduction)
+    if pairs:
+        contents[folder / "pairs.csv"] = survey.list_pairs(pairs, folder)
     files.write_together(contents)
     report.write(
         folder / "report.html",
@@ -323,6 +341,27 @@ def _curves_records(reproduction):
         for loss, config in experiments.curves_configs(reproduction.study).items()
     }
     return {loss: outcome.record for loss, outcome in outcomes.items() if outcome.record}
+
+
+def _pairs(reproduction):
+    """Return the `survey.PictureFiles` of all corresponding cells of which both are finished."""
+    return [
+        survey.PictureFiles(
+            " / ".join(map(experiments.printed, names)),
+            style,
+            " / ".join(dict.fromkeys(grid.columns[column] for grid in grids)),
+            *(outcome.output for outcome in outcomes),
+            Path(grids[0].cells[row][column].style),
+            "rate" if row < RATED_ROWS else "example",
+        )
+        for names in RATED
+        if set(names) <= set(reproduction.grids)
+        for grids in [[reproduction.grids[name] for name in names]]
+        for row, style in enumerate(reproduction.study.style_names)
+        for column in range(len(grids[0].columns))
+        for outcomes in [[reproduction.outcomes[grid.cells[row][column]] for grid in grids]]
+        if all(outcome.record for outcome in outcomes)
+    ]
 
 
 def _sections(folder, reproduction, pictures):

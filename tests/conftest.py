@@ -18,6 +18,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 
 from gatys_norm import weights
 
@@ -68,6 +70,29 @@ def small_model():
         kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
         network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
     return network
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium; where the environment says CI, it has to be there."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (program and driver):
+        missing = "chromium or chromedriver is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for name in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(f"--{name}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()
 
 
 @pytest.fixture

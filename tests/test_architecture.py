@@ -16,6 +16,7 @@ ANYTHING = frozenset(MODULES)
 MAY_IMPORT = {
     "__init__": {"config", "transfer"},
     "__main__": ANYTHING,
+    "answers": {"files"},
     "cells": {"config", "runs", "transfer"},
     "checkpoint": {"lbfgs", "losses"},
     "claims": set(),
@@ -38,12 +39,14 @@ MAY_IMPORT = {
     "report": {"files", "runs"},
     "reproduction": {
         *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
-        "sheets",
+        *("sheets", "survey"),
     },
     "runs": {"config", "files", "images"},
     "sheets": set(),
     "summary": {"losses", "vgg"},
-    "survey": {"runs"},
+    "survey": {"answers", "files", "images"},
+    "survey_server": {"answers", "survey"},
+    "survey_table": {"answers"},
     "transfer": {
         *("checkpoint", "config", "images", "lbfgs", "losses", "memory", "metrics", "objective"),
         *("summary", "vgg", "weights"),

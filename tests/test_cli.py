@@ -364,6 +364,26 @@ def test_a_program_gets_its_flags_and_gives_its_code(capsys):
     assert capsys.readouterr().err.startswith("s.py: ")
 
 
+def test_a_program_can_do_without_the_main_commands_flags(capsys):
+    def command(values, operands):
+        return [values.folder, *operands].index("b")
+
+    def call(*arguments, **options):
+        values = flags.FlagValues()
+        return cli.call("U.", command, ["s.py", *arguments], define_folder_flag, values, **options)
+
+    assert call("a", "--folder=x", "b", takes_operands=True) == 2
+    assert call("--", "b", takes_operands=True) == 1
+    assert call("--size=64", takes_operands=True) == 2
+    assert "--size" not in capsys.readouterr().out
+    assert call("--help", takes_operands=True) == 0
+    assert set(help_by_flag(capsys.readouterr().out)) == {"help", "helpshort", "folder"}
+    assert call("a.jpg") == 2
+    assert (
+        capsys.readouterr().err == "s.py: unexpected 'a.jpg'; everything is given as --flag=value\n"
+    )
+
+
 # --- mistakes ---------------------------------------------------------------------------------
 
 NUMBERS = ("lambda_os", "tv_weight", "content_weights", "style_weights")

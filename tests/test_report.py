@@ -4,22 +4,21 @@ import html.parser
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
 
+import markupsafe
 import pytest
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from gatys_norm import images, report
+from gatys_norm import images, report, survey, survey_table
+from gatys_norm.answers import Answer
 
 ROOT = Path(__file__).parent.parent
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
@@ -322,30 +321,98 @@ def test_facts_of_records_side_by_side():
     assert not any("distance conv1_2" in name for name in facts)
 
 
+# --- the table of a survey ----------------------------------------------------------------------
+
+
+def put(path, text, tag="p"):
+    """Put a survey of one paragraph into a page and return what the page is then."""
+    section = '<section id="survey"><{0}>{1}</{0}></section>'
+    report.put_survey(path, markupsafe.Markup(section).format(markupsafe.Markup(tag), text))
+    return path.read_text(encoding="utf-8")
+
+
+def policy_and_sources(text):
+    elements = Elements(text)
+    return elements.of("meta")[1], elements.texts["style"], elements.texts["script"]
+
+
+def test_a_survey_is_put_into_a_page_and_the_rest_stays(tmp_path):
+    settings = {"group": {HOSTILE: "<!-- survey --> <!-- end of survey link -->"}}
+    section = report.Section("A section", HOSTILE)
+    before, _ = written(tmp_path, section, title="<!-- end of survey -->", settings=settings)
+    after = put(tmp_path / "report.html", "λ & more")
+    put_in = '<section id="survey"><p>λ &amp; more</p></section>', report.SURVEY_LINK
+    assert before == after.replace(put_in[0], "").replace(put_in[1], "")
+    assert policy_and_sources(before) == policy_and_sources(after)
+    elements = Elements(after)
+    assert elements.open == []
+    ids = [tag["id"] for tag in elements.of("section")]
+    assert ids == ["section-0", "survey", "settings"]
+    assert [tag["href"] for tag in elements.of("a")] == [f"#{each}" for each in ids]
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_second_survey_replaces_the_first(tmp_path):
+    written(tmp_path)
+    one = put(tmp_path / "report.html", "number one")
+    other = put(tmp_path / "report.html", "number two")
+    assert one.replace("number one", "number two") == other
+    assert put(tmp_path / "report.html", "number one") == one
+
+
+def test_a_page_written_anew_has_no_survey(tmp_path):
+    before, _ = written(tmp_path)
+    put(tmp_path / "report.html", "first")
+    assert written(tmp_path)[0] == before
+
+
+def test_text_that_is_no_markup_is_escaped(tmp_path):
+    written(tmp_path)
+    for text in (HOSTILE, "<!-- survey --><!-- end of survey -->", "\ud800"):
+        report.put_survey(tmp_path / "report.html", text)
+        elements = Elements((tmp_path / "report.html").read_text(encoding="utf-8"))
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        assert " ".join(shown.split()) in elements.text
+        assert len(elements.of("script")) == 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<!DOCTYPE html><p>another page",
+        b"\x89PNG\r\n\x1a\n",
+        b"<!-- survey --><!-- end of survey --> no place for a link",
+        b"<!-- survey link --><!-- end of survey link --> no place for a table",
+        b"<!-- survey link --><!-- end of survey link --><!-- end of survey --><!-- survey -->",
+        b"<!-- survey link --><!-- end of survey link -->"
+        + b"<!-- survey --><!-- end of survey -->." * 2,
+    ],
+)
+def test_other_files_are_refused_and_stay(tmp_path, data):
+    path = tmp_path / "other.html"
+    path.write_bytes(data)
+    with pytest.raises(report.ReportError, match=r"other\.html: not a report page"):
+        put(path, "text")
+    assert path.read_bytes() == data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        put(tmp_path / "report.html", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_survey_that_does_not_fit_on_the_disk_leaves_the_page(tmp_path, limited_file_size):
+    before, _ = written(tmp_path)
+    with limited_file_size(len(before.encode()) + 10), pytest.raises(OSError, match="too large"):
+        put(tmp_path / "report.html", "text")
+    assert (tmp_path / "report.html").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
 # --- in a browser ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium; where the environment says CI, it has to be there."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (program and driver):
-        missing = "chromium or chromedriver is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for name in (
-        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(f"--{name}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")
@@ -389,17 +456,40 @@ def page(tmp_path_factory):
 def show(browser, page):
     """Give the function that opens the page at a width; at the end nothing may be complained of."""
 
-    def show_at(width=1280, height=800, mobile=False):
+    def show_at(width=1280, height=800, mobile=False, address=page):
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile},
         )
         browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": mobile})
-        browser.get(page)
+        browser.get(address)
         return browser
 
     yield show_at
     assert browser.get_log("browser") == []
+
+
+@pytest.fixture(scope="module")
+def page_with_survey(tmp_path_factory):
+    """A page with a table laid out like the paper's, of labels that are long without a gap."""
+    rows = ("flowing_strokes", "x" * 200)
+    columns = ("1", "0.1", "0.01", "0.001", "y" * 100)
+    pairs = tuple(
+        survey.Pair(
+            "2(a) / 6(a)", row, f"λ_os = {column}", f"a {row} {column}", f"b {row} {column}"
+        )
+        for row in rows
+        for column in columns
+    )
+    asked = survey.Survey("f" * 32, ("original loss", "z" * 100), pairs, None)
+    given = [
+        Answer("0" * 32, number, pair.a, pair.b, 1 + number % 5, 5, 1)
+        for number, pair in enumerate(pairs, start=1)
+    ]
+    path = tmp_path_factory.mktemp("survey") / "report.html"
+    report.write(path, "A page", [report.Section("A section", "Text")])
+    report.put_survey(path, survey_table.as_html(survey_table.tabulate(asked, given)))
+    return path.as_uri()
 
 
 def find(browser, selector):
@@ -639,6 +729,43 @@ def test_only_grids_scroll_sideways(show, width, height):
             "return arguments[0].scrollWidth <= arguments[0].clientWidth", dialog
         )
         press(browser, Keys.ESCAPE)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 900), (390, 844)])
+def test_the_table_of_a_survey_keeps_to_the_page(show, page_with_survey, width, height):
+    browser = show(width, height, mobile=width < 500, address=page_with_survey)
+    find(browser, 'nav a[href="#survey"]').click()
+    assert browser.execute_script("return scrollY") > 0
+    for element in browser.find_elements(By.CSS_SELECTOR, "#survey > *, #survey .scroller"):
+        assert element.rect["x"] + element.rect["width"] <= width
+    browser.execute_script("scrollBy(300, 0)")
+    assert browser.execute_script("return scrollX") == 0
+    assert browser.execute_script(
+        "const page = document.documentElement; return page.scrollWidth == page.clientWidth"
+    )
+    high, low = (find(browser, f"td.{mark}") for mark in ("high", "low"))
+    assert (high.text.split(), low.text.split()) == (["4.0", "▲", "(high)"], ["1.0", "▽", "(low)"])
+    backgrounds = {each.value_of_css_property("background-color") for each in (high, low)}
+    assert len(backgrounds - {"rgba(0, 0, 0, 0)"}) == 2
+
+
+def test_the_papers_table_stands_beside_where_there_is_room(show, page_with_survey):
+    browser = show(1366, 900, address=page_with_survey)
+    own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
+    assert paper.rect["x"] >= own.rect["x"] + own.rect["width"]
+    ends = [each.rect["y"] + each.rect["height"] for each in (own, paper)]
+    assert ends[0] == pytest.approx(ends[1], abs=1)  # so that rows of one height are level
+
+
+def test_the_papers_table_stands_below_on_a_phone_and_both_scroll(show, page_with_survey):
+    browser = show(390, 844, mobile=True, address=page_with_survey)
+    own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
+    assert paper.rect["y"] >= own.rect["y"] + own.rect["height"]
+    for table in (own, paper):
+        browser.execute_script("arguments[0].scrollLeft = 50", table)
+        assert browser.execute_script("return arguments[0].scrollLeft", table) == 50
+        for name in table.find_elements(By.CSS_SELECTOR, 'th[scope="row"]'):
+            assert name.rect["x"] == pytest.approx(table.rect["x"], abs=3)  # only scores move
 
 
 def test_pictures_open_without_the_script(show, page):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gatys_norm import experiments, images, probes, reproduction
+from gatys_norm import experiments, images, probes, reproduction, survey
 from gatys_norm.cells import Outcome
 from gatys_norm.config import TransferConfig
 
@@ -177,3 +177,30 @@ def test_summary(study, tmp_path):
     assert "figure-4.png" in pictures
     assert all(f"({name})" in text for name in pictures)
     assert json.loads((folder / "claims.json").read_text())
+
+
+@pytest.mark.usefixtures("no_network")
+def test_pairs_for_viewers_are_those_of_the_papers_table(study, tmp_path):
+    failed = [experiments.grid(study, "6b").cells[1][2]]
+    outcomes = outcomes_of(study, experiments.FIGURES, tmp_path, failed)
+    reproduction.write(tmp_path, reproduction.gather(study, experiments.FIGURES, outcomes))
+    pairs = survey.load_pairs(tmp_path / "pairs.csv")
+    assert len(pairs) == 3 * (5 + 5 + 3) - 1
+    items = list(dict.fromkeys(pair.item for pair in pairs))
+    assert items == ["2(a) / 6(a)", "2(b) / 6(b)", "2(c) / 6(c)"]
+    assert {pair.row for pair in pairs if pair.use == "rate"} == {"one", "two"}
+    assert {pair.row for pair in pairs if pair.use == "example"} == {"three"}
+    assert {pair.style.name for pair in pairs if pair.row == "two"} == {"two.jpg"}
+    assert [pair.column for pair in pairs[:2]] == ["λ_os = 0.01 / 1", "λ_os = 0.001 / 0.1"]
+    assert [pair.column for pair in pairs if pair.item == items[1]][:5] == list(LAYERS)
+    a, b = (outcomes[experiments.grid(study, name).cells[1][3]].output for name in ("2a", "6a"))
+    found = [pair for pair in pairs if (pair.a.resolve(), pair.b.resolve()) == (a, b)]
+    assert [pair[:3] for pair in found] == [("2(a) / 6(a)", "two", "λ_os = 1e-05 / 0.001")]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_figures_of_one_loss_give_viewers_nothing_to_compare(study, tmp_path):
+    figures = ("2a", "6b")
+    outcomes = outcomes_of(study, figures, tmp_path)
+    reproduction.write(tmp_path, reproduction.gather(study, figures, outcomes))
+    assert not (tmp_path / "pairs.csv").exists()
