@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Progress:
 
     cells_done: int
     cells: int
+    running: int
     share: float
     seconds_left: float
 
@@ -53,56 +55,84 @@ def _sha256(file):
         return None
 
 
-def run_cells(configs, folder, on_progress=None, checkpoint_every=50):
-    """Run every cell that is not finished yet, one after the other.
+def run_cells(configs, folder, on_progress=None, checkpoint_every=50, execute=None):
+    """Run every cell that is not finished yet.
 
     Args:
       configs: resolved `TransferConfig`s; equal ones run once.
       folder: where the cells' folders are; made if missing.
       on_progress: called with a `Progress` about once a second; returning True stops, which
-        leaves a checkpoint for the next call to go on from.
+        leaves checkpoints for the next call to go on from.
       checkpoint_every: iterations between checkpoints; 0 is none.
+      execute: how cells are run: (waiting, clock, checkpoint_every) → their `Outcome`s as they are
+        known, ending early if `clock` says so; `one_after_the_other` when None.
 
     Yields:
       An `Outcome` for each cell as soon as it is known, the finished ones first.
     """
     outputs = {config: output_path(folder, config) for config in configs}
-    waiting = []
+    waiting = {}
     for config, output in outputs.items():
         if runs.is_finished(output, config):
-            yield _finished(config, output)
+            yield finished(config, output)
         else:
-            waiting.append(config)
-    clock = _Clock(waiting, len(outputs), on_progress)
-    for config in waiting:
-        outcome = _run(config, outputs[config], clock, checkpoint_every)
-        if outcome is None:
-            return
-        clock.close_cell()
+            waiting[config] = output
+    clock = Clock(waiting, len(outputs), on_progress)
+    for outcome in (execute or one_after_the_other)(waiting, clock, checkpoint_every):
+        clock.close(outcome.config)
         yield outcome
 
 
-class _Clock:
-    """Turns the progress of one cell into that of all."""
+def one_after_the_other(waiting, clock, checkpoint_every):
+    """Run cells in this process.
+
+    Args:
+      waiting: {config: where its picture goes}.
+      clock: `Clock`.
+      checkpoint_every: iterations between checkpoints; 0 is none.
+
+    Yields:
+      An `Outcome` for each, until the clock says stop.
+    """
+    for config, output in waiting.items():
+
+        def on_iteration(iteration, config=config):
+            return clock({config: iteration})
+
+        try:
+            outcome = run_cell(config, output, on_iteration, checkpoint_every)
+        except Exception as error:  # whatever it is, the other cells are worth having
+            outcome = Outcome(config, output, error=reason(error))
+        if outcome is None:
+            return
+        yield outcome
+
+
+class Clock:
+    """Turns how far single cells are into a `Progress` of all."""
 
     def __init__(self, waiting, cells, on_progress):
-        self.waiting = waiting
-        self.costs = [_cost(config, sum(config.iterations)) for config in waiting]
-        self.cells, self.on_progress = cells, on_progress
-        self.index = 0
-        self.began = time.monotonic()
+        self._costs = {config: _cost(config, sum(config.iterations)) for config in waiting}
+        self._open = set(waiting)
+        self._cells, self._on_progress = cells, on_progress
+        self._began = time.monotonic()
 
-    def close_cell(self):
-        self.index += 1
+    def close(self, config):
+        """Note that a cell has ended."""
+        self._open.discard(config)
 
-    def __call__(self, progress):
-        if self.on_progress is None:
+    def __call__(self, running):
+        """Report {config: its iterations so far}; tells whether to stop."""
+        if self._on_progress is None:
             return False
-        done = sum(self.costs[: self.index]) + _cost(self.waiting[self.index], progress.iteration)
-        share = done / sum(self.costs)
-        left = (time.monotonic() - self.began) * (1 - share) / share
-        cells_done = self.cells - len(self.waiting) + self.index
-        return bool(self.on_progress(Progress(cells_done, self.cells, share, left)))
+        running = {config: count for config, count in running.items() if config in self._open}
+        done = sum(cost for config, cost in self._costs.items() if config not in self._open)
+        done += sum(_cost(config, count) for config, count in running.items())
+        share = done / max(1, sum(self._costs.values()))
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (1 - share) / share if share else math.inf
+        cells_done = self._cells - len(self._open)
+        return bool(self._on_progress(Progress(cells_done, self._cells, len(running), share, left)))
 
 
 def _cost(config, iterations):
@@ -114,43 +144,58 @@ def _cost(config, iterations):
     return cost
 
 
-def _finished(config, output):
+def finished(config, output):
+    """Return the `Outcome` of a cell whose files are there."""
     return Outcome(config, output, json.loads(runs.record_path(output).read_text(encoding="utf-8")))
 
 
-def _run(config, output, clock, checkpoint_every):
-    """Return the `Outcome` of one cell, None if it was stopped."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with runs.locked(output):
-            result = _stylize(config, output, clock, checkpoint_every)
-            if result.record["status"] == "interrupted":
-                return None
-            runs.save_result(output, result.image, result.record)
-            runs.checkpoint_path(output).unlink(missing_ok=True)
-        return _finished(config, output)
-    except Exception as error:  # whatever it is, the other cells are worth having
-        return Outcome(config, output, error=_one_line(error))
+def run_cell(config, output, on_iteration, checkpoint_every, inputs=None):
+    """Run one cell from its checkpoint, if there is one, or from the start.
+
+    Args:
+      config: resolved `TransferConfig`.
+      output: where its picture goes; the folder is made.
+      on_iteration: called with the iterations so far, about once a second; returning True stops.
+      checkpoint_every: iterations between checkpoints; 0 is none.
+      inputs: see `transfer.stylize`.
+
+    Returns:
+      `Outcome`, or None if the cell was stopped, which leaves a checkpoint.
+
+    Raises:
+      Exception: all that `transfer.stylize` and writing can raise.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with runs.locked(output):
+        result = _stylize(config, output, on_iteration, checkpoint_every, inputs)
+        if result.record["status"] == "interrupted":
+            return None
+        runs.save_result(output, result.image, result.record)
+        runs.checkpoint_path(output).unlink(missing_ok=True)
+    return finished(config, output)
 
 
-def _stylize(config, output, clock, checkpoint_every):
+def _stylize(config, output, on_iteration, checkpoint_every, inputs):
     path = runs.checkpoint_path(output)
 
     def on_progress(progress):
-        stop = clock(progress)
+        stop = on_iteration(progress.iteration)
         stage_ends = checkpoint_every and progress.iteration % checkpoint_every == 0
         if stop or stage_ends:
             runs.save_checkpoint(path, *progress.checkpoint())
         return stop
 
-    stops = (checkpoint_every,) if checkpoint_every else ()
+    def stylize(checkpoint):
+        stops = (checkpoint_every,) if checkpoint_every else ()
+        return transfer.stylize(config, on_progress, checkpoint, stops, inputs=inputs)
+
     checkpoint = _checkpoint(path)
     if checkpoint is not None:
         try:
-            return transfer.stylize(config, on_progress, checkpoint, stops)
+            return stylize(checkpoint)
         except transfer.CheckpointMismatchError:
             path.unlink()
-    return transfer.stylize(config, on_progress, None, stops)
+    return stylize(None)
 
 
 def _checkpoint(path):
@@ -160,6 +205,7 @@ def _checkpoint(path):
         return None
 
 
-def _one_line(error):
+def reason(error):
+    """Say in one line why a cell failed."""
     text = " ".join(str(error).split())
     return text if isinstance(error, transfer.INPUT_ERRORS) else f"{type(error).__name__}: {text}"

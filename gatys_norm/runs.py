@@ -46,8 +46,13 @@ def snapshot_path(output, iteration):
     return output.with_name(f"{output.stem}-{iteration:05d}{output.suffix}")
 
 
+def result_paths(output):
+    """The files of a finished run, the one that takes its name last first."""
+    return record_path(output), Path(output)
+
+
 def _written_files(output):
-    return Path(output), record_path(output), checkpoint_path(output)
+    return *result_paths(output), checkpoint_path(output)
 
 
 @contextlib.contextmanager
@@ -161,8 +166,9 @@ def save_result(output, image, record):
     """
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may be no valid Unicode
     picture = images.encode_picture(output, image, {"config": json.dumps(record["config"])})
+    contents = (text.encode() + b"\n", picture)
     # The record takes its name last: where it is, the picture is too.
-    files.write_together({record_path(output): text.encode() + b"\n", output: picture})
+    files.write_together(dict(zip(result_paths(output), contents, strict=True)))
 
 
 def load_config(path):

@@ -44,6 +44,13 @@ class Pictures(NamedTuple):
     init: np.ndarray | None
 
 
+class Inputs(NamedTuple):
+    """All that a transfer needs beside its settings."""
+
+    pictures: Pictures
+    weights_file: weights.WeightsFile
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a transfer stands.
@@ -81,7 +88,14 @@ class TransferResult:
     record: dict
 
 
-def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=(), on_plan=None):
+def stylize(
+    config,
+    on_progress=None,
+    checkpoint=None,
+    stop_at_multiples_of=(),
+    on_plan=None,
+    inputs=None,
+):
     """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
 
     Args:
@@ -92,6 +106,7 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=(), 
       stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress` is
         sure to be called, for checkpoints and snapshots.
       on_plan: called before the iterations with a `memory.Plan`: how much memory is needed.
+      inputs: `Inputs`, where they are not to be read from what the settings name.
 
     Returns:
       TransferResult.
@@ -102,9 +117,13 @@ def stylize(config, on_progress=None, checkpoint=None, stop_at_multiples_of=(), 
       CheckpointMismatchError: the checkpoint is of another transfer.
     """
     config = config.resolved()
-    pictures = load_pictures(config)
+    if inputs is None:
+        pictures = load_pictures(config)
+    else:
+        pictures = inputs.pictures
+        check_widths(config, pictures)
     plan = plan_memory(config, pictures)
-    weights_file = weights.locate(config.weights)
+    weights_file = weights.locate(config.weights) if inputs is None else inputs.weights_file
     run = _Run(config, pictures, weights_file, plan.in_strips)
     if checkpoint is not None:
         run.restore(checkpoint)
@@ -132,17 +151,23 @@ def load_pictures(config):
     Raises:
       PictureError: a picture cannot be read, or would have a side too short for VGG-19.
     """
-    init = config.init not in ("content", "style", "noise")
-    pictures = Pictures(
-        images.load_picture(config.content),
-        images.load_picture(config.style),
-        images.load_picture(config.init) if init else None,
-    )
+    pictures = Pictures(*(path and images.load_picture(path) for path in picture_paths(config)))
+    check_widths(config, pictures)
+    return pictures
+
+
+def check_widths(config, pictures):
+    """Raise PictureError if a size makes a picture too narrow for VGG-19."""
     for size in config.size:
         content_shape, style_shape = picture_shapes(config, pictures, size)
         _check_wide_enough("content", config.content, content_shape)
         _check_wide_enough("style", config.style, style_shape)
-    return pictures
+
+
+def picture_paths(config):
+    """The files of `Pictures`; None where the start is no picture of its own."""
+    init = None if config.init in ("content", "style", "noise") else config.init
+    return config.content, config.style, init
 
 
 def picture_shapes(config, pictures, size):

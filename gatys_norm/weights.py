@@ -225,7 +225,7 @@ def _impatient_sockets():
 
 
 def _imagenet_8bit():
-    path = _cache_folder() / _CACHED_FILE
+    path = cache_folder() / _CACHED_FILE
     if not _is_intact(path):
         with _cache_lock():
             if not _is_intact(path):  # another process may have fetched it meanwhile
@@ -338,7 +338,7 @@ def _keras_layout(arrays):
     return content.getvalue()
 
 
-def _cache_folder():
+def cache_folder():
     """Give the folder that holds what was fetched, ours alone; it need not exist yet."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatys_norm"
@@ -353,7 +353,7 @@ def _cache_lock():
         import fcntl
     except ImportError:  # Windows: two first runs fetch twice, and each writes a whole file
         fcntl = None
-    folder = _cache_folder()
+    folder = cache_folder()
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ they touch. Takes the main command's flags as well, except those that the figure
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import shlex
 import sys
@@ -49,6 +50,26 @@ def define_flags(values):
     )
     define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
     define_number("boost", default["boost"], "factor of the raised layer's weight")
+    flags.DEFINE_enum(
+        "executor",
+        "local",
+        ["local", "ray"],
+        "where transfers run: one after the other here, or as cells of a Ray cluster",
+        flag_values=values,
+    )
+    define_text(
+        "ray_address",
+        None,
+        "a cluster: auto, HOST:PORT or ray://HOST:PORT; default one started here, on loopback",
+    )
+    define_number("cpus_per_cell", 1.0, "CPU cores of a transfer on Ray")
+    define_number("gpus_per_cell", 0.0, "GPUs of a transfer on Ray, as 0.25")
+    define_text(
+        "shared_dir",
+        None,
+        "folder that every machine of the cluster sees; transfers are kept there instead of under "
+        "--output_dir",
+    )
 
 
 def reproduce(values):
@@ -56,7 +77,7 @@ def reproduce(values):
     figures = figures_from_flags(values)
     study = study_from_flags(values)
     folder = Path(values.output_dir)
-    for name in ("output_dir", "summary_dir"):
+    for name in ("output_dir", "summary_dir", "shared_dir"):
         if values[name].value:
             with cli.refusing(OSError, prefix=f"--{name}: "):
                 Path(values[name].value).mkdir(parents=True, exist_ok=True)
@@ -69,7 +90,10 @@ def reproduce(values):
     from gatys_norm import reproduction
 
     configs = reproduction.configs_of(study, figures)
-    outcomes, signal_number = run_all(configs, folder, values.checkpoint_every)
+    with executor_from_flags(values) as execute:
+        cells_folder = Path(values.shared_dir or folder) / "cells"
+        run = functools.partial(run_all, configs, cells_folder, values.checkpoint_every)
+        outcomes, signal_number = run(execute)
     if signal_number is not None:
         print(
             f"interrupted; {len(outcomes)} of {len(configs)} transfers are kept in {folder}, the "
@@ -154,7 +178,29 @@ def with_found_weights(study):
     return dataclasses.replace(study, base=dataclasses.replace(study.base, weights=source))
 
 
-def run_all(configs, folder, checkpoint_every):
+@contextlib.contextmanager
+def executor_from_flags(values):
+    """Give what `cells.run_cells` takes as `execute`, connected as long as the context lasts."""
+    if values.executor == "local":
+        yield None
+        return
+    for name, least in (("cpus_per_cell", sys.float_info.min), ("gpus_per_cell", 0)):
+        if not least <= values[name].value < math.inf:
+            raise cli.InputError(f"--{name}: must be a number {'above' if least else 'from'} 0")
+    from gatys_norm import ray_executor
+
+    with contextlib.ExitStack() as stack:
+        with (
+            cli.refusing(ImportError, prefix="--executor=ray: pip install gatys-norm[ray] first: "),
+            cli.refusing(ray_executor.ClusterError, prefix="--ray_address: "),
+            cli.silent_stderr(),
+        ):
+            stack.enter_context(ray_executor.connected(values.ray_address))
+        shared = values.ray_address is None or values.shared_dir is not None
+        yield ray_executor.executor(values.cpus_per_cell, values.gpus_per_cell, shared)
+
+
+def run_all(configs, folder, checkpoint_every, execute):
     """Run the cells behind one bar; returns {config: outcome} and the signal that stopped it."""
     from gatys_norm import cells
 
@@ -169,18 +215,23 @@ def run_all(configs, folder, checkpoint_every):
 
         def show(progress):
             bar.set_description_str(
-                f"{progress.cells_done}/{progress.cells} transfers, "
-                f"{tqdm.format_interval(progress.seconds_left)} left",
+                f"{progress.cells_done}/{progress.cells} transfers, {progress.running} running, "
+                f"{interval(progress.seconds_left)} left",
                 refresh=False,
             )
             bar.update(100 * progress.share - bar.n)
             return bool(received)
 
-        for outcome in cells.run_cells(configs, folder / "cells", show, checkpoint_every):
+        for outcome in cells.run_cells(configs, folder, show, checkpoint_every, execute):
             outcomes[outcome.config] = outcome
             if received:
                 break
     return outcomes, (received[0] if received and len(outcomes) < len(configs) else None)
+
+
+def interval(seconds):
+    """Return seconds as a bar shows them."""
+    return tqdm.format_interval(seconds) if math.isfinite(seconds) else "?"
 
 
 def print_findings(findings):

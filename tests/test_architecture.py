@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "probes": {
         *("config", "images", "losses", "objective", "summary", "transfer", "vgg", "weights"),
     },
+    "ray_executor": {"cells", "files", "images", "runs", "transfer", "weights"},
     "report": {"files", "runs"},
     "reproduction": {
         *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
@@ -64,6 +65,7 @@ WITH_TENSORFLOW = {
     "objective",
     "parametrization",
     "probes",
+    "ray_executor",
     "reproduction",
     "summary",
     "transfer",

@@ -363,7 +363,7 @@ CASES = {
     ),
     "unknown loss": (["--loss=both"], ["--loss", "original", "normalized"]),
     "unknown flag": (["--lambda=1"], ["lambda"]),
-    "a picture without its flag": (["style.png"], ["'style.png'", "--content=FILE --style=FILE"]),
+    "a picture without its flag": (["style.png"], ["'style.png'", "--flag=value"]),
     "no content": (["--content="], ["--content: is needed"]),
     "no output": (["--output="], ["--output: is needed"]),
     # the output

@@ -35,9 +35,9 @@ def started(monkeypatch):
     seen = []
     stylize = transfer.stylize
 
-    def noting(config, *arguments):
+    def noting(config, *arguments, **others):
         seen.append(config)
-        return stylize(config, *arguments)
+        return stylize(config, *arguments, **others)
 
     monkeypatch.setattr(transfer, "stylize", noting)
     return seen
@@ -124,10 +124,10 @@ def test_a_failing_cell_is_contained(configs, tmp_path):
 def test_whatever_fails_is_contained(configs, tmp_path, monkeypatch):
     stylize = transfer.stylize
 
-    def failing(config, *arguments):
+    def failing(config, *arguments, **others):
         if config == configs[0]:
             raise MemoryError("no room\nat all")
-        return stylize(config, *arguments)
+        return stylize(config, *arguments, **others)
 
     monkeypatch.setattr(transfer, "stylize", failing)
     outcomes = list(cells.run_cells(configs[:2], tmp_path))

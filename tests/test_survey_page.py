@@ -297,6 +297,7 @@ def visit(browser):
         ):
             browser.execute_cdp_cmd(method, parameters)
         browser.get(address)
+        viewer.wait(lambda: viewer.phase)
         return viewer
 
     yield open_page
