@@ -10,10 +10,14 @@ import importlib
 
 from gatys_norm.config import TransferConfig
 
+TYPE_CHECKING = False  # not typing's own, which would be another import
+if TYPE_CHECKING:
+    from gatys_norm.transfer import TransferResult, stylize
+
 __all__ = ["TransferConfig", "TransferResult", "stylize"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in ("stylize", "TransferResult"):
         return getattr(importlib.import_module("gatys_norm.transfer"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,15 +5,23 @@ identity comes last and has a fixed length, so that a line cut off by a crash is
 whole one.
 """
 
+from __future__ import annotations
+
 import codecs
 import csv
 import io
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatys_norm import files
+from gatys_norm.files import StrPath
+
+if TYPE_CHECKING:
+    from gatys_norm.survey import Survey
 
 COLUMNS = (
     *("viewer", "number", "first", "second", "score_first", "score_second", "showings"),
@@ -53,17 +61,17 @@ class Answer:
     showings: int
 
     @property
-    def pictures(self):
+    def pictures(self) -> frozenset[str]:
         """Both pictures, in no order."""
         return frozenset((self.first, self.second))
 
     @property
-    def scores(self):
+    def scores(self) -> dict[str, int | None]:
         """{picture: score or None}."""
         return {self.first: self.score_first, self.second: self.score_second}
 
 
-def parse(row, survey):
+def parse(row: Mapping[str, str], survey: Survey) -> Answer:
     """Return the `Answer` that a row holds.
 
     Args:
@@ -95,14 +103,14 @@ def parse(row, survey):
     return answer
 
 
-def _whole(row, column, most):
+def _whole(row: Mapping[str, str], column: str, most: int) -> int:
     text = row[column]
     if not re.fullmatch("[1-9][0-9]{0,4}", text) or int(text) > most:
         raise AnswerError(f"{column} must be a whole number from 1 to {most}, not {_shown(text)}")
     return int(text)
 
 
-def _score(row, column):
+def _score(row: Mapping[str, str], column: str) -> int | None:
     text = row[column]
     if text == "":
         return None
@@ -111,11 +119,11 @@ def _score(row, column):
     return int(text)
 
 
-def _shown(text):
+def _shown(text: str) -> str:
     return ascii(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def load(paths, survey):
+def load(paths: Iterable[StrPath], survey: Survey) -> list[Answer]:
     """Read answer files.
 
     Args:
@@ -129,7 +137,8 @@ def load(paths, survey):
       AnswerError: names the file, the line and what is wrong: the columns, a score, a picture or
         pair that is not the survey's, a viewer's second answer to one pair.
     """
-    answers, places = [], {}
+    answers: list[Answer] = []
+    places: dict[tuple[str, frozenset[str]], str] = {}
     for path in paths:
         for place, row in _rows(path):
             try:
@@ -144,7 +153,7 @@ def load(paths, survey):
     return answers
 
 
-def _rows(path):
+def _rows(path: StrPath) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (where it stands, {column: text}) for every line of an answer file."""
     try:
         with open(path, "rb") as file:
@@ -166,7 +175,7 @@ def _rows(path):
         raise AnswerError(f"{path}: not CSV in UTF-8 ({error})") from error
 
 
-def append(folder, answer, survey):
+def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
     """Add an answer to its viewer's file in `folder`, on disk when this returns.
 
     The line is one write. If that fails, or a crash cut an earlier one off, what is left of it is
@@ -195,7 +204,7 @@ def append(folder, answer, survey):
     return before is None
 
 
-def _write_at_end(path, data):
+def _write_at_end(path: Path, data: bytes) -> None:
     with open(path, "ab", buffering=0) as file:
         size = file.tell()
         try:
@@ -207,7 +216,7 @@ def _write_at_end(path, data):
             raise
 
 
-def repair(path):
+def repair(path: StrPath) -> None:
     """Undo what a crash, or an editor, left without its end in an answer file, if there is one.
 
     A part of a line is removed, a whole line gets its end, and a file without a whole line is
@@ -231,7 +240,7 @@ def repair(path):
         os.truncate(path, len(data) - len(last))
 
 
-def _texts(answer, survey):
+def _texts(answer: Answer, survey: Survey) -> list[str]:
     """The values of `COLUMNS`."""
     values = {**vars(answer), "survey": survey.identity}
     return ["" if values[name] is None else str(values[name]) for name in COLUMNS]

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatys_norm import runs, transfer
+from gatys_norm import runs, scenes, transfer
 from gatys_norm.config import TransferConfig
 
 
@@ -39,10 +39,10 @@ def output_path(folder, config):
     The name changes with every setting and with every byte of the pictures, so that a cell found
     there is the one that is wanted.
     """
-    files = (config.content, config.style, config.init)
-    facts = [config.as_dict(), *(_sha256(file) for file in files)]
+    hashes = scenes.converted(scenes.picture_paths(config), _sha256)
+    facts = [config.as_dict(), hashes]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    style = re.sub(r"[^\w.-]+", "_", Path(config.style).stem)[:40]
+    style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.styles))[:40]
     sizes = "-".join(map(str, config.size))
     name = f"{style}_{config.loss}_{config.lambda_os:g}_{sizes}_{digest}"
     return Path(folder) / name / "result.png"

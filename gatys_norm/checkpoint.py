@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gatys_norm import lbfgs, losses
+from gatys_norm import adam, lbfgs, losses
+
+RESULTS = {"lbfgs": lbfgs.LBfgsOptimizerResults, "adam": adam.AdamResults}  # what is kept of each
 
 
 class CheckpointMismatchError(ValueError):
@@ -42,7 +44,7 @@ def check(checkpoint, identity, config, value_counts, phase_counts):
     try:
         _check_facts(facts, config, phase_counts)
         values = value_counts[facts["stage"]]
-        _check_arrays(arrays, values, config.history, facts["iterations"])
+        _check_arrays(arrays, values, config, facts["iterations"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointMismatchError(f"--resume: the checkpoint is damaged ({error})") from error
 
@@ -72,17 +74,20 @@ def _check_facts(facts, config, phase_counts):
 
 def _terms(config):
     """The names of the loss's terms."""
-    names = losses.term_names(config.content_layers, config.style_layers)
+    names = losses.term_names(config.content_layers, config.style_layers, config.style_names)
     return names + (losses.TOTAL_VARIATION,) * (config.tv_weight > 0)
 
 
-def _check_arrays(arrays, values, history, iterations):
-    picture, memory = (values,), (history, values)
-    expected = dict.fromkeys(lbfgs.LBfgsOptimizerResults._fields, ((), "float32"))
-    expected |= dict.fromkeys(("converged", "failed"), ((), "bool"))
-    expected |= dict.fromkeys(("num_iterations", "num_objective_evaluations"), ((), "int32"))
-    expected |= dict.fromkeys(("position", "objective_gradient"), (picture, "float32"))
-    expected |= dict.fromkeys(("position_deltas", "gradient_deltas"), (memory, "float32"))
+def _check_arrays(arrays, values, config, iterations):
+    shapes = {
+        (): ("objective_value",),
+        (values,): ("position", "objective_gradient", "momentum", "velocity"),
+        (config.history, values): ("position_deltas", "gradient_deltas"),
+    }
+    known = {name: (shape, "float32") for shape, names in shapes.items() for name in names}
+    known |= dict.fromkeys(("converged", "failed"), ((), "bool"))
+    known |= dict.fromkeys(("num_iterations", "num_objective_evaluations"), ((), "int32"))
+    expected = {name: known[name] for name in RESULTS[config.optimizer]._fields}
     if {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} != expected:
         raise ValueError("its arrays have other shapes or types")
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -13,8 +13,9 @@ a loss has nothing at all is the other's number made without it, its own being N
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -41,6 +42,21 @@ RECURSION = (
     "strength of the transfer."
 )
 
+Metrics: TypeAlias = Mapping[str, Mapping[str, float | None]]
+# All of these are {loss: {style: …}}.
+Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[tuple[float, Metrics]]]]
+ByStyle: TypeAlias = Mapping[str, Mapping[str, Metrics]]
+ByLayer: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Metrics]]]
+BySize: TypeAlias = Mapping[str, Mapping[str, Mapping[int, Metrics]]]
+Distances: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+_Tree: TypeAlias = Mapping[str, Mapping[str, Any]]  # any of them
+_Names: TypeAlias = tuple[Any, ...]  # a loss, a style and what is below it, such as a layer
+_Cells: TypeAlias = Mapping[_Names, float | None]
+_Curve: TypeAlias = list[tuple[float, float]]  # (λ_os, value), λ_os falling
+_Value = TypeVar("_Value")
+_Reduce: TypeAlias = Callable[[Iterable[float | None]], float | None]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -65,23 +81,23 @@ class Finding:
     original: float | None
     normalized: float | None
     expected: str
-    details: dict
+    details: dict[str, Any]
     note: str = ""
 
     @property
-    def holds(self):
+    def holds(self) -> bool | None:
         """Whether the two numbers stand as the paper expects; None if one is not defined."""
         original, normalized = _number(self.original), _number(self.normalized)
         if original is None or normalized is None:
             return None
         return normalized < original if self.expected == "less" else normalized > original
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return the finding and `holds` as plain JSON values, without NaN or infinity."""
         return _plain(dataclasses.asdict(self) | {"holds": self.holds})
 
 
-def one_lambda(sweeps):
+def one_lambda(sweeps: Sweeps) -> list[Finding]:
     """Claim (i): how far apart the styles' λ_os for the same strength of transfer lie.
 
     Once for the content distance and once for the mean style reflection. A curve is one style's
@@ -100,7 +116,7 @@ def one_lambda(sweeps):
     return [_lambda_spread(sweeps, measure) for measure in MEASURES]
 
 
-def balance(sweeps):
+def balance(sweeps: Sweeps) -> list[Finding]:
     """Whether every layer takes part in the style, at equal content.
 
     At the λ_os at which a style's content distance meets the common level of `one_lambda`, each
@@ -130,7 +146,7 @@ def balance(sweeps):
     ]
 
 
-def diversity(raised, equal, distances):
+def diversity(raised: ByLayer, equal: ByStyle, distances: Distances) -> list[Finding]:
     """Claim (ii): whether each layer's weight has an effect, and an effect of its own.
 
     Four findings:
@@ -156,7 +172,7 @@ def diversity(raised, equal, distances):
     ]
 
 
-def resolution(plain, recursive):
+def resolution(plain: BySize, recursive: BySize) -> list[Finding]:
     """Claims (iii) and (iv): how much the result's strength changes with the resolution.
 
     The largest less the smallest value over sizes, then the mean over styles; for the content
@@ -180,7 +196,7 @@ def resolution(plain, recursive):
     ]
 
 
-def table(findings):
+def table(findings: Sequence[Finding]) -> str:
     """Return a table in GitHub's Markdown, a row per finding, and their notes below it.
 
     A claim stands in the first of the rows that follow one another with it.
@@ -201,12 +217,12 @@ def table(findings):
     return "\n".join(lines)
 
 
-def mean_over_layers(metrics, measure):
+def mean_over_layers(metrics: Metrics | None, measure: str) -> float | None:
     """Return the mean of one of `MEASURES` over its layers; None if a layer's is undefined."""
     return _mean(_layer_values(metrics, measure).values())
 
 
-def _table_row(finding, notes):
+def _table_row(finding: Finding, notes: Sequence[str]) -> tuple[str, ...]:
     verdict = {True: "yes", False: "no", None: "not measured"}[finding.holds]
     if finding.note:
         verdict += f" (note {notes.index(finding.note) + 1})"
@@ -216,11 +232,11 @@ def _table_row(finding, notes):
     return measured, *shown, verdict
 
 
-def _cell(text):
+def _cell(text: str) -> str:
     return _one_line(text).replace("|", "\\|")
 
 
-def _one_line(text):
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -228,12 +244,12 @@ class _Crossings(NamedTuple):
     """Where the curves of a measure meet their common level; `level` is None if there is none."""
 
     level: float | None
-    interval: list
-    positions: dict  # {(loss, style): log10 λ_os}
-    curves: dict  # {(loss, style): [(λ_os, value), …]}, λ_os falling
-    notes: list
+    interval: list[float]
+    positions: dict[_Names, float]  # {(loss, style): log10 λ_os}
+    curves: dict[_Names, _Curve]  # {(loss, style): …}
+    notes: list[str]
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         """Return all but the notes, with λ_os in place of its logarithm."""
         return {
             "level": self.level,
@@ -242,12 +258,12 @@ class _Crossings(NamedTuple):
             "curves": _nested(self.curves),
         }
 
-    def level_text(self):
+    def level_text(self) -> str:
         """Return the level in words, to follow "is"."""
         return "at a common level" if self.level is None else f"{self.level:.3g}"
 
 
-def _at_common_level(sweeps, measure):
+def _at_common_level(sweeps: Sweeps, measure: str) -> _Crossings:
     curves = {
         names: _curve(points, lambda metrics: mean_over_layers(metrics, measure))
         for names, points in _flat(sweeps, 2).items()
@@ -268,7 +284,7 @@ def _at_common_level(sweeps, measure):
     return _Crossings(level, [low, high], positions, curves, notes + _repeated(used, level))
 
 
-def _lambda_spread(sweeps, measure):
+def _lambda_spread(sweeps: Sweeps, measure: str) -> Finding:
     crossings = _at_common_level(sweeps, measure)
     few = crossings.positions and len({style for _, style in crossings.positions}) < 2
     return Finding(
@@ -284,7 +300,14 @@ def _lambda_spread(sweeps, measure):
     )
 
 
-def _balance_of(sweeps, crossings, curves, reflections, word, reduce):
+def _balance_of(
+    sweeps: Sweeps,
+    crossings: _Crossings,
+    curves: Mapping[_Names, _Curve],
+    reflections: _Cells,
+    word: str,
+    reduce: _Reduce,
+) -> Finding:
     by_style = _grouped(reflections, (0, 1), reduce)
     kept, notes = _paired(sweeps, by_style)
     used = {names: value for names, value in reflections.items() if names[:2] in kept}
@@ -307,7 +330,7 @@ def _balance_of(sweeps, crossings, curves, reflections, word, reduce):
     )
 
 
-def _raised_layer_gain(raised, equal):
+def _raised_layer_gain(raised: ByLayer, equal: ByStyle) -> Finding:
     after = {
         (loss, style, layer): _layer_values(metrics, STYLE_REFLECTION).get(layer)
         for (loss, style, layer), metrics in _flat(raised, 3).items()
@@ -338,7 +361,9 @@ def _raised_layer_gain(raised, equal):
     )
 
 
-def _pairwise_diversity(raised, distances, kind, words, unit):
+def _pairwise_diversity(
+    raised: ByLayer, distances: Distances, kind: str, words: str, unit: str
+) -> Finding:
     pairs = {
         (loss, style, pair): value
         for loss, style in _flat(distances, 2)
@@ -362,7 +387,9 @@ def _pairwise_diversity(raised, distances, kind, words, unit):
     )
 
 
-def _pairs(matrix, *layers):
+def _pairs(
+    matrix: Sequence[Sequence[float | None]] | None, *layers: Collection[str]
+) -> dict[str, float | None]:
     """{"i–j": entry} above the diagonal; rows are numbered if none of `layers` fits the matrix."""
     rows = [] if matrix is None else matrix
     numbers = range(1, len(rows) + 1)
@@ -373,7 +400,7 @@ def _pairs(matrix, *layers):
     }
 
 
-def _least_change(distances):
+def _least_change(distances: Distances) -> Finding:
     grey_levels, features = (
         {
             (loss, style, layer): _number(value)
@@ -396,7 +423,9 @@ def _least_change(distances):
     )
 
 
-def _change_over_sizes(results, measure, name, claim, transfer):
+def _change_over_sizes(
+    results: BySize, measure: str, name: str, claim: str, transfer: str
+) -> Finding:
     values = {
         names: mean_over_layers(metrics, measure) for names, metrics in _flat(results, 3).items()
     }
@@ -414,7 +443,9 @@ def _change_over_sizes(results, measure, name, claim, transfer):
     )
 
 
-def _mean_over_styles(source, cells, reduce, details, **texts):
+def _mean_over_styles(
+    source: _Tree, cells: _Cells, reduce: _Reduce, details: dict[str, Any], **texts: str
+) -> Finding:
     """The finding whose numbers are the means over styles of `reduce` over a style's cells.
 
     Args:
@@ -429,15 +460,19 @@ def _mean_over_styles(source, cells, reduce, details, **texts):
     if few:
         notes.append(f"left out, for fewer than two values: {', '.join(map(str, few))}")
     defined = {names: value for names, value in by_style.items() if value is not None}
+    numbers = _by_loss(defined, _mean)
     return Finding(
         **texts,
-        **_by_loss(defined, _mean),
+        original=numbers["original"],
+        normalized=numbers["normalized"],
         details=_plain(details | {"by_style": _nested(by_style)}),
         note=_joined(notes),
     )
 
 
-def _paired(source, cells):
+def _paired(
+    source: _Tree, cells: Mapping[_Names, _Value | None]
+) -> tuple[dict[_Names, _Value], list[str]]:
     """Leave out what one of the losses lacks, so that both numbers come from the same cells.
 
     Args:
@@ -458,7 +493,8 @@ def _paired(source, cells):
         if loss not in with_value
     ]
     losses = [loss for loss in LOSSES if loss in with_value]
-    kept, left_out = {}, []
+    kept: dict[_Names, Any] = {}
+    left_out: list[str] = []
     for style in styles:
         lacking = {
             rest: [loss for loss in losses if cells.get((loss, style, *rest)) is None]
@@ -473,7 +509,7 @@ def _paired(source, cells):
     return kept, notes
 
 
-def _left_out(style, lacking):
+def _left_out(style: str, lacking: Mapping[_Names, Sequence[str]]) -> list[str]:
     """The cells of a style that losses lack, as texts; the style alone if it has no other."""
     if all(lacking.values()):
         losses = sorted({loss for of_cell in lacking.values() for loss in of_cell}, reverse=True)
@@ -485,7 +521,7 @@ def _left_out(style, lacking):
     ]
 
 
-def _by_loss(cells, reduce):
+def _by_loss(cells: _Cells, reduce: _Reduce) -> dict[str, float | None]:
     """{loss: `reduce` of its values}, for both losses."""
     return {
         loss: reduce([value for names, value in cells.items() if names[0] == loss])
@@ -493,17 +529,17 @@ def _by_loss(cells, reduce):
     }
 
 
-def _grouped(cells, places, reduce):
+def _grouped(cells: _Cells, places: Sequence[int], reduce: _Reduce) -> dict[_Names, float | None]:
     """{names at these places: `reduce` of the values that share them}."""
-    groups = {}
+    groups: dict[_Names, list[float | None]] = {}
     for names, value in cells.items():
         groups.setdefault(tuple(names[place] for place in places), []).append(value)
     return {names: reduce(values) for names, values in groups.items()}
 
 
-def _flat(tree, depth):
+def _flat(tree: _Tree, depth: int) -> dict[_Names, Any]:
     """{(name, …, name): value} of dictionaries nested so deep, of the two losses."""
-    cells = {(loss,): _at(tree, loss) for loss in LOSSES}
+    cells: dict[_Names, Any] = {(loss,): _at(tree, loss) for loss in LOSSES}
     for _ in range(depth - 1):
         cells = {
             (*names, name): value
@@ -513,9 +549,9 @@ def _flat(tree, depth):
     return cells
 
 
-def _nested(cells):
+def _nested(cells: Mapping[_Names, Any]) -> dict[str, Any]:
     """The opposite of `_flat`."""
-    tree = {loss: {} for loss in LOSSES}
+    tree: dict[str, Any] = {loss: {} for loss in LOSSES}
     for (*outer, last), value in cells.items():
         inner = tree
         for name in outer:
@@ -524,35 +560,36 @@ def _nested(cells):
     return tree
 
 
-def _curve(points, value_of):
+def _curve(
+    points: Sequence[tuple[float, Metrics]] | None, value_of: Callable[[Metrics], float | None]
+) -> _Curve:
     """[(λ_os, value), …], λ_os falling, of the points that have a value."""
     values = [(lambda_os, value_of(metrics)) for lambda_os, metrics in dict(points or ()).items()]
     return sorted(((at, value) for at, value in values if value is not None), reverse=True)
 
 
-def _layer_curves(points):
+def _layer_curves(points: Sequence[tuple[float, Metrics]]) -> dict[str, _Curve]:
     layers = dict.fromkeys(
         layer for _, metrics in points for layer in _layer_values(metrics, STYLE_REFLECTION)
     )
-    return {
-        layer: _curve(
-            points, lambda metrics, layer=layer: _layer_values(metrics, STYLE_REFLECTION).get(layer)
-        )
-        for layer in layers
-    }
+
+    def reflection_of(layer: str) -> Callable[[Metrics], float | None]:
+        return lambda metrics: _layer_values(metrics, STYLE_REFLECTION).get(layer)
+
+    return {layer: _curve(points, reflection_of(layer)) for layer in layers}
 
 
-def _crossing(curve, level):
+def _crossing(curve: _Curve, level: float) -> float:
     """The first log10 λ_os, from large to small, at which the curve is at the level."""
     # The first point twice, so that a curve may begin, or consist of one point, at the level.
     for (first, before), (second, after) in itertools.pairwise([curve[0], *curve]):
         if min(before, after) <= level <= max(before, after):
             share = (level - before) / (after - before) if after != before else 0
             return (1 - share) * math.log10(first) + share * math.log10(second)
-    return None
+    raise ValueError(f"no part of the curve is at {level}")
 
 
-def _interpolated(curve, position):
+def _interpolated(curve: _Curve, position: float) -> float | None:
     """The curve's value at a log10 λ_os; None outside it."""
     if not curve:
         return None
@@ -560,7 +597,7 @@ def _interpolated(curve, position):
     return _number(np.interp(position, positions, values, left=math.nan, right=math.nan))
 
 
-def _repeated(curves, level):
+def _repeated(curves: Mapping[_Names, _Curve], level: float) -> list[str]:
     """A note that names the curves that meet the level again after crossing it."""
     again = []
     for (loss, style), curve in curves.items():
@@ -570,7 +607,7 @@ def _repeated(curves, level):
     return [f"meets the level again at a smaller λ_os: {', '.join(again)}"] if again else []
 
 
-def _missing_points(sweeps, curves):
+def _missing_points(sweeps: Sweeps, curves: Mapping[_Names, _Curve]) -> list[str]:
     """A note that names the λ_os at which a style has no value although its loss's sweep has it."""
     missing = []
     for (loss, style), curve in curves.items():
@@ -581,45 +618,51 @@ def _missing_points(sweeps, curves):
     return [f"points of a sweep without a value: {'; '.join(missing)}"] if missing else []
 
 
-def _at(tree, *names):
+def _at(tree: Any, *names: str) -> Any:
     """The dictionary that these names lead to; an empty one where something is missing."""
     for name in names:
         tree = (tree or {}).get(name)
     return tree or {}
 
 
-def _layer_values(metrics, measure):
+def _layer_values(metrics: Metrics | None, measure: str) -> dict[str, float | None]:
     return {layer: _number(value) for layer, value in _at(metrics, measure).items()}
 
 
-def _number(value):
+def _number(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _difference(value, other):
+def _difference(value: float | None, other: float | None) -> float | None:
     return None if value is None or other is None else value - other
 
 
-def _mean(values):
-    values = list(values)
-    return math.fsum(values) / len(values) if values and None not in values else None
+def _complete(values: Iterable[float | None]) -> list[float]:
+    """The values; none of them where one is undefined."""
+    numbers = list(values)
+    defined = [number for number in numbers if number is not None]
+    return defined if len(defined) == len(numbers) else []
 
 
-def _least(values):
-    values = list(values)
-    return min(values) if values and None not in values else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    numbers = _complete(values)
+    return math.fsum(numbers) / len(numbers) if numbers else None
 
 
-def _range(values):
-    values = list(values)
-    return max(values) - min(values) if len(values) > 1 else None
+def _least(values: Iterable[float | None]) -> float | None:
+    return min(_complete(values), default=None)
 
 
-def _joined(notes):
+def _range(values: Iterable[float | None]) -> float | None:
+    numbers = _complete(values)
+    return max(numbers) - min(numbers) if len(numbers) > 1 else None
+
+
+def _joined(notes: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(notes))
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """The value as JSON has it: text for keys, lists, numbers of Python, None if not finite."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}

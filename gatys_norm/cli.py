@@ -214,9 +214,10 @@ def required(values, name):
 
 def check_outputs(outputs, config, values):
     """Refuse pictures that cannot be written, before any work."""
-    from gatys_norm import runs
+    from gatys_norm import runs, scenes
 
-    inputs = [config.content, config.style, config.init]
+    inputs = []
+    scenes.converted(scenes.picture_paths(config), inputs.append)
     with refusing(runs.OutputError, prefix="--output: "):
         for output in outputs:
             runs.check_output(output, inputs, snapshots=values.snapshot_every > 0)

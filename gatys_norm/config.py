@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
 LAYERS = tuple(
@@ -17,7 +18,10 @@ LAYERS = tuple(
 DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
+DEFAULT_STYLE_SHARE = 1.0
+DEFAULT_LEARNING_RATE = 1.0
 SIZE_RANGE = (16, 16384)
+LEARNING_RATE_RANGE = (1e-6, 1e3)
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
 LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
@@ -36,15 +40,34 @@ def _setting(default, explanation, choices=None):
 class TransferConfig:
     """The settings of one transfer; the defaults are the paper's.
 
-    `None` in `lambda_os`, `content_weights` or `style_weights` stands for the default that the
-    other settings imply; `resolved()` fills it in.
+    `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
+    stands for the default that the other settings imply; `resolved()` fills it in. A tuple of one
+    `style` is the same as that style.
 
     Raises:
       ConfigError: when made with a value out of range.
     """
 
     content: str = _setting("", "picture whose scene is kept (o)")
-    style: str = _setting("", "picture whose manner is taken (s)")
+    style: str | tuple[str, ...] = _setting(
+        "", "picture whose manner is taken (s); several are blended, or taken region by region"
+    )
+    style_blend: tuple[float, ...] | None = _setting(
+        None, "share of each style, relative to their sum; default equal shares"
+    )
+    content_masks: tuple[str, ...] | None = _setting(
+        None,
+        "grey pictures, one a style: where in the content it goes (white); default everywhere",
+    )
+    style_masks: tuple[str, ...] | None = _setting(
+        None, "grey pictures, one a style: what of it is taken (white); default all"
+    )
+    color: str = _setting(
+        "style",
+        "colours of the result: style (as the style gives them), luminance (the content's; only "
+        "luminance is transferred), or match (the style's, matched to the content's beforehand)",
+        ("style", "luminance", "match"),
+    )
     loss: str = _setting(
         "normalized",
         "original (Gatys et al., Eq. 3-4) or normalized (Choi and Kim, Eq. 11-14)",
@@ -90,6 +113,12 @@ class TransferConfig:
         "what L-BFGS moves: pixel, or fourier (frequencies weighted as f^-1/2, fewer evaluations)",
         ("pixel", "fourier"),
     )
+    optimizer: str = _setting(
+        "lbfgs", "lbfgs, or adam (less memory, more evaluations)", ("lbfgs", "adam")
+    )
+    learning_rate: float | None = _setting(
+        None, f"step of Adam in grey levels; default {DEFAULT_LEARNING_RATE:g}"
+    )
     line_search: str = _setting(
         "unit_step",
         "unit_step (tries step 1 before searching) or TFP's own hager_zhang",
@@ -103,8 +132,36 @@ class TransferConfig:
     log_every: int = _setting(10, "iterations between rows of the loss history")
 
     def __post_init__(self):
-        for check in (_check_types, _check_choices, _check_layers, _check_numbers, _check_sizes):
+        if isinstance(self.style, tuple) and len(self.style) <= 1:
+            only = (*self.style, "")[0]
+            if isinstance(only, str):
+                object.__setattr__(self, "style", only)
+        for check in (
+            _check_types,
+            _check_choices,
+            _check_styles,
+            _check_layers,
+            _check_numbers,
+            _check_sizes,
+        ):
             check(self)
+
+    @property
+    def styles(self):
+        """The paths of all styles."""
+        return self.style if isinstance(self.style, tuple) else (self.style,)
+
+    @property
+    def style_names(self):
+        """A name for each style, made of its file's; the empty name if there is only one."""
+        if len(self.styles) == 1:
+            return ("",)
+        names = []
+        for path in self.styles:
+            stem = re.sub(r"[^\w.-]+", "_", PurePath(path).stem)
+            same = sum(name.partition("#")[0] == stem for name in names)
+            names.append(f"{stem}#{same + 1}" if same else stem)
+        return tuple(names)
 
     def resolved(self):
         """Return the same settings with every `None` replaced and `iterations` one per size."""
@@ -117,6 +174,8 @@ class TransferConfig:
             content_weights=self.content_weights
             or (DEFAULT_CONTENT_WEIGHT,) * len(self.content_layers),
             style_weights=self.style_weights or (DEFAULT_STYLE_WEIGHT,) * len(self.style_layers),
+            style_blend=self.style_blend or (DEFAULT_STYLE_SHARE,) * len(self.styles),
+            learning_rate=self.learning_rate or DEFAULT_LEARNING_RATE,
             iterations=iterations,
         )
 
@@ -166,7 +225,10 @@ def _check_types(config):
         if field.name in ("init", "weights") and not value:
             raise ConfigError(f"{field.name}: must not be empty")
         if "tuple" in str(field.type) and not isinstance(value, (tuple, type(field.default))):
-            raise ConfigError(f"{field.name}: must be a tuple (in JSON a list), not {value!r}")
+            text = "text or " * isinstance(field.default, str)
+            raise ConfigError(
+                f"{field.name}: must be {text}a tuple (in JSON a list), not {value!r}"
+            )
 
 
 def _check_choices(config):
@@ -174,6 +236,28 @@ def _check_choices(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices and value not in choices:
             raise ConfigError(f"{field.name}: must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_styles(config):
+    if not all(isinstance(path, str) for path in config.styles):
+        raise ConfigError(f"style: must be paths of pictures, not {config.style!r}")
+    if len(config.styles) != 1 and not all(config.styles):
+        raise ConfigError("style: an empty path is among them")
+    if config.style_blend is not None:
+        _check_weights("style_blend", config.style_blend, config.styles, "style")
+    for name in ("content_masks", "style_masks"):
+        masks = getattr(config, name)
+        if masks is None:
+            continue
+        if not all(isinstance(path, str) and path for path in masks):
+            raise ConfigError(f"{name}: must be paths of pictures, not {masks!r}")
+        if len(masks) != len(config.styles):
+            count = len(config.styles)
+            needed = "1 picture is" if count == 1 else f"{count} pictures are"
+            raise ConfigError(
+                f"{name}: {needed} needed, one a style, not {len(masks)}; "
+                "a style may be named several times"
+            )
 
 
 def _check_layers(config):
@@ -188,12 +272,12 @@ def _check_layers(config):
             raise ConfigError(f"{name}: each layer may be named once, not {', '.join(layers)}")
         weights = getattr(config, f"{kind}_weights")
         if weights is not None:
-            _check_weights(f"{kind}_weights", weights, layers)
+            _check_weights(f"{kind}_weights", weights, layers, "layer")
 
 
-def _check_weights(name, weights, layers):
-    if len(weights) != len(layers):
-        raise ConfigError(f"{name}: {len(layers)} numbers are needed, one a layer")
+def _check_weights(name, weights, weighted, what):
+    if len(weights) != len(weighted):
+        raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one a {what}")
     for weight in weights:
         _check_number(name, weight, 0, LARGEST_WEIGHT)
     if max(weights) < LEAST_WEIGHT:
@@ -204,6 +288,8 @@ def _check_numbers(config):
     if config.lambda_os is not None:
         _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
     _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
+    if config.learning_rate is not None:
+        _check_number("learning_rate", config.learning_rate, *LEARNING_RATE_RANGE)
     for name, least, most in (("history", 1, 1000), ("log_every", 1, None), ("seed", 0, 2**63 - 1)):
         _check_number(name, getattr(config, name), least, most, whole=True)
     for count in config.iterations:

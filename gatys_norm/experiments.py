@@ -6,8 +6,10 @@ the normalized one. Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980
 """
 
 import dataclasses
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig
 
@@ -26,6 +28,8 @@ GRIDS = {
 FIGURES = ("2a", "2b", "2c", "3", "4", "6a", "6b", "6c", "gradients")
 CURVES_CELL = (0, 3)  # Fig. 3 follows row 1, column 4 of Fig. 2(a)
 PAPER_FIRST_VALUE_RATIOS = (1, 245.9, 1317.6, 381620, 77.33)  # Fig. 3, of conv1_2 to conv5_4
+
+_Column = TypeVar("_Column")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Study:
     sizes: tuple[int, ...] = (256, 512, 1024)
     boost: float = 100.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("size", "iterations"):
             if len(getattr(self.base, name)) != 1:
                 raise ConfigError(f"{name}: one number is needed; the figures vary the sizes")
@@ -77,7 +81,7 @@ class Study:
             )
 
     @property
-    def style_names(self):
+    def style_names(self) -> tuple[str, ...]:
         """The styles' file names without folder and suffix."""
         return tuple(Path(style).stem for style in self.styles)
 
@@ -100,12 +104,12 @@ class Grid:
     references: tuple[TransferConfig, ...] = ()
 
     @property
-    def configs(self):
+    def configs(self) -> tuple[TransferConfig, ...]:
         """All settings, row by row, the references last."""
         return tuple(config for row in self.cells for config in row) + self.references
 
 
-def grids(study, figures):
+def grids(study: Study, figures: Collection[str]) -> dict[str, Grid]:
     """Return the `Grid`s behind the named figures of `FIGURES`, {name: Grid}.
 
     The recursive transfers come along with the resolution figures. Figure 3 follows one cell of
@@ -116,13 +120,13 @@ def grids(study, figures):
     }
 
 
-def grid(study, name):
+def grid(study: Study, name: str) -> Grid:
     """Return one of `GRIDS` as a `Grid`."""
     kind, loss = GRIDS[name]
     return _BUILDERS[kind](study, name, loss)
 
 
-def curves_configs(study):
+def curves_configs(study: Study) -> dict[str, TransferConfig]:
     """The settings that Figure 3 follows, {loss: TransferConfig}."""
     row, column = CURVES_CELL
     column = min(column, len(study.lambdas_original) - 1)
@@ -133,7 +137,7 @@ def curves_configs(study):
     }
 
 
-def _sweep(study, name, loss):
+def _sweep(study: Study, name: str, loss: str) -> Grid:
     """Fig. 2(a), 6(a): λ_os falls along the columns."""
     lambdas = study.lambdas_original if loss == "original" else study.lambdas_normalized
     return Grid(
@@ -147,12 +151,12 @@ def _sweep(study, name, loss):
     )
 
 
-def _raised(study, name, loss):
+def _raised(study: Study, name: str, loss: str) -> Grid:
     """Fig. 2(b), 6(b): column j has λ_s(j) times `boost`, all other λ_s as they are."""
     weights = study.base.resolved().style_weights
     layers = study.base.style_layers
 
-    def cell(style, row, layer):
+    def cell(style: str, row: int, layer: str) -> TransferConfig:
         raised = tuple(
             weight * study.boost if name == layer else weight
             for name, weight in zip(layers, weights, strict=True)
@@ -174,20 +178,22 @@ def _raised(study, name, loss):
     )
 
 
-def _resolutions(study, name, loss):
+def _resolutions(study: Study, name: str, loss: str) -> Grid:
     """Fig. 2(c), 6(c): the same settings at several sizes."""
     sizes = [(size,) for size in study.sizes]
     return _by_size(study, name, loss, sizes, "the same settings at several sizes")
 
 
-def _recursive(study, name, loss):
+def _recursive(study: Study, name: str, loss: str) -> Grid:
     """Recursive transfer (end of the paper's section IV)."""
     sizes = [study.sizes[: index + 1] for index in range(len(study.sizes))]
     return _by_size(study, name, loss, sizes, "each size from the enlarged result before")
 
 
-def _by_size(study, name, loss, sizes, what):
-    def cell(style, row, size):
+def _by_size(
+    study: Study, name: str, loss: str, sizes: Sequence[tuple[int, ...]], what: str
+) -> Grid:
+    def cell(style: str, row: int, size: tuple[int, ...]) -> TransferConfig:
         return _of(study, loss, style, _own_lambda(study, loss, row), size=size)
 
     return Grid(
@@ -201,31 +207,33 @@ def _by_size(study, name, loss, sizes, what):
     )
 
 
-def _table(study, cell, columns):
+def _table(
+    study: Study, cell: Callable[[str, int, _Column], TransferConfig], columns: Sequence[_Column]
+) -> tuple[tuple[TransferConfig, ...], ...]:
     return tuple(
         tuple(cell(style, row, column) for column in columns)
         for row, style in enumerate(study.styles)
     )
 
 
-def _of(study, loss, style, lambda_os, **changes):
+def _of(study: Study, loss: str, style: str, lambda_os: float, **changes: Any) -> TransferConfig:
     return dataclasses.replace(
         study.base, loss=loss, style=style, lambda_os=lambda_os, **changes
     ).resolved()
 
 
-def _own_lambda(study, loss, row):
+def _own_lambda(study: Study, loss: str, row: int) -> float:
     return study.lambdas_by_style[row] if loss == "original" else study.lambda_normalized
 
 
-def _rows_with_lambda(study, loss):
+def _rows_with_lambda(study: Study, loss: str) -> tuple[str, ...]:
     return tuple(
         f"{name}, λ_os = {_own_lambda(study, loss, row):g}"
         for row, name in enumerate(study.style_names)
     )
 
 
-def printed(name):
+def printed(name: str) -> str:
     """Return "2(a)" for "2a", as the paper prints it."""
     number, letter = name[0], name[1:2]
     return f"{number}({letter})" + name[2:]

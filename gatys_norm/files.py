@@ -4,11 +4,15 @@ import contextlib
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+StrPath: TypeAlias = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def open_atomically(path):
+def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
     """Open a file for writing bytes that takes the name `path` only once it is whole.
 
     It is written as a temporary neighbour, synced, then renamed. What was at `path` before
@@ -37,13 +41,13 @@ def open_atomically(path):
     _sync_folder(path.parent)
 
 
-def write_atomically(path, data):
+def write_atomically(path: StrPath, data: bytes) -> None:
     """Write `data` (bytes) to `path` in one step; see `open_atomically`."""
     with open_atomically(path) as file:
         file.write(data)
 
 
-def write_together(contents):
+def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files, of which none takes its name before all are whole.
 
     Args:
@@ -60,19 +64,19 @@ def write_together(contents):
             os.fsync(file.fileno())
 
 
-def remove_leftovers(path):
+def remove_leftovers(path: StrPath) -> None:
     """Remove the temporary files of writers of `path` that were killed; none may be at work."""
     path = Path(path)
     for temporary in path.parent.glob(f"{_temporary_prefix(path)}*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
-def _temporary_prefix(path):
+def _temporary_prefix(path: Path) -> str:
     """A hash, because the name itself may be as long as a name can be."""
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: Path) -> None:
     """Make the rename itself survive a power cut, where the system can sync folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -12,12 +12,15 @@ import os
 import stat
 import threading
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
 
 from gatys_norm import files
+from gatys_norm.files import StrPath
 
 PIXEL_LIMIT = 200_000_000  # height · width; 2.4 GB as float32
 MIN_SIDE = 16  # pixels: conv5 of VGG-19 sees 1/16 of each side
@@ -26,7 +29,7 @@ TEXT_LIMIT = 1 << 20  # characters of PNG text, keys included
 
 # Only formats Pillow decodes inside this process: EPS, say, would start Ghostscript.
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-ENCODINGS = {
+ENCODINGS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -54,7 +57,7 @@ class PictureError(ValueError):
     """A picture file that cannot be used; the message names it and says what would be right."""
 
 
-def load_picture(path):
+def load_picture(path: StrPath) -> np.ndarray:
     """Read a picture file as it is meant to be seen.
 
     EXIF orientation is applied, colour profiles are converted to sRGB, transparency is laid over
@@ -74,7 +77,7 @@ def load_picture(path):
     Warns:
       UserWarning: one line naming the file, for an animation and for an unusable profile.
     """
-    notes = []
+    notes: list[str] = []
     with _opened(path) as picture:
         image = _decode(picture, notes)
     for note in notes:
@@ -82,7 +85,7 @@ def load_picture(path):
     return image
 
 
-def read_size(path):
+def read_size(path: StrPath) -> tuple[int, int]:
     """Return (height, width) as the file's header gives them, before any EXIF rotation.
 
     Raises:
@@ -92,7 +95,7 @@ def read_size(path):
         return picture.height, picture.width
 
 
-def load_text(path):
+def load_text(path: StrPath) -> dict[str, str]:
     """Read the text that `save_picture` put into a PNG.
 
     Only chunks ahead of the pixels are read, which is where `save_picture` puts them, so nothing
@@ -106,19 +109,19 @@ def load_text(path):
     """
     with _opened(path) as picture:
         found = picture.info.items() if picture.format == "PNG" else ()
-        text = {key: str(value) for key, value in found if isinstance(value, str)}
+        text = {str(key): str(value) for key, value in found if isinstance(value, str)}
     if sum(len(key) + len(value) for key, value in text.items()) > TEXT_LIMIT:
         raise PictureError(f"{path}: more than {TEXT_LIMIT:,} characters of text; expected fewer")
     return text
 
 
-def check_output_suffix(path):
+def check_output_suffix(path: StrPath) -> None:
     """Raise PictureError unless the end of `path` names a format that can be written."""
     if Path(path).suffix.lower() not in ENCODINGS:
         raise PictureError(f"{path}: the name of a picture to write ends in {', '.join(SUFFIXES)}")
 
 
-def save_picture(path, image, text=None):
+def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
     """Write an image in the format its suffix names, in one step (see `write_atomically`).
 
     PNG and WebP are lossless; JPEG has quality 95 and full-resolution colour.
@@ -137,7 +140,9 @@ def save_picture(path, image, text=None):
     files.write_atomically(path, encode_picture(path, image, text))
 
 
-def encode_picture(path, image, text=None):
+def encode_picture(
+    path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None
+) -> bytes:
     """Return the bytes that `save_picture` writes; it raises all but the OSError."""
     check_output_suffix(path)
     pixels = np.clip(image, 0, 255)
@@ -155,7 +160,7 @@ def encode_picture(path, image, text=None):
     return encoded.getvalue()
 
 
-def resize(image, height, width):
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resample with Lanczos (three lobes, widened when shrinking), each channel by itself.
 
     Lanczos rings beside sharp edges; each channel is clipped to the range it came with, so a
@@ -175,17 +180,18 @@ def resize(image, height, width):
     for index in range(image.shape[2]):
         channel = np.ascontiguousarray(image[..., index], np.float32)
         picture = Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS)
-        np.clip(picture, channel.min(), channel.max(), out=resized[..., index])
+        np.clip(np.asarray(picture), channel.min(), channel.max(), out=resized[..., index])
     return resized
 
 
-def size_for_long_side(height, width, long_side):
+def size_for_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
     """Return (height, width) with the longer one `long_side`, same aspect, never below 1."""
     longest = max(height, width)
-    return tuple(max(1, round(side * long_side / longest)) for side in (height, width))
+    tall, wide = (max(1, round(side * long_side / longest)) for side in (height, width))
+    return tall, wide
 
 
-def size_for_pixel_count(height, width, pixel_count):
+def size_for_pixel_count(height: int, width: int, pixel_count: int) -> tuple[int, int]:
     """Return (height, width) of the same aspect whose product is nearest to `pixel_count`.
 
     Each side is the exact one rounded up or down, never below 1.
@@ -199,7 +205,7 @@ def size_for_pixel_count(height, width, pixel_count):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: StrPath) -> Iterator[ImageFile.ImageFile]:
     """Yield the Pillow picture, header read and size checked; any failure is a PictureError."""
     try:
         _check_file(path)
@@ -213,7 +219,7 @@ def _opened(path):
 
 
 @contextlib.contextmanager
-def _pillow_settings():
+def _pillow_settings() -> Iterator[None]:
     """Hold Pillow to PIXEL_LIMIT, and silence its remarks on metadata, which nobody can act on.
 
     Both settings belong to the whole process: hence the lock, and their return afterwards.
@@ -228,7 +234,7 @@ def _pillow_settings():
             Image.MAX_IMAGE_PIXELS = previous
 
 
-def _check_file(path):
+def _check_file(path: StrPath) -> None:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
@@ -237,7 +243,7 @@ def _check_file(path):
         raise PictureError(f"{path}: is empty; {_EXPECTED}")
 
 
-def _check_header(path, picture):
+def _check_header(path: StrPath, picture: ImageFile.ImageFile) -> None:
     width, height = picture.size
     size = f"{path}: {width}×{height} pixels;"
     if width * height > PIXEL_LIMIT:
@@ -250,7 +256,7 @@ def _check_header(path, picture):
         raise PictureError(f"{path}: float or signed samples; expected 8 or 16 unsigned bits")
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"over {PIXEL_LIMIT:,} pixels"
     if isinstance(error, Image.UnidentifiedImageError):
@@ -260,45 +266,45 @@ def _reason(error):
     return f"damaged or cut short ({_one_line(error)})"
 
 
-def _one_line(error):
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _decode(picture, notes):
+def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
     """Return an opened picture as float32 H×W×3, appending what the user should know to `notes`."""
-    if picture.format in _FORMATS_THAT_MOVE and picture.is_animated:
+    if opened.format in _FORMATS_THAT_MOVE and getattr(opened, "is_animated", False):
         notes.append("is animated; its first frame is used")
-    _scale_colour_key(picture)
-    picture.load()
-    profile = picture.info.get("icc_profile")
-    turn = _TURNS.get(_orientation(picture))
-    picture = _eight_bits(picture)
+    _scale_colour_key(opened)
+    opened.load()
+    profile = opened.info.get("icc_profile")
+    turn = _TURNS.get(_orientation(opened))
+    picture = _eight_bits(opened)
     if turn is not None:
         picture = picture.transpose(turn)
-    image = np.asarray(_to_srgb(picture, profile, notes), np.float32)
+    image: np.ndarray = np.asarray(_to_srgb(picture, profile, notes), np.float32)
     if picture.has_transparency_data:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.float32)[..., None] / 255
         image = 255 + (image - 255) * alpha
     return image
 
 
-def _orientation(picture):
+def _orientation(picture: Image.Image) -> Any:
     try:
         return picture.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged metadata around sound pixels is common
         return None
 
 
-def _scale_colour_key(picture):
+def _scale_colour_key(picture: ImageFile.ImageFile) -> None:
     """Bring a PNG's transparent colour, which Pillow leaves at the file's depth, to 8 bits."""
     if picture.format == "PNG" and picture.tile and "transparency" in picture.info:
-        scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(picture.tile[0][3], 1)
+        scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(picture.tile[0][3]), 1)
         if scale != 1:
             key = [int(part * scale) for part in np.atleast_1d(picture.info["transparency"])]
             picture.info["transparency"] = tuple(key) if len(key) > 1 else key[0]
 
 
-def _eight_bits(picture):
+def _eight_bits(picture: Image.Image) -> Image.Image:
     """Return `picture` in a mode that Pillow converts well: it clips 16-bit grey, refuses La."""
     if picture.mode.startswith("I"):
         deep = np.asarray(picture)
@@ -309,7 +315,7 @@ def _eight_bits(picture):
     return picture.convert("LA") if picture.mode == "La" else picture
 
 
-def _to_srgb(picture, profile, notes):
+def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
     mode = _MODES_OF_COLOUR.get(picture.mode, "RGB")
     if profile:
@@ -318,18 +324,20 @@ def _to_srgb(picture, profile, notes):
             profile_mode = _MODES_OF_PROFILES.get(source.profile.xcolor_space)
             if profile_mode != mode and (mode, profile_mode) != ("L", "RGB"):
                 raise ValueError(f"made for {source.profile.xcolor_space.strip()}, not {mode}")
-            return ImageCms.profileToProfile(
+            converted = ImageCms.profileToProfile(
                 picture.convert(profile_mode),
                 source,
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
+            assert converted is not None  # that is for a conversion in place
+            return converted
         except Exception as error:
             notes.append(f"its colour profile is unusable ({_one_line(error)}); taken as sRGB")
     return picture.convert("RGB")
 
 
-def _png_text(text):
+def _png_text(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
     for key, value in text.items():
         chunks.add_itxt(key, value)

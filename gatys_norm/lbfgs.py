@@ -89,25 +89,36 @@ def begin(value_and_gradient, position, history, data=()):
     Raises:
       FloatingPointError: the value or the gradient is not finite.
     """
+    first, scale = first_results(value_and_gradient, position, data)
+    memory = tf.zeros([history, *position.shape], position.dtype)
+    results = LBfgsOptimizerResults(**first, position_deltas=memory, gradient_deltas=memory)
+    return State(results, scale, iterations=0, restarts=0)
+
+
+def first_results(value_and_gradient, position, data):
+    """Evaluate the objective at its start.
+
+    Returns:
+      The results that every optimiser begins with, by name, and the scale of the objective.
+
+    Raises:
+      FloatingPointError: the value or the gradient is not finite.
+    """
     value, gradient = value_and_gradient(position, *data)
     # float64, because the squares of the original loss's gradients can leave float32's range.
     step = float(tf.sqrt(tf.reduce_mean(tf.square(tf.cast(gradient, tf.float64)))))
     if not (math.isfinite(float(value)) and math.isfinite(step)):
         raise FloatingPointError("the loss or its gradient is not finite at the start")
     scale = 1 / step if step > 0 else 1.0
-    memory = tf.zeros([history, *position.shape], position.dtype)
-    results = LBfgsOptimizerResults(
-        converged=tf.constant(step == 0),
-        failed=tf.constant(False),
-        num_iterations=tf.constant(0),
-        num_objective_evaluations=tf.constant(1),
-        position=position,
-        objective_value=value * scale,
-        objective_gradient=gradient * scale,
-        position_deltas=memory,
-        gradient_deltas=memory,
-    )
-    return State(results, scale, iterations=0, restarts=0)
+    return {
+        "converged": tf.constant(step == 0),
+        "failed": tf.constant(False),
+        "num_iterations": tf.constant(0),
+        "num_objective_evaluations": tf.constant(1),
+        "position": position,
+        "objective_value": value * scale,
+        "objective_gradient": gradient * scale,
+    }, scale
 
 
 def reevaluate(value_and_gradient, state, data=()):
@@ -158,7 +169,25 @@ def minimize(
       Minimum.
     """
     run_piece = _compile(value_and_gradient, line_search)
-    _advance(run_piece, state, 0, max_restarts, data)  # traces, so that no timing holds the tracing
+
+    def advance(state, count):
+        return _advance(run_piece, state, count, max_restarts, data)
+
+    return run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece)
+
+
+def run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece):
+    """Go on from `state` in pieces until `iterations` are done.
+
+    Args:
+      advance: (state, count) → the state after at most `count` iterations, and how many they were.
+      state: `State`, of this or another optimiser.
+      iterations: as for `minimize`, and so are the others.
+
+    Returns:
+      Minimum.
+    """
+    advance(state, 0)  # traces, so that no timing holds the tracing
     seconds, seconds_per_iteration = 0.0, math.inf
     while True:
         status = _finished(state, iterations)
@@ -168,7 +197,7 @@ def minimize(
         target = _next_stop(state.iterations, piece, iterations, stop_at_multiples_of)
         began = time.perf_counter()
         count = target - state.iterations
-        state, done = _advance(run_piece, state, count, max_restarts, data)
+        state, done = advance(state, count)
         elapsed = time.perf_counter() - began
         seconds, seconds_per_iteration = seconds + elapsed, elapsed / max(done, 1)
         if on_piece is not None and on_piece(state, seconds):

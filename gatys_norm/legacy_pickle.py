@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import pickletools
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class _Storage:
     """A flat run of numbers, to be read later from the end of the file."""
 
     key: str
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     count: int
 
 
@@ -46,10 +47,10 @@ class _Tensor:
 
     storage: _Storage
     offset: int
-    shape: tuple
+    shape: tuple[int, ...]
 
 
-def read_tensors(data):
+def read_tensors(data: bytes) -> dict[str, np.ndarray]:
     """Decode a dict of tensors.
 
     Args:
@@ -71,8 +72,8 @@ def read_tensors(data):
         raise LegacyPickleError(f"damaged or truncated ({error})") from error
 
 
-def _read_tensors(stream):
-    storages = {}  # by key, filled while the tensors are unpickled
+def _read_tensors(stream: io.BytesIO) -> dict[str, np.ndarray]:
+    storages: dict[str, _Storage] = {}  # by key, filled while the tensors are unpickled
     if _unpickle(stream, storages) != _MAGIC_NUMBER:
         raise LegacyPickleError("not a file in PyTorch's legacy layout")
     version = _unpickle(stream, storages)
@@ -96,7 +97,7 @@ def _read_tensors(stream):
     return {name: _view(values[tensor.storage.key], tensor) for name, tensor in tensors.items()}
 
 
-def _unpickle(stream, storages):
+def _unpickle(stream: io.BytesIO, storages: dict[str, _Storage]) -> Any:
     """Unpickle the object at which `stream` stands, noting the storages it refers to."""
     data, start = stream.getvalue(), stream.tell()
     for opcode, argument, _ in pickletools.genops(stream):
@@ -104,7 +105,7 @@ def _unpickle(stream, storages):
             raise LegacyPickleError(f"uses the pickle instruction {opcode.name}")
         # CPython allocates its memo up to the highest index named, used or not. An honest pickle
         # numbers its objects from zero, so it names none higher than the bytes it has used.
-        if opcode.name == "LONG_BINPUT" and argument > stream.tell():
+        if opcode.name == "LONG_BINPUT" and (argument or 0) > stream.tell():
             raise LegacyPickleError(f"uses memo index {argument}")
     return _Unpickler(io.BytesIO(data[start : stream.tell()]), storages).load()
 
@@ -112,17 +113,17 @@ def _unpickle(stream, storages):
 class _Unpickler(pickle.Unpickler):
     """Unpickles dicts, lists, tuples, numbers, strings and tensors, and nothing else."""
 
-    def __init__(self, file, storages):
+    def __init__(self, file: io.BytesIO, storages: dict[str, _Storage]) -> None:
         super().__init__(file)
         self.storages = storages
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> object:
         """Give our own stand-in for an allowed name; nothing is imported."""
         if (module, name) not in _NAMES:
             raise LegacyPickleError(f"asks for {module}.{name}, which tensors do not need")
         return _NAMES[module, name]
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> _Storage:
         """Turn ("storage", type, key, device, element count, view) into a `_Storage`."""
         kind, dtype, key, _, count, view = pid
         if (
@@ -139,7 +140,9 @@ class _Unpickler(pickle.Unpickler):
         return storage
 
 
-def _rebuild_tensor(storage, offset, shape, strides, requires_grad, backward_hooks):
+def _rebuild_tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, backward_hooks: Any
+) -> _Tensor:
     """Stand in for `torch._utils._rebuild_tensor_v2`; the last two arguments are training's."""
     if type(storage) is not _Storage or type(shape) is not tuple:
         raise LegacyPickleError("a tensor without a storage or a shape")
@@ -153,11 +156,11 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad, backward_hoo
     return _Tensor(storage, offset, shape)
 
 
-def _no_backward_hooks():
+def _no_backward_hooks() -> None:
     """Stand in for `collections.OrderedDict`, which the layout uses for an empty set of hooks."""
 
 
-_NAMES = {
+_NAMES: dict[tuple[str, str], object] = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("collections", "OrderedDict"): _no_backward_hooks,
     ("torch", "ByteStorage"): np.dtype("u1"),
@@ -165,11 +168,11 @@ _NAMES = {
 }
 
 
-def _is_size(number):
+def _is_size(number: object) -> bool:
     return type(number) is int and number >= 0
 
 
-def _read_storage(stream, storage):
+def _read_storage(stream: io.BytesIO, storage: _Storage) -> np.ndarray:
     """Read one storage where the stream stands: int64 count, then that many elements."""
     count = int.from_bytes(stream.read(8), "little", signed=True)
     if count != storage.count:
@@ -182,6 +185,6 @@ def _read_storage(stream, storage):
     return np.frombuffer(data, storage.dtype, count, offset=start)
 
 
-def _view(values, tensor):
+def _view(values: np.ndarray, tensor: _Tensor) -> np.ndarray:
     size = math.prod(tensor.shape)
     return values[tensor.offset : tensor.offset + size].reshape(tensor.shape)

@@ -1,16 +1,20 @@
 """The original and the normalized style-transfer loss as one sum of named terms.
 
 Both are L(x) = Σ coefficient · squared distance(features of x, target); they differ in the
-coefficients alone. A term is named after what it compares: `content/conv4_2`, `style/conv1_2`,
-`total_variation`. Equation numbers are those of Choi and Kim, JBE 25(6), 2020,
-doi 10.5909/JBE.2020.25.6.980.
+coefficients alone. A term is named after what it compares: `content/conv4_2`, `style/conv1_2`
+(`style[waves]/conv1_2` where there are several styles), `total_variation`. Equation numbers are
+those of Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
 """
 
+import functools
 import math
+import types
 
 import tensorflow as tf
 
 TOTAL_VARIATION = "total_variation"
+ONE_STYLE = types.MappingProxyType({"": 1.0})
+ALL = types.MappingProxyType({})
 
 
 class ZeroEnergyError(ValueError):
@@ -19,6 +23,20 @@ class ZeroEnergyError(ValueError):
 
 class NonFiniteError(ArithmeticError):
     """A loss is not a finite number; the message names the term."""
+
+
+def guided_gram_matrix(features, mask):
+    """Φ_jᵀ diag(m) Φ_j: the Gram matrix of a region (Gatys et al., CVPR 2017, with T² = m).
+
+    Args:
+      features: φ_j, H_j × W_j × C_j.
+      mask: m, H_j × W_j, from 0 (outside) to 1 (inside); all ones give `gram_matrix`.
+
+    Returns:
+      C_j × C_j, symmetric, float32 or wider.
+    """
+    guide = tf.cast(tf.sqrt(mask), features.dtype)
+    return gram_matrix(features * guide[..., tf.newaxis])
 
 
 @tf.custom_gradient
@@ -72,33 +90,49 @@ def content_term(layer):
     return f"content/{layer}"
 
 
-def style_term(layer):
-    """Return the name of the layer's style term."""
-    return f"style/{layer}"
+def style_term(layer, style=""):
+    """Return the name of the layer's term of a style; a style alone has no name."""
+    return f"style[{style}]/{layer}" if style else f"style/{layer}"
 
 
-def term_names(content_layers, style_layers):
-    """Return the names of the terms that compare layers: those of C, then those of S."""
-    return tuple(map(content_term, content_layers)) + tuple(map(style_term, style_layers))
+def term_names(content_layers, style_layers, styles=("",)):
+    """Return the names of the terms that compare layers: those of C, then S for each style."""
+    content = tuple(content_term(layer) for layer in content_layers)
+    return content + tuple(style_term(layer, style) for style in styles for layer in style_layers)
 
 
-def term_values(features, terms):
+def is_style(term):
+    """Whether a term compares Gram matrices."""
+    return term.startswith("style")
+
+
+def layer_of(term):
+    """Return the layer that a term compares."""
+    return term.split("/")[1]
+
+
+def term_values(features, terms, masks=None):
     """What is compared of one picture: its features for content terms, Gram matrices for style.
 
     Args:
       features: {layer: φ_j}, each H_j × W_j × C_j.
       terms: names.
+      masks: {style term: m, H_j × W_j}, where a term is of a region only.
 
     Returns:
       {term: φ_j or G(φ_j)}, float32 or wider.
     """
-    return {term: _term_value(term, features) for term in terms}
-
-
-def _term_value(term, features):
-    kind, layer = term.split("/")
-    value = features[layer]
-    return at_least_float32(value) if kind == "content" else gram_matrix(value)
+    gram_of = functools.cache(lambda layer: gram_matrix(features[layer]))
+    values = {}
+    for term in terms:
+        layer = layer_of(term)
+        if not is_style(term):
+            values[term] = at_least_float32(features[layer])
+        elif masks and term in masks:
+            values[term] = guided_gram_matrix(features[layer], masks[term])
+        else:
+            values[term] = gram_of(layer)
+    return values
 
 
 def squared_distances(values, targets, image=None):
@@ -123,16 +157,21 @@ def weighted_sum(distances, coefficients):
     return tf.add_n([coefficients[term] * distances[term] for term in coefficients])
 
 
-def original_coefficients(lambda_os, content_weights, style_weights, feature_shapes):
+def original_coefficients(
+    lambda_os, content_weights, style_weights, feature_shapes, blend=ONE_STYLE, shares=ALL
+):
     """Coefficients of the original loss (Eq. 2–4).
 
-    content/j: λ_os · ½ · λ_o(j); style/j: (1 / (2 H_j W_j C_j))² · λ_s(j).
+    content/j: λ_os · ½ · λ_o(j); style/j: β · (1 / (2 H_j W_j C_j))² · λ_s(j), H_j W_j being the
+    number of positions that count: those of the region, if a style is kept to one.
 
     Args:
       lambda_os: λ_os.
       content_weights: {layer: λ_o(j)}.
       style_weights: {layer: λ_s(j)}.
       feature_shapes: {layer: (H_j, W_j, C_j)} of φ_j(x), for the style layers.
+      blend: {style: its weight}, of which β is the share of the sum; 1 for one style.
+      shares: {style term: share of φ_j(x)'s positions that lie in the style's region}, 1 if none.
 
     Returns:
       {term: float}.
@@ -141,16 +180,18 @@ def original_coefficients(lambda_os, content_weights, style_weights, feature_sha
         content_term(layer): lambda_os * 0.5 * weight for layer, weight in content_weights.items()
     }
     style = {
-        style_term(layer): weight / (2 * math.prod(feature_shapes[layer])) ** 2
-        for layer, weight in style_weights.items()
+        term: weight / (2 * math.prod(feature_shapes[layer_of(term)]) * shares.get(term, 1)) ** 2
+        for term, weight in _style_weights(style_weights, blend).items()
     }
     return content | style
 
 
-def normalized_coefficients(lambda_os, content_weights, style_weights, energies, pixel_count):
+def normalized_coefficients(
+    lambda_os, content_weights, style_weights, energies, pixel_count, blend=ONE_STYLE
+):
     """Coefficients of the normalized loss (Eq. 2, 11–14).
 
-    content/j: λ_os · w · λᴿ_o(j) / E°_j; style/j: w · λᴿ_s(j) / Eᴳ_j.
+    content/j: λ_os · w · λᴿ_o(j) / E°_j; style/j: β · w · λᴿ_s(j) / Eᴳ_j.
 
     Args:
       lambda_os: λ_os.
@@ -158,6 +199,7 @@ def normalized_coefficients(lambda_os, content_weights, style_weights, energies,
       style_weights: {layer: λ_s(j)}.
       energies: {term: E°_j or Eᴳ_j}, the energy of each term's target (Eq. 13).
       pixel_count: w = H_o · W_o.
+      blend: {style: its weight}, of which β is the share of the sum; 1 for one style.
 
     Returns:
       {term: float}.
@@ -171,7 +213,7 @@ def normalized_coefficients(lambda_os, content_weights, style_weights, energies,
         for layer, weight in relative_weights(content_weights).items()
     }
     # The printed Eq. 14 sums the style weights over C, a misprint for S.
-    style = {style_term(layer): weight for layer, weight in relative_weights(style_weights).items()}
+    style = _style_weights(relative_weights(style_weights), blend)
     return {
         term: pixel_count * weight / _nonzero_energy(term, energies[term])
         for term, weight in (content | style).items()
@@ -185,11 +227,20 @@ def relative_weights(weights):
       weights: {layer: λ(j)}, not all zero.
     """
     total = math.fsum(weights.values())
-    return {layer: weight / total for layer, weight in weights.items()}
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _style_weights(weights, blend):
+    """Return {style term: weight of its layer times its style's share}."""
+    return {
+        style_term(layer, style): weight * share
+        for style, share in relative_weights(blend).items()
+        for layer, weight in weights.items()
+    }
 
 
 def _nonzero_energy(term, value):
-    kind, layer = term.split("/")
+    kind, layer = "style" if is_style(term) else "content", layer_of(term)
     if not math.isfinite(value):
         raise NonFiniteError(f"{term}: the {kind} picture's energy at this layer is not finite")
     if not value > 0:

@@ -59,8 +59,10 @@ def _bytes_per_pixel(config, in_strips):
     kept = [layer for layer in layers if not (in_strips and _block(layer) in BLOCKS_IN_STRIPS)]
     network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
     fourier = BYTES_PER_PIXEL_IN_FOURIER if config.parametrization == "fourier" else 0
-    pairs = config.history * BYTES_PER_PIXEL_AND_PAIR
-    return network + sum(map(_bytes_of_features, kept)) + fourier + pairs
+    pairs = (1 if config.optimizer == "adam" else config.history) * BYTES_PER_PIXEL_AND_PAIR
+    masked = [layer for layer in kept if layer in config.style_layers]
+    features = kept + masked * len(config.content_masks or ())
+    return network + sum(map(_bytes_of_features, features)) + fourier + pairs
 
 
 def _bytes_of_features(layer):

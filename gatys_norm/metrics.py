@@ -1,5 +1,6 @@
 """What a finished picture is measured by; the same for both losses, so that the two compare."""
 
+import itertools
 import math
 
 from gatys_norm.losses import content_term, energy, squared_distance, style_term
@@ -37,8 +38,8 @@ def style_reflection(target, gram, content_gram):
     return 1 - math.sqrt(remaining)
 
 
-def measure(values, content_values, style_values, content_layers, style_layers):
-    """All three measures, layer by layer.
+def measure(values, content_values, style_values, content_layers, style_layers, styles=("",)):
+    """All three measures, layer by layer; of several styles, style by style.
 
     Args:
       values: {term: φ_j(x) for `content/j`, G_j(x) for `style/j`}.
@@ -46,21 +47,22 @@ def measure(values, content_values, style_values, content_layers, style_layers):
       style_values: the same of s, style terms only.
       content_layers: the layers whose content distance is wanted.
       style_layers: the layers whose style distance and reflection are wanted.
+      styles: the names of the styles; the empty one for a style alone.
 
     Returns:
       {"content_distance": {layer: float}, "style_distance": …, "style_reflection": …}, float32
-      arithmetic; an undefined value is None.
+      arithmetic; an undefined value is None. Of a style with a name the layer is `name/layer`.
     """
     distances = {
         layer: content_distance(content_values[term], values[term])
         for layer, term in ((layer, content_term(layer)) for layer in content_layers)
     }
     style_distances, reflections = {}, {}
-    for layer in style_layers:
-        term = style_term(layer)
+    for style, layer in itertools.product(styles, style_layers):
+        term, name = style_term(layer, style), f"{style}/{layer}" if style else layer
         target, gram = style_values[term], values[term]
-        style_distances[layer] = style_distance(target, gram)
-        reflections[layer] = style_reflection(target, gram, content_values[term])
+        style_distances[name] = style_distance(target, gram)
+        reflections[name] = style_reflection(target, gram, content_values[term])
     return {
         "content_distance": _defined(distances),
         "style_distance": _defined(style_distances),

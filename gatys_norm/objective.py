@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import losses, parametrization, summary
+from gatys_norm import losses, parametrization, scenes, summary
 from gatys_norm.vgg import Extractor, feature_size
 
 
@@ -28,6 +28,8 @@ class Objective:
     coefficients: dict
     parametrization: str = "pixel"
     in_strips: bool = False
+    is_grey: bool = False
+    masks: dict = dataclasses.field(default_factory=dict)
 
     @property
     def unit(self):
@@ -41,7 +43,7 @@ class Objective:
 
     @property
     def _compiled(self):
-        return _compile(self.extractor, self.parametrization, self.in_strips)
+        return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
 
     @property
     def data(self):
@@ -50,11 +52,11 @@ class Objective:
         relative = {
             term: tf.constant(value / self.unit, dtype) for term, value in self.coefficients.items()
         }
-        return self.shape, self.targets, relative
+        return self.shape, self.targets, self.masks, relative
 
     def image(self, position):
         """Return x, H × W × 3."""
-        return parametrization.to_image(position, self.shape, self.parametrization)
+        return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
 
     def position(self, image):
         """Return the flat position of x = `image`."""
@@ -98,12 +100,12 @@ class Objective:
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(extractor, kind, in_strips):
+def _compile(extractor, kind, in_strips, is_grey):
     """Return the compiled value-and-gradient and distances of this extractor."""
 
-    def distances(position, shape, targets, coefficients):
-        image = parametrization.to_image(position, shape, kind)
-        values = summary.summarize(extractor, image, tuple(targets), in_strips)
+    def distances(position, shape, targets, masks, coefficients):
+        image = parametrization.to_image(position, shape, kind, is_grey)
+        values = summary.summarize(extractor, image, tuple(targets), in_strips, masks)
         with_variation = losses.TOTAL_VARIATION in coefficients
         return losses.squared_distances(values, targets, image if with_variation else None)
 
@@ -125,14 +127,13 @@ def _is_finite(tensor):
     return bool(tf.reduce_all(tf.math.is_finite(tensor)))
 
 
-def pose(config, extractor, content, style, in_strips=False):
+def pose(config, extractor, scene, in_strips=False):
     """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
 
     Args:
       config: resolved `TransferConfig`.
       extractor: φ, with all layers of `config`.
-      content: o, H × W × 3, at the size of x.
-      style: s, H_s × W_s × 3.
+      scene: `Scene`; x has the shape of its content.
       in_strips: see `summary.summarize`.
 
     Returns:
@@ -141,46 +142,92 @@ def pose(config, extractor, content, style, in_strips=False):
     Raises:
       ZeroEnergyError: a layer is zero everywhere and the loss is the normalized one.
     """
-    targets = _targets(config, extractor, content, style, in_strips)
-    coefficients = _coefficients(config, targets, content.shape[:2])
+    shape = scene.content.shape
+    masks = region_masks(config, config.style_names, scene.content_masks, shape)
+    targets = _targets(config, extractor, scene, in_strips)
     return Objective(
-        extractor, content.shape, targets, coefficients, config.parametrization, in_strips
+        extractor,
+        shape,
+        targets,
+        _coefficients(config, targets, _shares(masks), shape[:2]),
+        config.parametrization,
+        in_strips,
+        config.color == "luminance",
+        masks,
     )
 
 
-def in_precision_of(extractor, posed, config, content, style):
+def in_precision_of(extractor, posed, config, scene):
     """Return the objective `posed` as another precision's extractor computes it.
 
     Its targets are computed anew, because what rounding does to a network it does to both sides of
     a comparison; against float32's targets that error would soon outweigh what is left to gain.
     The coefficients stay, so that the losses of both compare. Arguments as for `pose`.
     """
-    targets = _targets(config, extractor, content, style, posed.in_strips)
+    targets = _targets(config, extractor, scene, posed.in_strips)
     return dataclasses.replace(posed, extractor=extractor, targets=targets)
 
 
-def _targets(config, extractor, content, style, in_strips):
-    content_terms = losses.term_names(config.content_layers, ())
-    style_terms = losses.term_names((), config.style_layers)
+def region_masks(config, styles, masks, shape):
+    """Bring each style's mask to the size of each of its layers.
+
+    Args:
+      config: `TransferConfig`.
+      styles: names of styles.
+      masks: one for each of them, H × W of any size, or none at all.
+      shape: that of the picture under them, (H, W, …).
+
+    Returns:
+      {style term: H_j × W_j}; empty without masks.
+    """
     return {
-        **summary.compiled(extractor, content_terms, in_strips)(tf.constant(content)),
-        **summary.compiled(extractor, style_terms, in_strips)(tf.constant(style)),
+        losses.style_term(layer, style): tf.constant(
+            scenes.mask_at(mask, *feature_size(layer, *shape[:2]))
+        )
+        for style, mask in zip(styles, masks, strict=False)
+        for layer in config.style_layers
     }
 
 
-def _coefficients(config, targets, picture_shape):
+def _targets(config, extractor, scene, in_strips):
+    content_terms = losses.term_names(config.content_layers, ())
+    values_of = summary.compiled(extractor, content_terms, in_strips)
+    targets = values_of(tf.constant(scene.content), {})
+    for index, (name, style) in enumerate(zip(config.style_names, scene.styles, strict=True)):
+        one = slice(index, index + 1)
+        wanted = region_masks(config, [name], scene.content_masks[one], scene.content.shape)
+        own = region_masks(config, [name], scene.style_masks[one], style.shape)
+        values_of = summary.compiled(
+            extractor, losses.term_names((), config.style_layers, (name,)), in_strips
+        )
+        targets |= _as_large(values_of(tf.constant(style), own), _shares(own), _shares(wanted))
+    return targets
+
+
+def _as_large(grams, own, wanted):
+    """Scale Gram matrices as if their region had as large a share of the picture as x's has."""
+    return {term: gram * (wanted.get(term, 1) / own.get(term, 1)) for term, gram in grams.items()}
+
+
+def _shares(masks):
+    """Return {term: share of the positions that lie in its region}."""
+    return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
+
+
+def _coefficients(config, targets, shares, picture_shape):
+    blend = dict(zip(config.style_names, config.style_blend, strict=True))
     content_weights = dict(zip(config.content_layers, config.content_weights, strict=True))
     style_weights = dict(zip(config.style_layers, config.style_weights, strict=True))
     if config.loss == "original":
         shapes = {
             layer: (
                 *feature_size(layer, *picture_shape),
-                targets[losses.style_term(layer)].shape[-1],
+                targets[losses.style_term(layer, config.style_names[0])].shape[-1],
             )
             for layer in config.style_layers
         }
         coefficients = losses.original_coefficients(
-            config.lambda_os, content_weights, style_weights, shapes
+            config.lambda_os, content_weights, style_weights, shapes, blend, shares
         )
     else:
         energies = {term: float(losses.energy(target)) for term, target in targets.items()}
@@ -190,6 +237,7 @@ def _coefficients(config, targets, picture_shape):
             style_weights,
             energies,
             pixel_count=int(np.prod(picture_shape)),
+            blend=blend,
         )
     if config.tv_weight:
         coefficients[losses.TOTAL_VARIATION] = config.tv_weight

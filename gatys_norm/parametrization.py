@@ -9,10 +9,12 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from gatys_norm.colors import LUMINANCE
+
 EXPONENT = -0.5
 
 
-def to_image(position, shape, parametrization):
+def to_image(position, shape, parametrization, is_grey=False):
     """Return x for a position; differentiable.
 
     "pixel": x is the position itself. "fourier": x = F⁻¹(g · F(position)), channel by channel,
@@ -22,10 +24,19 @@ def to_image(position, shape, parametrization):
       position: flat, of as many values as the picture.
       shape: (H, W, 3).
       parametrization: "pixel" or "fourier".
+      is_grey: whether x is the luminance of that only, in all three channels.
 
     Returns:
       H × W × 3.
     """
+    image = _to_color(position, shape, parametrization)
+    if not is_grey:
+        return image
+    weights = tf.constant(LUMINANCE, image.dtype)
+    return tf.repeat(tf.reduce_sum(image * weights, axis=2, keepdims=True), 3, axis=2)
+
+
+def _to_color(position, shape, parametrization):
     if parametrization == "pixel":
         return tf.reshape(position, shape)
     height, width, channels = shape

@@ -4,18 +4,28 @@ Every chart is returned as float32 H × W × 3, RGB, 0–255. A record is what o
 its result; a partial loss is one term of L: its coefficient times its squared distance.
 """
 
+from __future__ import annotations
+
 import math
 import string
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gatys_norm import sheets
+
+if TYPE_CHECKING:
+    from gatys_norm.runs import Record
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -25,7 +35,7 @@ LOG_RANGE = 1e3  # largest over smallest power above which layer_powers takes a 
 LABEL_CHARACTERS = 32  # of a name in a legend
 COLON = "\u00a0: "  # lets a line break behind it, not before
 DOTS_PER_INCH = 120
-APPEARANCE = {
+APPEARANCE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 12,
@@ -41,8 +51,14 @@ APPEARANCE = {
 }
 _in_our_style = matplotlib.rc_context(APPEARANCE)
 
+SweepPoint: TypeAlias = tuple[float, float | None, float | None]  # λ_os, content, style
+_Curves: TypeAlias = dict[str, np.ndarray]  # {term: partial losses}
+_History: TypeAlias = Sequence[Mapping[str, Any]]  # a record's, or a part of it
+_Look: TypeAlias = dict[str, Any]  # what matplotlib takes by name
+_Values: TypeAlias = Sequence[float | None] | np.ndarray
 
-def first_value_ratios(record):
+
+def first_value_ratios(record: Record) -> list[float | None]:
     """Return the first value of each style layer's partial loss over that of the first layer.
 
     The values are those of the last size's first row, in the order of the style layers.
@@ -56,7 +72,9 @@ def first_value_ratios(record):
 
 
 @_in_our_style
-def partial_style_losses(record, title, paper_ratios=None):
+def partial_style_losses(
+    record: Record, title: str, paper_ratios: Sequence[float] | None = None
+) -> np.ndarray:
     """Draw the paper's Figure 3: each style layer's partial loss against the iteration.
 
     A last panel shows them all divided by their first values, save those that begin with zero.
@@ -89,7 +107,7 @@ def partial_style_losses(record, title, paper_ratios=None):
 
 
 @_in_our_style
-def layer_powers(powers):
+def layer_powers(powers: Mapping[str, Mapping[str, float | None]]) -> np.ndarray:
     """Draw the paper's Figure 4: how large each layer's output is, before and after the ReLU.
 
     Args:
@@ -113,7 +131,9 @@ def layer_powers(powers):
 
 
 @_in_our_style
-def gradient_norms(norms):
+def gradient_norms(
+    norms: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+) -> np.ndarray:
     """Draw the length of each term's gradient, one panel a loss, on one log axis.
 
     A log axis has no place for zero, such as the content term's at the start x = o: a 0 stands
@@ -142,7 +162,10 @@ def gradient_norms(norms):
 
 
 @_in_our_style
-def sweeps(curves, levels):
+def sweeps(
+    curves: Mapping[str, Mapping[str, Sequence[SweepPoint]]],
+    levels: Mapping[str, float | None],
+) -> np.ndarray:
     """Draw content distance and style reflection against λ_os, which falls to the right.
 
     Args:
@@ -174,7 +197,7 @@ def sweeps(curves, levels):
 
 
 @_in_our_style
-def loss_curves(records):
+def loss_curves(records: Mapping[str, Record]) -> np.ndarray:
     """Draw the partial losses and their sum against the iteration, one panel a loss.
 
     The iterations of several sizes follow one another. A record holds the coefficients of its
@@ -208,36 +231,37 @@ def loss_curves(records):
     return _rendered(figure)
 
 
-def _name(text):
+def _name(text: str) -> str:
     """Return a name that matplotlib shows as it is: $ begins a formula, a first _ once hid it."""
     short = sheets.shortened(sheets.one_line(text), len, LABEL_CHARACTERS).replace("$", r"\$")
     return f" {short}" if short.startswith("_") else short
 
 
-def _last_size(record):
+def _last_size(record: Record) -> _History:
     return [row for row in record["history"] if row["size"] == record["history"][-1]["size"]]
 
 
-def _partial_losses(record, rows, term):
+def _partial_losses(record: Record, rows: _History, term: str) -> np.ndarray:
     return record["terms"][term]["coefficient"] * np.array([row[term] for row in rows])
 
 
-def _style_curves(record):
+def _style_curves(record: Record) -> _Curves:
     """Return {term: partial losses at the last size} for the style terms."""
     rows = _last_size(record)
     terms = filter(_is_style, record["terms"])
     return {term: _partial_losses(record, rows, term) for term in terms}
 
 
-def _stage_starts(history):
+def _stage_starts(history: _History) -> list[int]:
     """Return the indices of the rows with which the sizes begin."""
     sizes = [None, *(row["size"] for row in history)]
     return [index for index, row in enumerate(history) if row["size"] != sizes[index]]
 
 
-def _running_iterations(history, starts):
+def _running_iterations(history: _History, starts: Sequence[int]) -> list[int]:
     """Return each row's iteration, counted on from size to size."""
-    running, before = [], 0
+    running: list[int] = []
+    before = 0
     for index, row in enumerate(history):
         if index in starts[1:]:
             before = running[-1]
@@ -245,24 +269,24 @@ def _running_iterations(history, starts):
     return running
 
 
-def _is_style(term):
-    return term.startswith("style/")
+def _is_style(term: str) -> bool:
+    return term.startswith("style")
 
 
-def _layer(term):
+def _layer(term: str) -> str:
     return term.partition("/")[2]
 
 
-def _two_lines(term):
+def _two_lines(term: str) -> str:
     return term.replace("/" if "/" in term else "_", "\n")
 
 
-def _letter(index):
+def _letter(index: int) -> str:
     turn, letter = divmod(index, 26)
     return string.ascii_lowercase[letter] * (turn + 1)
 
 
-def _ratio_lines(record, paper_ratios):
+def _ratio_lines(record: Record, paper_ratios: Sequence[float] | None) -> list[str]:
     ratios = map(_short_number, first_value_ratios(record))
     lines = ["first values, divided by the first one: " + COLON.join(ratios)]
     if paper_ratios is not None:
@@ -270,26 +294,26 @@ def _ratio_lines(record, paper_ratios):
     return lines
 
 
-def _short_number(value):
+def _short_number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-def _positive(values):
+def _positive(values: _Values) -> np.ndarray:
     numbers = _numbers(values)
     return numbers[np.isfinite(numbers) & (numbers > 0)]
 
 
-def _numbers(values):
+def _numbers(values: _Values) -> np.ndarray:
     """Return the values as floats; None becomes NaN, which matplotlib leaves out."""
     return np.array(values, dtype=float)
 
 
-def _figure(width, height, title=""):
+def _figure(width: float, height: float, title: str = "") -> Figure:
     """Return an empty figure, width × height inches, with the title above."""
-    figure = Figure((width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
+    figure = Figure((width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     if title:
         unbroken = sheets.one_line(title).replace(" = ", "\u00a0=\u00a0")
         lines = textwrap.wrap(unbroken, _characters(figure, 14))
@@ -297,27 +321,27 @@ def _figure(width, height, title=""):
     return figure
 
 
-def _characters(figure, font_size):
+def _characters(figure: Figure, font_size: float) -> int:
     """Return about how many characters of a font, in points, the figure is wide."""
     return int(figure.get_figwidth() * 72 / (0.68 * font_size))
 
 
-def _rendered(figure):
+def _rendered(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32)
 
 
-def _set_footer(figure, lines):
+def _set_footer(figure: Figure, lines: Iterable[str]) -> None:
     size = 11
     wrapped = [part for line in lines for part in textwrap.wrap(line, _characters(figure, size))]
     figure.supxlabel("\n".join(wrapped), fontsize=size)
 
 
-def _set_legend(figure, handles):
+def _set_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Put one legend below all panels, in as few rows as fit."""
     if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
+        longest = max(len(str(handle.get_label())) for handle in handles)
         rows = math.ceil(len(handles) / max(1, _characters(figure, 11) // (longest + 6)))
         figure.legend(
             handles=handles,
@@ -327,38 +351,38 @@ def _set_legend(figure, handles):
         )
 
 
-def _line_look(index):
+def _line_look(index: int) -> _Look:
     turn, colour = divmod(index, len(PALETTE))
     return {"color": PALETTE[colour], "linestyle": DASHES[turn % len(DASHES)]}
 
 
-def _marked_look(index):
+def _marked_look(index: int) -> _Look:
     return _line_look(index) | {"marker": MARKERS[index % len(MARKERS)]}
 
 
-def _handle(look, name):
+def _handle(look: _Look, name: str) -> Line2D:
     return Line2D([], [], label=_name(name), **look)
 
 
-def _bar_look(index):
+def _bar_look(index: int) -> _Look:
     turn, colour = divmod(index, len(PALETTE))
     hatch = HATCHES[turn % len(HATCHES)]
     return {"facecolor": PALETTE[colour], "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
-def _bar_handle(index, name):
+def _bar_handle(index: int, name: str) -> Patch:
     return Patch(label=_name(name), **_bar_look(index))
 
 
-def _total_look():
+def _total_look() -> _Look:
     return {"color": "black", "linewidth": 2.6, "zorder": 1.9}
 
 
-def _level_look():
+def _level_look() -> _Look:
     return {"color": "#444444", "linestyle": (0, (6, 4)), "linewidth": 1.3}
 
 
-def _finish_curves(axes, values, iterations):
+def _finish_curves(axes: Axes, values: _Values, iterations: Sequence[int]) -> None:
     """Set both axes of curves against iterations: x from 0, y in decades where it can be."""
     axes.set_xlabel("iteration")
     axes.set_xlim(0, max(1, *iterations))
@@ -369,7 +393,7 @@ def _finish_curves(axes, values, iterations):
             line.set_marker("o")
 
 
-def _plot_relative(axes, iterations, curves):
+def _plot_relative(axes: Axes, iterations: Sequence[int], curves: _Curves) -> None:
     relative = {
         index: (_layer(term), curve / curve[0])
         for index, (term, curve) in enumerate(curves.items())
@@ -384,13 +408,13 @@ def _plot_relative(axes, iterations, curves):
         _make_room_below(axes, min(0.6, 0.06 + 0.085 * lines))
 
 
-def _make_room_below(axes, share):
+def _make_room_below(axes: Axes, share: float) -> None:
     """Extend a log y axis downwards so that the lowest `share` of it holds no curve."""
     low, high = axes.get_ylim()
     axes.set_ylim(high * (low / high) ** (1 / (1 - share)), high)
 
 
-def _mark_sizes(axes, starts):
+def _mark_sizes(axes: Axes, starts: Iterable[tuple[int, int]]) -> None:
     """Draw a line where each size begins and name it; `starts` are (iteration, size)."""
     for iteration, size in starts:
         axes.axvline(iteration, color="#444444", linewidth=0.8, linestyle=":")
@@ -405,7 +429,7 @@ def _mark_sizes(axes, starts):
         )
 
 
-def _plot_bars(axes, groups, series):
+def _plot_bars(axes: Axes, groups: Sequence[str], series: Sequence[Sequence[float | None]]) -> None:
     """Draw one group of bars a name, in it one bar a series; a zero is written, not drawn."""
     width = 0.8 / max(1, len(series))
     for index, values in enumerate(series):
@@ -430,7 +454,7 @@ def _plot_bars(axes, groups, series):
     axes.grid(visible=False, axis="x")
 
 
-def _limit_bars(axes, values, log):
+def _limit_bars(axes: Axes, values: _Values, log: bool) -> None:
     """Give the bars their y axis, on which the least positive one can still be seen."""
     positive = _positive(values)
     if log:
@@ -440,13 +464,13 @@ def _limit_bars(axes, values, log):
         axes.set_ylim(0, 1.05 * positive.max(initial=0) or 1)
 
 
-def _sweep_line(points, measure):
+def _sweep_line(points: Iterable[SweepPoint], measure: int) -> tuple[list[float], np.ndarray]:
     """Return the λ_os above 0 and the values of one measure: 0 content distance, 1 reflection."""
     kept = sorted((point for point in points if point[0] > 0), key=lambda point: point[0])
     return [point[0] for point in kept], _numbers([point[1 + measure] for point in kept])
 
 
-def _draw_level(axes, level):
+def _draw_level(axes: Axes, level: float | None) -> None:
     if level is not None:
         axes.axhline(level, **_level_look())
         axes.annotate(
@@ -461,7 +485,7 @@ def _draw_level(axes, level):
         )
 
 
-def _set_falling_axis(axes, lambdas):
+def _set_falling_axis(axes: Axes, lambdas: Sequence[float]) -> None:
     axes.set_xlabel(r"$\lambda_{os}$ (log axis, falling to the right)")
     positive = _positive(lambdas)
     if positive.size:

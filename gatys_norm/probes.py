@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import images, losses, objective, summary, transfer, vgg, weights
+from gatys_norm import images, losses, objective, scenes, summary, vgg, weights
 from gatys_norm.config import LAYERS
 
 FEATURE_LAYER = "relu4_2"
@@ -28,7 +28,7 @@ def layer_powers(config):
     def powers(image):
         return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
 
-    _, style = _content_and_style(config)
+    style = _scene(config).styles[0]
     return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
 
 
@@ -43,13 +43,13 @@ def gradient_norms(config):
       normalized loss is not defined, a layer being zero everywhere.
     """
     config = dataclasses.replace(config, parametrization="pixel").resolved()
-    content, style = _content_and_style(config)
+    scene = _scene(config)
     extractor = _extractor(config, config.content_layers + config.style_layers)
     try:
-        posed = objective.pose(config, extractor, content, style)
+        posed = objective.pose(config, extractor, scene)
     except losses.ZeroEnergyError:
         return {}
-    gradients = posed.gradients(posed.position(content))
+    gradients = posed.gradients(posed.position(scene.content))
     return {term: float(tf.norm(value)) * posed.unit for term, value in gradients.items()}
 
 
@@ -66,12 +66,12 @@ def picture_distances(config, paths):
       output of ReLU4_2.
     """
     pictures = [images.load_picture(path) for path in paths]
-    content = images.resize(transfer.load_pictures(config).content, *pictures[0].shape[:2])
+    content = images.resize(scenes.load_pictures(config).content, *pictures[0].shape[:2])
     features_of = summary.compiled(
-        _extractor(config, (FEATURE_LAYER,)), (f"content/{FEATURE_LAYER}",)
+        _extractor(config, (FEATURE_LAYER,)), (losses.content_term(FEATURE_LAYER),)
     )
     features = [
-        next(iter(features_of(tf.constant(picture)).values())).numpy()
+        next(iter(features_of(tf.constant(picture), {}).values())).numpy()
         for picture in [content, *pictures]
     ]
     scale = np.sqrt(np.mean(np.square(features[0])))
@@ -94,10 +94,5 @@ def _extractor(config, layers):
     )
 
 
-def _content_and_style(config):
-    pictures = transfer.load_pictures(config)
-    content_shape, style_shape = transfer.picture_shapes(config, pictures, config.size[-1])
-    return (
-        images.resize(pictures.content, *content_shape),
-        images.resize(pictures.style, *style_shape),
-    )
+def _scene(config):
+    return scenes.at_size(config, scenes.load_pictures(config), config.size[-1])

@@ -16,7 +16,7 @@ import urllib.parse
 
 import numpy as np
 
-from gatys_norm import cells, files, images, runs, transfer, weights
+from gatys_norm import cells, files, images, runs, scenes, transfer, weights
 
 ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
@@ -147,10 +147,11 @@ class _Store:
         self._weights = functools.cache(self._put_weights)
 
     def inputs(self, config):
-        """Return what `_run` takes of it: the weights file, its bytes, the pictures."""
+        """Return what `_run` takes of it: the weights file, its bytes, the pictures by path."""
         weights_file, data = self._weights(config.weights)
-        paths = transfer.picture_paths(config)
-        return weights_file, data, *(path and self._picture(path) for path in paths)
+        paths = []
+        scenes.converted(scenes.picture_paths(config), paths.append)
+        return weights_file, data, paths, *map(self._picture, paths)
 
     def _put_picture(self, path):
         import ray
@@ -164,7 +165,7 @@ class _Store:
         return found, ray.put(np.fromfile(found.path, np.uint8))
 
 
-def _run(task, board, weights_file, weights_bytes, *pictures):
+def _run(task, board, weights_file, weights_bytes, paths, *pictures):
     """Run one cell on whichever machine Ray chose.
 
     Returns:
@@ -180,7 +181,9 @@ def _run(task, board, weights_file, weights_bytes, *pictures):
     report(0)
     try:
         weights_file = _on_this_machine(weights_file, weights_bytes)
-        inputs = transfer.Inputs(transfer.Pictures(*pictures), weights_file)
+        by_path = dict(zip(paths, pictures, strict=True))
+        loaded = scenes.converted(scenes.picture_paths(config), by_path.get)
+        inputs = transfer.Inputs(loaded, weights_file)
         outcome = cells.run_cell(config, place, report, checkpoint_every, inputs)
     except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
         return cells.Outcome(config, output, error=cells.reason(error)), {}

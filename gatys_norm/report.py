@@ -7,14 +7,17 @@ import itertools
 import os
 import re
 import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
 
 from gatys_norm import files, runs
+from gatys_norm.files import StrPath
+from gatys_norm.runs import Record
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 NOTHING = "–"
@@ -36,7 +39,7 @@ class Cell:
 
     caption: str
     picture: Path | None
-    record: dict | None
+    record: Record | None
     error: str | None = None
 
 
@@ -53,7 +56,7 @@ class Grid:
     columns: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if [len(row) for row in self.cells] != [len(self.columns)] * len(self.rows):
             raise ValueError(
                 f"{self.title}: needs {len(self.rows)} rows of {len(self.columns)} cells"
@@ -75,7 +78,7 @@ class Section:
     grids: tuple[Grid, ...] = ()
     plots: tuple[tuple[str, Path], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.grids) > 2 or len(set(map(_shape, self.grids))) > 1:
             raise ValueError(f"{self.title}: expected one grid or two of as many rows and columns")
 
@@ -105,10 +108,16 @@ class _View(NamedTuple):
     key: str
     place: str
     sides: tuple[_Side, ...]
-    neighbours: dict
+    neighbours: dict[str, str]
 
 
-def write(path, title, sections, findings=(), settings=None):
+def write(
+    path: StrPath,
+    title: str,
+    sections: Sequence[Section],
+    findings: Sequence[Mapping[str, Any]] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write the page.
 
     It refers to the pictures by paths relative to its own folder, so that both move together. A
@@ -144,7 +153,7 @@ def write(path, title, sections, findings=(), settings=None):
     files.write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def put_survey(path, fragment):
+def put_survey(path: StrPath, fragment: str) -> None:
     """Put a survey's table into a page, in place of an earlier one, and a link to it at the top.
 
     The rest of the page stays as it is, and its Content-Security-Policy allows no script or style
@@ -172,7 +181,7 @@ def put_survey(path, fragment):
     files.write_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
-def _environment(folder):
+def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -197,7 +206,7 @@ def _environment(folder):
     return environment
 
 
-def _picture(folder, path):
+def _picture(folder: Path, path: Path | None) -> _Picture | None:
     """Return the `_Picture` at `path`, or None if there is none."""
     if path is None or not os.path.isfile(path):
         return None
@@ -210,18 +219,18 @@ def _picture(folder, path):
     return _Picture(urllib.parse.quote(os.fsencode(relative)), size)
 
 
-def _ratio(pictures):
+def _ratio(pictures: Iterable[_Picture | None]) -> float:
     """Width over height of the box in which pictures lie over each other."""
     sizes = [picture.size for picture in pictures if picture and picture.size]
     return round(sizes[0][0] / sizes[0][1], 4) if sizes else USUAL_RATIO
 
 
-def _breakable(name):
+def _breakable(name: str) -> markupsafe.Markup:
     """Let a name break into lines after an underscore, but not within λ_os."""
     return markupsafe.Markup("<wbr>").join(re.split("(?<=[^λ]_)", name))
 
 
-def _source_hash(text):
+def _source_hash(text: str) -> str:
     """What a Content-Security-Policy names an inline script or style by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -229,12 +238,12 @@ def _source_hash(text):
 # What is seen large
 
 
-def _views(number, section):
+def _views(number: str, section: Section) -> list[_View]:
     """Return the views of a section, its grids' in reading order and then its plots'."""
-    shape = _shape(section.grids[0]) if section.grids else (0, 0)
+    rows, columns = _shape(section.grids[0]) if section.grids else (0, 0)
     cells = {
         place: _cell_view(number, section.grids, *place)
-        for place in itertools.product(*map(range, shape))
+        for place in itertools.product(range(rows), range(columns))
     }
     plots = {
         (0, index): _plot_view(f"{number}-plot-{index}", *plot)
@@ -243,11 +252,11 @@ def _views(number, section):
     return _with_neighbours(cells) + _with_neighbours(plots)
 
 
-def _shape(grid):
+def _shape(grid: Grid) -> tuple[int, int]:
     return len(grid.rows), len(grid.columns)
 
 
-def _cell_view(number, grids, row, column):
+def _cell_view(number: str, grids: Sequence[Grid], row: int, column: int) -> _View:
     rows = dict.fromkeys(grid.rows[row] for grid in grids)  # each once
     columns = dict.fromkeys(grid.columns[column] for grid in grids)
     return _View(
@@ -261,7 +270,7 @@ def _cell_view(number, grids, row, column):
     )
 
 
-def _labels(grids):
+def _labels(grids: Sequence[Grid]) -> list[str]:
     """Return a name for each grid: its loss, where that tells them apart, or else its title."""
     losses = [
         {cell.record["config"]["loss"] for row in grid.cells for cell in row if cell.record}
@@ -273,11 +282,11 @@ def _labels(grids):
     return [grid.title for grid in grids]
 
 
-def _plot_view(key, caption, path):
+def _plot_view(key: str, caption: str, path: Path) -> _View:
     return _View(key, caption, (_Side("", Cell(caption, path, None), ""),), {})
 
 
-def _with_neighbours(views):
+def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
     """Return the values of {(row, column): view}, in reading order, with their neighbours."""
     places = list(views)
     linked = []
@@ -288,7 +297,9 @@ def _with_neighbours(views):
             "up": (row - 1, column),
             "down": (row + 1, column),
         }
-        keys = {where: views[place].key for where, place in around.items() if place in views}
+        keys = {
+            where: views[place].key for where, place in around.items() if place and place in views
+        }
         linked.append(views[row, column]._replace(neighbours=keys))
     return linked
 
@@ -296,7 +307,7 @@ def _with_neighbours(views):
 # Records and findings
 
 
-def _records(views):
+def _records(views: Iterable[_View]) -> dict[str, Record]:
     """Return {key: record} without the histories, which only plots need."""
     return {
         side.key: {name: value for name, value in side.cell.record.items() if name != "history"}
@@ -306,14 +317,14 @@ def _records(views):
     }
 
 
-def _facts(cells):
+def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[Any]]]:
     """Return what records are compared by: list of (name, one value for each cell)."""
     described = [_facts_of(cell.record) if cell.record else {} for cell in cells]
     names = dict.fromkeys(itertools.chain(*described))
     return [(name, [facts.get(name) for facts in described]) for name in names]
 
 
-def _facts_of(record):
+def _facts_of(record: Record) -> dict[str, Any]:
     config = record["config"]
     return {
         "loss": config["loss"],
@@ -333,13 +344,13 @@ def _facts_of(record):
     }
 
 
-def _size(record):
+def _size(record: Record) -> str:
     *coarse, last = record["stages"]
     after = ", ".join(str(stage["size"]) for stage in coarse)
     return f"{last['width']} × {last['height']}" + (f" after {after}" if after else "")
 
 
-def _raised_weights(config):
+def _raised_weights(config: Mapping[str, Any]) -> dict[str, str]:
     """Say which layers weigh more than the others, where the weights differ."""
     raised = {}
     for kind in ("content", "style"):
@@ -351,15 +362,17 @@ def _raised_weights(config):
     return raised
 
 
-def _by_claim(findings):
+def _by_claim(
+    findings: Iterable[Mapping[str, Any]],
+) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return [(claim, its findings)], in the order given."""
     groups = itertools.groupby(findings, lambda finding: finding["claim"])
     return [(claim, list(measured)) for claim, measured in groups]
 
 
-def _flat(values):
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Lay out dicts within a dict: {"packages": {"numpy": 2}} becomes {"packages numpy": 2}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= {f"{name} {inner}": part for inner, part in _flat(value).items()}
@@ -368,7 +381,7 @@ def _flat(values):
     return flat
 
 
-def _shown(value):
+def _shown(value: object) -> str:
     """Return a value as a reader wants it."""
     if value is None:
         return NOTHING

@@ -1,9 +1,15 @@
 """From finished cells to what a reader sees: figures, claims and one page."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
 
 from gatys_norm import (
     claims,
@@ -16,7 +22,17 @@ from gatys_norm import (
     sheets,
     survey,
 )
-from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP
+from gatys_norm.experiments import LOSSES, RAISED, RECURSIVE, SIZES, SWEEP, Grid, Study
+from gatys_norm.files import StrPath
+
+if TYPE_CHECKING:
+    from gatys_norm.cells import Outcome
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.runs import Record
+
+_Key = TypeVar("_Key")
+_Outcomes: TypeAlias = "Mapping[TransferConfig, Outcome]"
+_Pictures: TypeAlias = dict[str, tuple[str, np.ndarray]]  # {file name: (caption, picture)}
 
 TITLE = "A reproduction of Choi and Kim (2020)"
 CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 160
@@ -66,16 +82,16 @@ class Reproduction:
     power}} and `gradient_norms` {loss: {style: {term: norm}}}, empty where no figure wants them.
     """
 
-    study: experiments.Study
+    study: Study
     figures: tuple[str, ...]
-    outcomes: dict
-    grids: dict
-    findings: tuple
-    layer_powers: dict
-    gradient_norms: dict
+    outcomes: _Outcomes
+    grids: dict[str, Grid]
+    findings: tuple[claims.Finding, ...]
+    layer_powers: dict[str, dict[str, float]]
+    gradient_norms: dict[str, dict[str, dict[str, float]]]
 
 
-def configs_of(study, figures):
+def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, ...]:
     """Return every cell's settings that the figures need, each once."""
     grids = experiments.grids(study, figures).values()
     chosen = [config for grid in grids for config in grid.configs]
@@ -84,7 +100,7 @@ def configs_of(study, figures):
     return tuple(dict.fromkeys(chosen))
 
 
-def gather(study, figures, outcomes):
+def gather(study: Study, figures: tuple[str, ...], outcomes: _Outcomes) -> Reproduction:
     """Compute the claims, and what Figure 4 and the gradients need of the network.
 
     Args:
@@ -98,7 +114,9 @@ def gather(study, figures, outcomes):
     grids = experiments.grids(study, figures)
     styles = dict(zip(study.style_names, study.styles, strict=True))
 
-    def of_each_style(probe, **changes):
+    def of_each_style(
+        probe: Callable[[TransferConfig], dict[str, float]], **changes: Any
+    ) -> dict[str, dict[str, float]]:
         return {
             name: probe(dataclasses.replace(study.base, style=style, **changes))
             for name, style in styles.items()
@@ -117,7 +135,7 @@ def gather(study, figures, outcomes):
     )
 
 
-def write(folder, reproduction):
+def write(folder: StrPath, reproduction: Reproduction) -> None:
     """Write the figures as PNG, `claims.json`, `measurements.json` and `report.html`.
 
     `pairs.csv` lists what viewers can rate (see `survey.load_pairs`): the first two rows of
@@ -154,7 +172,7 @@ def write(folder, reproduction):
     )
 
 
-def write_summary(folder, reproduction, command):
+def write_summary(folder: StrPath, reproduction: Reproduction, command: str) -> None:
     """Write a small version to keep: the claims as a table, a contact sheet per figure.
 
     Args:
@@ -183,30 +201,32 @@ def write_summary(folder, reproduction, command):
     files.write_together(contents)
 
 
-def _encoded(folder, pictures):
+def _encoded(folder: Path, pictures: _Pictures) -> dict[Path, bytes]:
     return {
         folder / name: images.encode_picture(name, picture)
         for name, (_, picture) in pictures.items()
     }
 
 
-def _json(value):
+def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _described(reproduction):
+def _described(reproduction: Reproduction) -> list[dict[str, Any]]:
     return [finding.as_dict() for finding in reproduction.findings]
 
 
-def _findings(study, grids, outcomes):
-    def metrics(kind, key):
+def _findings(study: Study, grids: Mapping[str, Grid], outcomes: _Outcomes) -> list[claims.Finding]:
+    def metrics(
+        kind: str, key: Callable[[TransferConfig], _Key]
+    ) -> dict[str, dict[str, dict[_Key, claims.Metrics]]]:
         """{loss: {style: {key(config): metrics}}} of the finished cells of one kind of grid."""
         return {
             grid.loss: {
                 style: {
-                    key(config): outcomes[config].record["metrics"]
+                    key(config): record["metrics"]
                     for config in row
-                    if outcomes[config].record
+                    if (record := outcomes[config].record)
                 }
                 for style, row in zip(study.style_names, grid.cells, strict=True)
             }
@@ -216,7 +236,7 @@ def _findings(study, grids, outcomes):
 
     sweeps = {
         loss: {style: list(by_lambda.items()) for style, by_lambda in styles.items()}
-        for loss, styles in metrics(SWEEP, lambda config: config.lambda_os).items()
+        for loss, styles in metrics(SWEEP, _lambda_os).items()
     }
     sizes = [metrics(kind, lambda config: config.size[-1]) for kind in (SIZES, RECURSIVE)]
     return [
@@ -227,12 +247,15 @@ def _findings(study, grids, outcomes):
     ]
 
 
-def _diversity(study, grids, outcomes):
+def _diversity(
+    study: Study, grids: Mapping[str, Grid], outcomes: _Outcomes
+) -> tuple[claims.ByLayer, claims.ByStyle, claims.Distances]:
     """What `claims.diversity` takes: results with a raised layer, with equal weights, distances."""
-    raised, equal, distances = {}, {}, {}
+    raised: dict[str, dict[str, dict[str, claims.Metrics]]] = {}
+    equal: dict[str, dict[str, claims.Metrics]] = {}
+    distances: dict[str, dict[str, dict[str, Any]]] = {}
     for grid in (grid for grid in grids.values() if grid.kind == RAISED):
-        for results in (raised, equal, distances):
-            results[grid.loss] = {}
+        raised[grid.loss], equal[grid.loss], distances[grid.loss] = {}, {}, {}
         rows = zip(study.style_names, grid.cells, grid.references, strict=True)
         for style, row, reference in rows:
             even = outcomes[reference]
@@ -243,14 +266,18 @@ def _diversity(study, grids, outcomes):
             }
             if even.record and by_layer:
                 raised[grid.loss][style] = {
-                    layer: outcome.record["metrics"] for layer, outcome in by_layer.items()
+                    layer: outcome.record["metrics"]
+                    for layer, outcome in by_layer.items()
+                    if outcome.record
                 }
                 equal[grid.loss][style] = even.record["metrics"]
                 distances[grid.loss][style] = _distances(reference, even, by_layer)
     return raised, equal, distances
 
 
-def _distances(config, even, by_layer):
+def _distances(
+    config: TransferConfig, even: Outcome, by_layer: Mapping[str, Outcome]
+) -> dict[str, Any]:
     paths = [outcome.output for outcome in (even, *by_layer.values())]
     matrices = probes.picture_distances(config, paths)
     among_raised = {name: [row[1:] for row in matrix[1:]] for name, matrix in matrices.items()}
@@ -260,7 +287,7 @@ def _distances(config, even, by_layer):
     return among_raised | {"from_equal": from_equal}
 
 
-def _pictures(reproduction, cell_width):
+def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:
     """Return {file name without suffix: (caption, picture)} of every figure."""
     pictures = {
         _file_name(grid): (grid.title, _contact_sheet(reproduction, grid, cell_width))
@@ -289,27 +316,22 @@ def _pictures(reproduction, cell_width):
     return pictures
 
 
-def _file_name(grid):
+def _file_name(grid: Grid) -> str:
     return f"figure-{grid.name.replace(' ', '-')}"
 
 
-def _contact_sheet(reproduction, grid, cell_width):
-    rows = [
-        [
-            outcome.error or images.load_picture(outcome.output)
-            for outcome in map(reproduction.outcomes.get, row)
-        ]
-        for row in grid.cells
-    ]
+def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> np.ndarray:
+    outcomes = [[reproduction.outcomes[config] for config in row] for row in grid.cells]
+    rows = [[each.error or images.load_picture(each.output) for each in row] for row in outcomes]
     return sheets.labelled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
 
 
-def _curves(reproduction):
+def _curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:
     """{loss: {style: [(λ_os, content distance, mean style reflection)]}} of the sweeps."""
     return {
         grid.loss: {
             style: [
-                (config.lambda_os, *_content_and_style(reproduction.outcomes[config]))
+                (_lambda_os(config), *_content_and_style(reproduction.outcomes[config]))
                 for config in row
             ]
             for style, row in zip(grid.rows, grid.cells, strict=True)
@@ -319,12 +341,18 @@ def _curves(reproduction):
     }
 
 
-def _content_and_style(outcome):
+def _lambda_os(config: TransferConfig) -> float:
+    assert config.lambda_os is not None  # in a grid all settings are resolved
+    return config.lambda_os
+
+
+def _content_and_style(outcome: Outcome) -> tuple[float | None, float | None]:
     metrics = outcome.record and outcome.record["metrics"]
-    return tuple(claims.mean_over_layers(metrics, measure) for measure in claims.MEASURES)
+    content, style = (claims.mean_over_layers(metrics, measure) for measure in claims.MEASURES)
+    return content, style
 
 
-def _levels(reproduction):
+def _levels(reproduction: Reproduction) -> dict[str, float | None]:
     """The common levels that `claims.one_lambda` found."""
     details = {finding.name: finding.details for finding in reproduction.findings}
     return {
@@ -332,7 +360,7 @@ def _levels(reproduction):
     }
 
 
-def _curves_records(reproduction):
+def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
     """{loss: record} of Figure 3, without those that failed."""
     if "3" not in reproduction.figures:
         return {}
@@ -343,15 +371,16 @@ def _curves_records(reproduction):
     return {loss: outcome.record for loss, outcome in outcomes.items() if outcome.record}
 
 
-def _pairs(reproduction):
+def _pairs(reproduction: Reproduction) -> list[survey.PictureFiles]:
     """Return the `survey.PictureFiles` of all corresponding cells of which both are finished."""
     return [
         survey.PictureFiles(
             " / ".join(map(experiments.printed, names)),
             style,
             " / ".join(dict.fromkeys(grid.columns[column] for grid in grids)),
-            *(outcome.output for outcome in outcomes),
-            Path(grids[0].cells[row][column].style),
+            outcomes[0].output,
+            outcomes[1].output,
+            Path(grids[0].cells[row][column].styles[0]),
             "rate" if row < RATED_ROWS else "example",
         )
         for names in RATED
@@ -364,15 +393,17 @@ def _pairs(reproduction):
     ]
 
 
-def _sections(folder, reproduction, pictures):
+def _sections(
+    folder: Path, reproduction: Reproduction, pictures: _Pictures
+) -> list[report.Section]:
     plot = {name: (caption, folder / f"{name}.png") for name, (caption, _) in pictures.items()}
     sections = []
     for kind, (title, text) in TEXTS.items():
         grids = [grid for grid in reproduction.grids.values() if grid.kind == kind]
-        shown = [plot["sweep"]] if kind == SWEEP and grids else []
         if grids:
             described = tuple(_described_grid(reproduction, grid) for grid in grids)
-            sections.append(report.Section(title, text, described, tuple(shown)))
+            sweep = (plot["sweep"],) if kind == SWEEP else ()
+            sections.append(report.Section(title, text, described, sweep))
     for (title, text), names in (
         (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
         (NETWORK_TEXT, ["figure-4", "gradients"]),
@@ -383,8 +414,8 @@ def _sections(folder, reproduction, pictures):
     return sections
 
 
-def _described_grid(reproduction, grid):
-    def cell(config, row, column):
+def _described_grid(reproduction: Reproduction, grid: Grid) -> report.Grid:
+    def cell(config: TransferConfig, row: str, column: str) -> report.Cell:
         outcome = reproduction.outcomes[config]
         picture = outcome.output if outcome.record else None
         return report.Cell(f"{row}, {column}", picture, outcome.record, outcome.error)
@@ -397,7 +428,7 @@ def _described_grid(reproduction, grid):
     return report.Grid(grid.title, grid.rows, grid.columns, table)
 
 
-def _settings(reproduction):
+def _settings(reproduction: Reproduction) -> dict[str, dict[str, Any]]:
     study = dataclasses.asdict(reproduction.study)
     base = reproduction.study.base.as_dict()
     varied = ("style", "loss", "lambda_os", "init")
@@ -409,7 +440,7 @@ def _settings(reproduction):
     }
 
 
-def _versions(reproduction):
+def _versions(reproduction: Reproduction) -> dict[str, str]:
     """Packages, device and weights of the first finished cell."""
     records = (outcome.record for outcome in reproduction.outcomes.values())
     record = next(filter(None, records), None)

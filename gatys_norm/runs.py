@@ -8,14 +8,20 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from gatys_norm import files, images
+from gatys_norm.config import TransferConfig
+from gatys_norm.files import StrPath
 
 FACTS = "facts"
 RECORD_LIMIT = 100_000_000  # bytes
+
+Record: TypeAlias = dict[str, Any]  # plain JSON values: what a run was and what came of it
 
 
 class OutputError(ValueError):
@@ -30,33 +36,33 @@ class RecordError(ValueError):
     """No settings can be read from a file; the message names path and reason."""
 
 
-def record_path(output):
+def record_path(output: StrPath) -> Path:
     """`out.json` for `out.png`."""
     return Path(output).with_suffix(".json")
 
 
-def checkpoint_path(output):
+def checkpoint_path(output: StrPath) -> Path:
     """`out.checkpoint.npz` for `out.png`."""
     return Path(output).with_suffix(".checkpoint.npz")
 
 
-def snapshot_path(output, iteration):
+def snapshot_path(output: StrPath, iteration: int) -> Path:
     """`out-00050.png` for `out.png` and iteration 50."""
     output = Path(output)
     return output.with_name(f"{output.stem}-{iteration:05d}{output.suffix}")
 
 
-def result_paths(output):
+def result_paths(output: StrPath) -> tuple[Path, Path]:
     """The files of a finished run, the one that takes its name last first."""
     return record_path(output), Path(output)
 
 
-def _written_files(output):
+def _written_files(output: StrPath) -> tuple[Path, Path, Path]:
     return *result_paths(output), checkpoint_path(output)
 
 
 @contextlib.contextmanager
-def locked(output):
+def locked(output: StrPath) -> Iterator[None]:
     """Hold the files of a run for this process alone.
 
     The lock is the operating system's and ends with the process, however that ends.
@@ -83,7 +89,7 @@ def locked(output):
             path.unlink(missing_ok=True)
 
 
-def _acquire(lock, path):
+def _acquire(lock: BinaryIO, path: Path) -> bool:
     """Lock the open file, unless another process has or it is no longer the one at `path`."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +98,7 @@ def _acquire(lock, path):
         return False
 
 
-def check_output(output, inputs, snapshots=False):
+def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool = False) -> None:
     """See before the work starts that picture and record can be written.
 
     Args:
@@ -119,8 +125,8 @@ def check_output(output, inputs, snapshots=False):
                 raise OutputError(f"{path}: is a folder; a file will be written there")
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}") from error
-    for path, written in itertools.product(inputs, _written_files(output)):
-        if written.exists() and os.path.exists(path) and os.path.samefile(written, path):
+    for given, written in itertools.product(inputs, _written_files(output)):
+        if written.exists() and os.path.exists(given) and os.path.samefile(written, given):
             raise OutputError(f"{written}: is one of the inputs; choose another name")
     snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
     for path in map(Path, inputs if snapshots else ()):
@@ -128,7 +134,7 @@ def check_output(output, inputs, snapshots=False):
             raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
 
 
-def check_space(output, config):
+def check_space(output: StrPath, config: TransferConfig) -> None:
     """See before the work starts that a checkpoint fits on the disk beside the one before it.
 
     Args:
@@ -143,7 +149,8 @@ def check_space(output, config):
     except images.PictureError:
         return  # whoever loads the picture says what is wrong with it
     pixels = math.prod(images.size_for_long_side(height, width, config.size[-1]))
-    arrays = 2 * config.history + 2  # the memory's pairs, position and gradient
+    pairs = 1 if config.optimizer == "adam" else config.history
+    arrays = 2 * pairs + 2  # the optimiser's memory, position and gradient
     needed = 2 * arrays * pixels * 3 * np.dtype(np.float32).itemsize
     free = shutil.disk_usage(Path(output).parent).free
     if free < needed:
@@ -153,7 +160,7 @@ def check_space(output, config):
         )
 
 
-def save_result(output, image, record):
+def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
     """Write the picture, with the settings inside if it is a PNG, and the record beside it.
 
     Args:
@@ -171,7 +178,7 @@ def save_result(output, image, record):
     files.write_together(dict(zip(result_paths(output), contents, strict=True)))
 
 
-def load_config(path):
+def load_config(path: StrPath) -> Any:
     """Return the settings kept in a picture (.png) or in a record (.json), not yet checked.
 
     Raises:
@@ -193,7 +200,7 @@ def load_config(path):
         raise RecordError(f"{path}: holds no settings of a run") from error
 
 
-def is_finished(output, config):
+def is_finished(output: StrPath, config: TransferConfig) -> bool:
     """Tell whether picture and record of a run with just these settings are there, complete.
 
     Args:
@@ -208,7 +215,9 @@ def is_finished(output, config):
         return False
 
 
-def save_checkpoint(path, arrays, facts):
+def save_checkpoint(
+    path: StrPath, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> None:
     """Write arrays and facts, uncompressed; the previous checkpoint stays until this one is whole.
 
     Args:
@@ -221,11 +230,12 @@ def save_checkpoint(path, arrays, facts):
     """
     described = {"arrays": _describe(arrays), "facts": facts}
     text = np.frombuffer(json.dumps(described).encode(), np.uint8)
+    stored: dict[str, Any] = {FACTS: text, **arrays}
     with files.open_atomically(path) as file:
-        np.savez(file, **{FACTS: text}, **arrays)
+        np.savez(file, **stored)
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the (arrays, facts) that `save_checkpoint` wrote.
 
     Raises:
@@ -246,5 +256,5 @@ def load_checkpoint(path):
         raise CheckpointError(f"{path}: is damaged or not a checkpoint ({error})") from error
 
 
-def _describe(arrays):
+def _describe(arrays: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
     return {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}

@@ -4,7 +4,9 @@ Every picture, taken or returned, is float32 H × W × 3, RGB, 0–255.
 """
 
 import bisect
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib
 import numpy as np
@@ -15,8 +17,11 @@ GAP = 6  # pixels between the cells of a grid
 LABEL_LINES = 2
 INK, PAPER, GREY = (32, 32, 32), (255, 255, 255), (222, 222, 222)
 
+Cell: TypeAlias = np.ndarray | str | None  # a picture, the message of a failed cell, or nothing
+_Font: TypeAlias = ImageFont.FreeTypeFont
 
-def labelled_row(pictures, height):
+
+def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.ndarray:
     """Lay pictures side by side at one height, a caption under each.
 
     Args:
@@ -48,7 +53,13 @@ def labelled_row(pictures, height):
     return np.asarray(sheet, np.float32)
 
 
-def labelled_grid(rows, columns, cells, cell_width, title=""):
+def labelled_grid(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Sequence[Sequence[Cell]],
+    cell_width: int,
+    title: str = "",
+) -> np.ndarray:
     """Lay pictures out in a grid: column labels above, row labels at the left, rotated.
 
     A row is as high as its first picture at `cell_width`; a picture of another shape is fitted
@@ -87,10 +98,10 @@ def labelled_grid(rows, columns, cells, cell_width, title=""):
     return np.asarray(_titled(grid, title, font.size * 5 // 4), np.float32)
 
 
-def shortened(text, length, most):
+def shortened(text: str, length: Callable[[str], float], most: float) -> str:
     """Return `text` with … in place of its middle where `length(text)` is above `most`."""
 
-    def keep(count):
+    def keep(count: int) -> str:
         return f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
 
     if length(text) <= most:
@@ -99,41 +110,42 @@ def shortened(text, length, most):
     return keep(max(0, fitting - 1))
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     """Return `text` in one line of Unicode; the name of a file may be neither."""
     return " ".join(text.encode(errors="replace").decode().split())
 
 
-def _font(size, bold=False):
+def _font(size: float, bold: bool = False) -> _Font:
     """DejaVu Sans, which matplotlib carries: Pillow's own font has no λ."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
-def _at_height(picture, height):
+def _at_height(picture: np.ndarray, height: int) -> Image.Image:
     return _scaled(picture, max(1, round(picture.shape[1] * height / picture.shape[0])), height)
 
 
-def _scaled(picture, width, height):
+def _scaled(picture: np.ndarray, width: int, height: int) -> Image.Image:
     eight_bits = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     return Image.fromarray(eight_bits).resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _row_heights(cells, cell_width, least):
+def _row_heights(cells: Sequence[Sequence[Cell]], cell_width: int, least: int) -> list[int]:
     """Return each row's height; a row without pictures takes that of the first with one, or ¾."""
     heights = [
-        next(filter(None, (_height(cell, cell_width) for cell in row)), None) for row in cells
+        next((_height(cell, cell_width) for cell in row if isinstance(cell, np.ndarray)), None)
+        for row in cells
     ]
     usual = next(filter(None, heights), cell_width * 3 / 4)
     return [max(least, round(height or usual)) for height in heights]
 
 
-def _height(cell, width):
-    """Return the height of a picture at a width, unrounded; None for what is no picture."""
-    return None if cell is None or isinstance(cell, str) else width * cell.shape[0] / cell.shape[1]
+def _height(picture: np.ndarray, width: int) -> float:
+    """Return the height of a picture at a width, unrounded."""
+    return width * picture.shape[0] / picture.shape[1]
 
 
-def _cell(cell, font, width, height):
+def _cell(cell: Cell, font: _Font, width: int, height: int) -> Image.Image:
     """Return what stands in one cell, exactly width × height."""
     if cell is None:
         return Image.new("RGB", (width, height), PAPER)
@@ -149,14 +161,20 @@ def _cell(cell, font, width, height):
     return frame
 
 
-def _failure(message, font, width, height):
+def _failure(message: str, font: _Font, width: int, height: int) -> Image.Image:
     line = sum(font.getmetrics())
     lines = _wrapped(message, font, width - 2 * MARGIN, max(0, (height - 2 * GAP) // line - 2))
     heading = shortened("failed", font.getlength, width)
     return _text([heading, *([""] if lines else []), *lines], font, width, height, GREY)
 
 
-def _text(lines, font, width, height, background=PAPER):
+def _text(
+    lines: Sequence[str],
+    font: _Font,
+    width: int,
+    height: int,
+    background: tuple[int, int, int] = PAPER,
+) -> Image.Image:
     """Return width × height pixels with the lines in the middle."""
     tile = Image.new("RGB", (width, height), background)
     draw = ImageDraw.Draw(tile)
@@ -167,7 +185,7 @@ def _text(lines, font, width, height, background=PAPER):
     return tile
 
 
-def _titled(grid, title, size):
+def _titled(grid: Image.Image, title: str, size: float) -> Image.Image:
     """Return the grid with a margin around it and, if there is one, the title above it."""
     font = _font(size, bold=True)
     lines = _wrapped(title, font, grid.width, LABEL_LINES)
@@ -179,9 +197,10 @@ def _titled(grid, title, size):
     return sheet
 
 
-def _wrapped(text, font, width, most):
+def _wrapped(text: str, font: _Font, width: int, most: int) -> list[str]:
     """Break text into at most `most` lines of at most `width` pixels; the last may be shortened."""
-    rest, lines = one_line(text), []
+    rest = one_line(text)
+    lines: list[str] = []
     while rest and len(lines) < most:
         if len(lines) == most - 1 or font.getlength(rest) <= width:
             return [*lines, shortened(rest, font.getlength, width)]
@@ -191,7 +210,7 @@ def _wrapped(text, font, width, most):
     return lines
 
 
-def _break_at(text, font, width):
+def _break_at(text: str, font: _Font, width: float) -> int:
     """Return how many characters go on a line: up to a space, else a joint of a name, else all."""
     lengths = range(1, len(text) + 1)
     fitting = bisect.bisect_right(lengths, width, key=lambda count: font.getlength(text[:count]))

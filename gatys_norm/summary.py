@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gatys_norm import losses
+from gatys_norm.losses import layer_of
 from gatys_norm.vgg import HEAD_BLOCKS, HEAD_STRIDE, block_of
 
 # Rows on either side of a strip that its features depend on, rounded up to whole squares of the
@@ -20,7 +21,7 @@ STRIP_PIXELS = 2**17
 LEAST_ROWS = 64
 
 
-def summarize(extractor, image, terms, in_strips=False):
+def summarize(extractor, image, terms, in_strips=False, masks=None):
     """Compute what the terms compare of a picture; differentiable.
 
     Args:
@@ -28,25 +29,26 @@ def summarize(extractor, image, terms, in_strips=False):
       image: H × W × 3, RGB, 0–255; of known shape if `in_strips`.
       terms: names `content/…` or `style/…`.
       in_strips: whether to save memory, for an eighth more work.
+      masks: see `losses.term_values`.
 
     Returns:
       {term: φ_j or G(φ_j)}, float32 or wider; strips change them by rounding only.
     """
     if not in_strips:
-        return losses.term_values(extractor(image), terms)
-    head_terms = tuple(term for term in terms if block_of(_layer(term)) <= HEAD_BLOCKS)
-    pooled, values = _head_in_strips(extractor, image, head_terms)
+        return losses.term_values(extractor(image), terms, masks)
+    head_terms = tuple(term for term in terms if block_of(layer_of(term)) <= HEAD_BLOCKS)
+    pooled, values = _head_in_strips(extractor, image, head_terms, masks or {})
     tail_terms = [term for term in terms if term not in head_terms]
-    values |= losses.term_values(extractor.tail(pooled), tail_terms) if tail_terms else {}
+    values |= losses.term_values(extractor.tail(pooled), tail_terms, masks) if tail_terms else {}
     return {term: values[term] for term in terms}
 
 
 @functools.lru_cache(maxsize=16)
 def compiled(extractor, terms, in_strips=False):
-    """Return the compiled image → {term: value} of this extractor."""
+    """Return the compiled (image, masks) → {term: value} of this extractor."""
 
-    def run(image):
-        return summarize(extractor, image, terms, in_strips)
+    def run(image, masks=None):
+        return summarize(extractor, image, terms, in_strips, masks)
 
     return tf.function(run, autograph=False)
 
@@ -71,7 +73,7 @@ def _strips(height, width):
     ]
 
 
-def _head_in_strips(extractor, image, terms):
+def _head_in_strips(extractor, image, terms, masks):
     """Return (what `extractor.tail` takes, {term: value}), one strip after the other."""
     strips = _strips(*image.shape[:2])
 
@@ -79,11 +81,16 @@ def _head_in_strips(extractor, image, terms):
         features, pooled = extractor.head(rows)
         cropped = {layer: _crop(value, strip, _stride(layer)) for layer, value in features.items()}
         pooled = [_crop(tf.squeeze(pooled, 0), strip, HEAD_STRIDE)] * extractor.has_tail
-        return pooled + list(losses.term_values(cropped, terms).values())
+        guides = {
+            term: _share(masks[term], strip, _stride(layer_of(term)))
+            for term in terms
+            if term in masks
+        }
+        return pooled + list(losses.term_values(cropped, terms, guides).values())
 
     # Of each value: how many rows of the picture fall on one of its own; None if they are summed.
     strides = [HEAD_STRIDE] * extractor.has_tail
-    strides += [None if _is_style(term) else _stride(_layer(term)) for term in terms]
+    strides += [None if losses.is_style(term) else _stride(layer_of(term)) for term in terms]
 
     @tf.custom_gradient
     def run(image):
@@ -100,7 +107,7 @@ def _head_in_strips(extractor, image, terms):
                     tape.watch(rows)
                     values = values_of(rows, strip)
                 shares = [
-                    value if stride is None else value[strip.start // stride : strip.stop // stride]
+                    value if stride is None else _share(value, strip, stride)
                     for value, stride in zip(upstream, strides, strict=True)
                 ]
                 before = [tape.gradient(values, rows, shares)]
@@ -130,6 +137,11 @@ def _crop(value, strip, stride):
     return value[top : top + (strip.stop - strip.start) // stride]
 
 
+def _share(value, strip, stride):
+    """The rows of the whole picture's features that are the strip's."""
+    return value[strip.start // stride : strip.stop // stride]
+
+
 def _overlapped(pieces, strips):
     """Add up gradients of strips whose halos overlap."""
     gradient, carried = [], None
@@ -141,14 +153,6 @@ def _overlapped(pieces, strips):
         gradient.append(piece[:own])
         carried = piece[own:]
     return tf.concat(gradient, axis=0)
-
-
-def _layer(term):
-    return term.split("/")[1]
-
-
-def _is_style(term):
-    return term.startswith("style/")
 
 
 def _stride(layer):

@@ -21,13 +21,15 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 
 from gatys_norm import answers, files, images
+from gatys_norm.files import StrPath
 
 TEMPLATE = Path(__file__).with_name("survey.html.jinja")
 TITLE = "Rating style transfers"
@@ -81,19 +83,19 @@ class Survey:
     names: tuple[str, str]
     pairs: tuple[Pair, ...]
     run: str | None
-    by_pictures: dict = field(init=False, compare=False, repr=False)
+    by_pictures: dict[frozenset[str], Pair] = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         by_pictures = {frozenset((pair.a, pair.b)): pair for pair in self.pairs}
         object.__setattr__(self, "by_pictures", by_pictures)
 
 
-def page_path(folder):
+def page_path(folder: StrPath) -> Path:
     """Where the page of a survey lies; what is beside it belongs to it."""
     return Path(folder) / "page" / "index.html"
 
 
-def key_path(folder):
+def key_path(folder: StrPath) -> Path:
     """Where a survey keeps which picture is which."""
     return Path(folder) / "survey.json"
 
@@ -101,12 +103,13 @@ def key_path(folder):
 # The list of pairs
 
 
-def list_pairs(pairs, folder):
+def list_pairs(pairs: Iterable[PictureFiles], folder: StrPath) -> bytes:
     """Return a list of pairs (`PictureFiles`) as CSV, with paths relative to `folder`: bytes."""
 
-    def shown(value):
-        is_file = isinstance(value, Path)
-        return os.path.relpath(value.resolve(), Path(folder).resolve()) if is_file else value or ""
+    def shown(value: str | Path | None) -> str:
+        if isinstance(value, Path):
+            return os.path.relpath(value.resolve(), Path(folder).resolve())
+        return value or ""
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -115,7 +118,7 @@ def list_pairs(pairs, folder):
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def load_pairs(path):
+def load_pairs(path: StrPath) -> list[PictureFiles]:
     """Read a list of pairs: CSV with `PAIR_COLUMNS`, and `OPTIONAL_COLUMNS` where wanted.
 
     Returns:
@@ -124,7 +127,8 @@ def load_pairs(path):
     Raises:
       SurveyError: names the file, the line and what is wrong.
     """
-    pairs, places = [], {}
+    pairs: list[PictureFiles] = []
+    places: dict[tuple[str, str, str], str] = {}
     lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         columns = next(lines, [])
@@ -156,7 +160,7 @@ def load_pairs(path):
     return pairs
 
 
-def _pair(row, folder, place):
+def _pair(row: Mapping[str, str], folder: Path, place: str) -> PictureFiles:
     for name in ("item", "row", "column"):
         if not 0 < len(row[name].strip()) <= TEXT_LIMIT:
             raise SurveyError(f"{place}: {name} must have 1 to {TEXT_LIMIT} characters")
@@ -167,11 +171,11 @@ def _pair(row, folder, place):
     if use not in USES:
         raise SurveyError(f"{place}: use must be {' or '.join(USES)}, not {use[:40]!a}")
     style = folder / row["style"] if row.get("style") else None
-    names = (row[name].strip() for name in ("item", "row", "column"))
-    return PictureFiles(*names, folder / row["a"], folder / row["b"], style, use)
+    item, label, column = (row[name].strip() for name in ("item", "row", "column"))
+    return PictureFiles(item, label, column, folder / row["a"], folder / row["b"], style, use)
 
 
-def _text(path):
+def _text(path: StrPath) -> str:
     try:
         with open(path, "rb") as file:
             data = file.read(BYTE_LIMIT + 1)
@@ -188,7 +192,7 @@ def _text(path):
 # Building
 
 
-def check_folder(folder):
+def check_folder(folder: StrPath) -> None:
     """Raise SurveyError unless a survey can be built at `folder`: nothing, or nothing in it."""
     try:
         if any(Path(folder).iterdir()):
@@ -199,7 +203,7 @@ def check_folder(folder):
         raise SurveyError(f"{folder}: cannot be used as a folder ({error.strerror})") from error
 
 
-def check_seconds(**times):
+def check_seconds(**times: float) -> None:
     """Raise SurveyError unless every time, given by its name, is within SECONDS_LIMITS."""
     least, most = SECONDS_LIMITS
     for name, seconds in times.items():
@@ -207,7 +211,14 @@ def check_seconds(**times):
             raise SurveyError(f"{name}: must be {least:g} to {most:g}, not {seconds:g}")
 
 
-def build(folder, pairs, names=("A", "B"), show_seconds=5.0, score_seconds=5.0, run=None):
+def build(
+    folder: StrPath,
+    pairs: Sequence[PictureFiles],
+    names: tuple[str, str] = ("A", "B"),
+    show_seconds: float = 5.0,
+    score_seconds: float = 5.0,
+    run: StrPath | None = None,
+) -> Survey:
     """Make the folder of a survey.
 
     Every picture is decoded and written anew as PNG under a name drawn by chance, so that neither
@@ -247,7 +258,12 @@ def build(folder, pairs, names=("A", "B"), show_seconds=5.0, score_seconds=5.0, 
     return survey
 
 
-def _write(folder, pairs, names, seconds):
+def _write(
+    folder: Path,
+    pairs: Sequence[PictureFiles],
+    names: tuple[str, str],
+    seconds: tuple[float, float],
+) -> Survey:
     """Write page and pictures, in the order of their names, which is none."""
     rated = [pair for pair in pairs if pair.use == "rate"]
     styles = list(dict.fromkeys(pair.style for pair in pairs if pair.style))
@@ -262,7 +278,7 @@ def _write(folder, pairs, names, seconds):
         sizes[token] = picture.shape
         images.save_picture(folder / "page" / "pictures" / f"{token}.png", picture)
 
-    def described(names):
+    def described(names: Iterable[str]) -> list[dict[str, str | int]]:
         return [
             {
                 "picture": f"pictures/{name}.png",
@@ -277,7 +293,7 @@ def _write(folder, pairs, names, seconds):
     example_tokens = random.sample([next(rest) for _ in examples], len(examples))
     survey = Survey(
         secrets.token_hex(16),
-        tuple(names),
+        (*names,),
         tuple(Pair(*pair[:3], next(rest), next(rest)) for pair in rated),
         None,
     )
@@ -294,7 +310,12 @@ def _write(folder, pairs, names, seconds):
     return survey
 
 
-def render_page(title, styles, examples, page):
+def render_page(
+    title: str,
+    styles: Sequence[Mapping[str, str | int]],
+    examples: Sequence[Mapping[str, str | int]],
+    page: Mapping[str, Any],
+) -> bytes:
     """Return the page as bytes.
 
     Args:
@@ -314,7 +335,7 @@ def render_page(title, styles, examples, page):
     return template.render(title=title, styles=styles, examples=examples, page=page).encode()
 
 
-def _source_hash(text):
+def _source_hash(text: str) -> str:
     """What a Content-Security-Policy names an inline script or style by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -322,7 +343,7 @@ def _source_hash(text):
 # survey.json
 
 
-def _save(folder, survey):
+def _save(folder: Path, survey: Survey) -> None:
     facts = {
         "survey": survey.identity,
         "names": survey.names,
@@ -333,7 +354,7 @@ def _save(folder, survey):
     files.write_atomically(key_path(folder), text.encode("utf-8", "surrogateescape"))
 
 
-def load(folder):
+def load(folder: StrPath) -> Survey:
     """Read the `Survey` in a folder.
 
     Raises:

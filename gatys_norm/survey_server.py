@@ -18,12 +18,14 @@ import socketserver
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 from gatys_norm import answers
-from gatys_norm.survey import SurveyError, load, page_path
+from gatys_norm.answers import Answer
+from gatys_norm.survey import Survey, SurveyError, load, page_path
 
 ANSWERS = "/answers"
 BODY_LIMIT = 4 << 10  # bytes of an answer
@@ -41,8 +43,17 @@ COMMON = {
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
+_Fact = TypeVar("_Fact")
+_Reply: TypeAlias = tuple[HTTPStatus, Mapping[str, str], bytes | None]  # status, headers, body
 
-def make_server(folder, address="127.0.0.1", port=0, on_answer=None, on_error=None):
+
+def make_server(
+    folder: str | os.PathLike[str],
+    address: str = "127.0.0.1",
+    port: int = 0,
+    on_answer: Callable[[Answer], object] | None = None,
+    on_error: Callable[[Exception], object] | None = None,
+) -> http.server.ThreadingHTTPServer:
     """Make the server of the survey in a folder; what crashes left in its answers is repaired.
 
     Args:
@@ -80,7 +91,7 @@ class _Page(NamedTuple):
     caching: str
 
 
-def _pages(folder, survey):
+def _pages(folder: Path, survey: Survey) -> dict[str, _Page]:
     """Return {path of a request: _Page}."""
     index = page_path(folder)
     pages = {"/": _Page(index, "text/html; charset=utf-8", "no-store")}
@@ -105,7 +116,9 @@ def _pages(folder, survey):
 class _Store:
     """The answers of a survey, which no other server writes to until this is closed."""
 
-    def __init__(self, folder, survey, on_answer):
+    def __init__(
+        self, folder: Path, survey: Survey, on_answer: Callable[[Answer], object] | None
+    ) -> None:
         self.survey = survey
         self._folder = folder / "answers"
         self._on_answer = on_answer
@@ -120,12 +133,12 @@ class _Store:
             self._lock.close()
             raise
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the folder, once the answer that is being stored is."""
         with self._turn:
             self._lock.close()
 
-    def add(self, answer):
+    def add(self, answer: Answer) -> None:
         """Store an answer; it is on disk when this returns.
 
         Raises:
@@ -146,7 +159,7 @@ class _Store:
                 _tell(self._on_answer, answer)
 
 
-def _lock(folder):
+def _lock(folder: Path) -> BinaryIO:
     """Return the open lock file of a survey, for this process alone.
 
     It ends with the process, however that ends. The file stays: if it were removed, two servers
@@ -162,14 +175,14 @@ def _lock(folder):
     return lock
 
 
-def _tell(listener, fact):
+def _tell(listener: Callable[[_Fact], object] | None, fact: _Fact) -> None:
     """Call a listener, if there is one; its own failure changes nothing."""
     if listener is not None:
         with contextlib.suppress(Exception):
             listener(fact)
 
 
-def _answer(body, survey):
+def _answer(body: bytes, survey: Survey) -> Answer:
     """Return the `Answer` in the body of a request."""
     try:
         columns = json.loads(body.decode(), object_pairs_hook=tuple)
@@ -193,7 +206,9 @@ def _answer(body, survey):
 class _RefusedError(Exception):
     """A request that is not done; says why."""
 
-    def __init__(self, status, text, headers=None):
+    def __init__(
+        self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(text)
         self.status, self.headers = status, headers or {}
 
@@ -201,19 +216,27 @@ class _RefusedError(Exception):
 class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, address, port, store, pages, on_error):
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        store: _Store,
+        pages: Mapping[str, _Page],
+        on_error: Callable[[Exception], object] | None,
+    ) -> None:
         self.store, self.pages, self._on_error = store, pages, on_error
-        self._connections = set()
+        self._connections: set[socket.socket] = set()
         self.address_family, where = _resolved(address, port)
         super().__init__(where, _Handler)
-        self.hosts = _hosts(self.server_address[0])
+        self.hosts = _hosts(self.server_name)
 
-    def server_bind(self):
+    def server_bind(self) -> None:
         """Bind, without asking the network for this machine's name."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
 
-    def server_close(self):
+    def server_close(self) -> None:
         """Take no more requests and let go of the folder; replies under way are finished."""
         super().server_close()
         self.store.close()
@@ -221,7 +244,7 @@ class _Server(http.server.ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
 
-    def verify_request(self, request, client_address):
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         """Take a connection where there is room for it."""
         is_room = len(self._connections) < CONNECTION_LIMIT
         if is_room:
@@ -232,23 +255,23 @@ class _Server(http.server.ThreadingHTTPServer):
                 request.send(BUSY)
         return is_room
 
-    def shutdown_request(self, request):
+    def shutdown_request(self, request: Any) -> None:
         """End a connection, taken or not."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing; hand on what is not the connection's failure."""
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
+        if isinstance(error, Exception) and not isinstance(error, OSError):
             self.report(error)
 
-    def report(self, error):
+    def report(self, error: Exception) -> None:
         """Hand on what kept the server from doing what it should."""
         _tell(self._on_error, error)
 
 
-def _resolved(address, port):
+def _resolved(address: str, port: int) -> tuple[socket.AddressFamily, Any]:
     """Return the family and the numbers of the first address that a name stands for."""
     try:
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -258,7 +281,7 @@ def _resolved(address, port):
     return family, (where[0], port, *where[2:])
 
 
-def _hosts(address):
+def _hosts(address: str) -> set[str] | None:
     """Return what a browser may call the server, or None for anything.
 
     On a server for this machine only, another name is that of a website which had its name lead
@@ -272,19 +295,19 @@ def _hosts(address):
 class _Reader(io.RawIOBase):
     """What a client sends: so much, and for so long, for each request."""
 
-    def __init__(self, connection):
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.begin()
 
-    def begin(self):
+    def begin(self) -> None:
         """Begin a request."""
         self._left, self._end = READ_LIMIT, time.monotonic() + SECONDS
 
-    def readable(self):
+    def readable(self) -> bool:
         """Yes."""
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         """Read what there is, or wait for it."""
         seconds = self._end - time.monotonic()
         if seconds <= 0 or self._left <= 0:
@@ -299,15 +322,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"  # of a first line that says none
     disable_nagle_algorithm = True
+    server: _Server
 
-    def setup(self):
+    def setup(self) -> None:
         """Read from the connection within limits."""
         super().setup()
         self.rfile.close()
         self._reader = _Reader(self.connection)
         self.rfile = io.BufferedReader(self._reader)
 
-    def finish(self):
+    def finish(self) -> None:
         """End the connection, but not before a client that still sends has seen the reply."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -315,7 +339,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 pass
         super().finish()
 
-    def handle_one_request(self):
+    def handle_one_request(self) -> None:
         """Read a request and reply; a client that is slow, silent or gone ends the connection."""
         self._reader.begin()
         self.close_connection = True
@@ -330,7 +354,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    def _reply(self):
+    def _reply(self) -> None:
         try:
             body = self._body()
             status, headers, reply = self._outcome(body)
@@ -340,7 +364,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._send(status, headers, reply)
 
-    def _body(self):
+    def _body(self) -> bytes:
         """Read what comes after the head of the request."""
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or (self.command == "POST" and not lengths):
@@ -359,7 +383,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "the body ends early")
         return body
 
-    def _outcome(self, body):
+    def _outcome(self, body: bytes) -> _Reply:
         """Do what the request asks for; return status, headers and body of the reply."""
         try:
             self._check_host()
@@ -379,7 +403,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             ) from error
         raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing of this name")
 
-    def _check_host(self):
+    def _check_host(self) -> None:
         hosts = self.server.hosts
         given = [re.sub(":[0-9]*$", "", host.lower()) for host in self.headers.get_all("Host", [])]
         if hosts is not None and (len(given) != 1 or given[0] not in hosts):
@@ -387,18 +411,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 HTTPStatus.FORBIDDEN, "the server must be called by its address, or localhost"
             )
 
-    def _check_method(self, *methods):
+    def _check_method(self, *methods: str) -> None:
         if self.command not in methods:
             allowed = ", ".join(methods)
             raise _RefusedError(
                 HTTPStatus.METHOD_NOT_ALLOWED, f"this takes {allowed}", {"Allow": allowed}
             )
 
-    def _show(self, page):
+    def _show(self, page: _Page) -> _Reply:
         headers = {"Content-Type": page.kind, "Cache-Control": page.caching}
         return HTTPStatus.OK, headers, page.path.read_bytes()
 
-    def _take(self, body):
+    def _take(self, body: bytes) -> _Reply:
         # Of a page on another website, a browser sends this type only if the server agrees.
         if self.headers.get_content_type() != "application/json":
             raise _RefusedError(
@@ -414,7 +438,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             ) from error
         return HTTPStatus.NO_CONTENT, {}, None
 
-    def _send(self, status, headers, body):
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes | None) -> None:
         self.connection.settimeout(SECONDS)
         self.send_response(status)
         for name, value in {**COMMON, **headers}.items():
@@ -428,14 +452,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for start in range(0, len(body), BLOCK):
                 self.wfile.write(body[start : start + BLOCK])
 
-    def send_error(self, code, message=None, explain=None):
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what cannot be read as a request."""
         self.close_connection = True
         self._send(code, TEXT, f"{HTTPStatus(code).phrase}\n".encode())
 
-    def version_string(self):
+    def version_string(self) -> str:
         """Return what the server calls itself."""
         return "survey"
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """Print nothing."""

@@ -3,14 +3,17 @@
 Choi and Kim, JBE 25(6), 2020, section IV and Table 1.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools
 import re
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import jinja2
 import krippendorff
@@ -18,6 +21,9 @@ import markupsafe
 import scipy.stats
 
 from gatys_norm import answers
+
+if TYPE_CHECKING:
+    from gatys_norm.survey import Pair, Survey
 
 TEMPLATE = Path(__file__).with_name("survey_table.html.jinja")
 TITLE = "Table 1: how well the style was transferred"
@@ -29,6 +35,9 @@ HIGH, LOW = 4.0, 2.0  # the paper's own limits: done well; not seen as a transfe
 NOTHING = "–"
 RESAMPLES = 9999
 SIGNIFICANT = 0.05
+
+_Scores: TypeAlias = Mapping[str, int | None]  # a viewer's, by picture; None is a missed one
+_Value = TypeVar("_Value")
 
 
 class Rating(NamedTuple):
@@ -47,13 +56,13 @@ class Rating(NamedTuple):
     missing: int
 
     @property
-    def mark(self):
+    def mark(self) -> str:
         """Return "high" or "low" where the mean, before rounding, is ≥ 4 or < 2; else ""."""
         if self.mean is None or LOW <= self.mean < HIGH:
             return ""
         return "high" if self.mean >= HIGH else "low"
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.mean is None:
             return NOTHING
         deviation = self.standard_deviation
@@ -83,7 +92,7 @@ class Comparison(NamedTuple):
     p: float | None
 
     @property
-    def smallest_p(self):
+    def smallest_p(self) -> float | None:
         """The p of differences that all have one sign, the smallest with so many viewers."""
         return 2 / 2**self.changed if self.changed else None
 
@@ -131,12 +140,14 @@ class Table:
     repeated: int
 
 
-def _published(*lines):
+def _published(*lines: str) -> tuple[Row, ...]:
     """The paper's rows: of each the line of Figure 2, then that of Figure 6."""
-    ratings = [
-        tuple(Rating(*map(float, text.split("±")), scores=10, missing=0) for text in line.split())
-        for line in lines
-    ]
+
+    def rating(text: str) -> Rating:
+        mean, deviation = map(float, text.split("±"))
+        return Rating(mean, deviation, scores=10, missing=0)
+
+    ratings = [tuple(map(rating, line.split())) for line in lines]
     return tuple(
         Row(f"row {number}", pair)
         for number, pair in enumerate(zip(ratings[::2], ratings[1::2], strict=True), start=1)
@@ -170,7 +181,7 @@ PAPER = {
 # From answers to the table
 
 
-def tabulate(survey, given):
+def tabulate(survey: Survey, given: Sequence[answers.Answer]) -> Table:
     """Make Table 1.
 
     Items, rows and columns come in the order in which the survey first names them. The order of
@@ -196,11 +207,11 @@ def tabulate(survey, given):
     Returns:
       `Table`.
     """
-    viewers = {}
+    viewers: dict[str, dict[str, int | None]] = {}
     for answer in given:
         viewers.setdefault(answer.viewer, {}).update(answer.scores)
     scores = list(viewers.values())
-    by_item = {}
+    by_item: dict[str, list[Pair]] = {}
     for pair in survey.pairs:
         by_item.setdefault(pair.item, []).append(pair)
     return Table(
@@ -216,14 +227,17 @@ def tabulate(survey, given):
     )
 
 
-def _item(name, pairs, viewers):
+def _item(name: str, pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> Item:
     """`viewers` are all viewers' {picture: score or None}."""
     columns = tuple(dict.fromkeys(pair.column for pair in pairs))
-    by_row = {}
+    by_row: dict[str, dict[str, Pair]] = {}
     for pair in pairs:
         by_row.setdefault(pair.row, {})[pair.column] = pair
     rows = tuple(
-        Row(label, tuple(_line(by_column, columns, side, viewers) for side in ("a", "b")))
+        Row(
+            label,
+            (_line(by_column, columns, "a", viewers), _line(by_column, columns, "b", viewers)),
+        )
         for label, by_column in by_row.items()
     )
     paper = PAPER.get(name, ())
@@ -238,12 +252,17 @@ def _item(name, pairs, viewers):
     )
 
 
-def _line(by_column, columns, side, viewers):
+def _line(
+    by_column: Mapping[str, Pair],
+    columns: Iterable[str],
+    side: str,
+    viewers: Sequence[_Scores],
+) -> tuple[Rating | None, ...]:
     pictures = (getattr(by_column.get(column), side, None) for column in columns)
     return tuple(picture and _rating(picture, viewers) for picture in pictures)
 
 
-def _rating(picture, viewers):
+def _rating(picture: str, viewers: Sequence[_Scores]) -> Rating:
     shown = [each[picture] for each in viewers if picture in each]
     scores = _without_none(shown)
     return Rating(
@@ -254,11 +273,11 @@ def _rating(picture, viewers):
     )
 
 
-def _without_none(values):
+def _without_none(values: Iterable[_Value | None]) -> list[_Value]:
     return [value for value in values if value is not None]
 
 
-def _compared(pairs, viewers):
+def _compared(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> Comparison:
     """Sorted, so that the order of the viewers has no influence on an estimated p.
 
     Ties are ties: differences are whole, so that means that are the same fraction are equal floats.
@@ -273,21 +292,21 @@ def _compared(pairs, viewers):
     )
 
 
-def _mean_difference(pairs, scores):
+def _mean_difference(pairs: Sequence[Pair], scores: _Scores) -> float | None:
     """One viewer's mean of B − A; None without a pair of which both pictures were scored."""
     both = [(scores.get(pair.a), scores.get(pair.b)) for pair in pairs]
-    differences = [b - a for a, b in both if None not in (a, b)]
+    differences = [b - a for a, b in both if a is not None and b is not None]
     return statistics.fmean(differences) if differences else None
 
 
-def _wilcoxon(differences):
+def _wilcoxon(differences: Sequence[float]) -> float | None:
     if len(differences) < 2:
         return 1.0 if differences else None  # scipy takes two or more
     method = scipy.stats.PermutationMethod(n_resamples=RESAMPLES, rng=0)
     return float(scipy.stats.wilcoxon(differences, method=method).pvalue)
 
 
-def _agreement(pairs, viewers):
+def _agreement(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> float | None:
     """Krippendorff's α, from how often each picture got each score."""
     pictures = itertools.chain.from_iterable((pair.a, pair.b) for pair in pairs)
     scored = [_without_none(each.get(picture) for each in viewers) for picture in pictures]
@@ -314,17 +333,17 @@ class _Grid(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def _grids(item, names):
+def _grids(item: Item, names: tuple[str, str]) -> list[_Grid]:
     """The item's own grid, and the paper's where there is one."""
     grids = [_Grid("This survey", names, item.columns, item.rows)]
     if item.paper:
-        figures = tuple(f"Fig. {figure}" for figure in item.name.split(" / "))
+        first, second = (f"Fig. {figure}" for figure in item.name.split(" / "))
         columns = tuple(f"column {number + 1}" for number in range(len(item.columns)))
-        grids.append(_Grid("Choi and Kim (2020)", figures, columns, item.paper))
+        grids.append(_Grid("Choi and Kim (2020)", (first, second), columns, item.paper))
     return grids
 
 
-def _introduction(table):
+def _introduction(table: Table) -> list[str]:
     """Paragraphs of plain text."""
     how = (
         f"Viewers saw corresponding pictures, {table.names[0]} and {table.names[1]}, a pair at a "
@@ -350,7 +369,7 @@ COMPARED = "Difference and agreement"
 COMPARED_COLUMNS = ("viewers", "mean difference", "p", "agreement α")
 
 
-def _compared_rows(table):
+def _compared_rows(table: Table) -> list[tuple[str, tuple[str, ...]]]:
     """[(item's name, what stands in `COMPARED_COLUMNS`)], all pictures together last."""
     rows = [
         (
@@ -367,7 +386,7 @@ def _compared_rows(table):
     return [*rows, ("all pictures", ("", "", "", _alpha(table.agreement)))]
 
 
-def _compared_notes(table):
+def _compared_notes(table: Table) -> list[str]:
     """Paragraphs of plain text."""
     a, b = table.names
     notes = [
@@ -389,33 +408,33 @@ def _compared_notes(table):
     return notes
 
 
-def _signed(number):
+def _signed(number: float | None) -> str:
     if number is None:
         return NOTHING
     text = f"{number:+.2f}".replace("-", "−")
     return text[1:] if float(text[1:]) == 0 else text
 
 
-def _p(number):
+def _p(number: float | None) -> str:
     return NOTHING if number is None else f"{number:.3g}"
 
 
-def _alpha(number):
+def _alpha(number: float | None) -> str:
     return NOTHING if number is None else f"{number:.2f}".replace("-", "−")
 
 
-def _shown(rating):
+def _shown(rating: Rating | None) -> str:
     return NOTHING if rating is None else str(rating)
 
 
-def _mark(rating):
+def _mark(rating: Rating | None) -> str:
     return "" if rating is None else rating.mark
 
 
 # Markdown
 
 
-def markdown(table):
+def markdown(table: Table) -> str:
     """Return the table as GitHub's Markdown, with the paper's below each item's own."""
     blocks = [f"# {TITLE}", *map(_escaped, _introduction(table))]
     blocks.append(
@@ -433,7 +452,7 @@ def markdown(table):
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown_grid(grid):
+def _markdown_grid(grid: _Grid) -> str:
     rows = [
         (_escaped(row.label) if not index else "", _escaped(name), *map(_emphasized, line))
         for row in grid.rows
@@ -442,18 +461,18 @@ def _markdown_grid(grid):
     return _markdown_table(("", "", *map(_escaped, grid.columns)), 2, rows)
 
 
-def _markdown_table(heading, labels, rows):
+def _markdown_table(heading: Sequence[str], labels: int, rows: Iterable[Sequence[str]]) -> str:
     """`labels` columns of words, then numbers; all texts are escaped already."""
     rule = ["---"] * labels + ["---:"] * (len(heading) - labels)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows))
 
 
-def _emphasized(rating):
+def _emphasized(rating: Rating | None) -> str:
     sign = {"high": "**", "low": "*", "": ""}[_mark(rating)]
     return f"{sign}{_shown(rating)}{sign}"
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     """One line that means nothing but itself in Markdown."""
     return re.sub(r"([\\`*_\[\]<>|&~#$])", r"\\\1", " ".join(text.split()))
 
@@ -461,7 +480,7 @@ def _escaped(text):
 # CSV
 
 
-def as_csv(table):
+def as_csv(table: Table) -> str:
     """Return `COLUMNS` as CSV, a line per picture.
 
     Numbers are in full, and empty where there is none. A label that a spreadsheet would take for
@@ -483,19 +502,19 @@ def as_csv(table):
     return text.getvalue()
 
 
-def _csv_line(labels, rating, paper):
+def _csv_line(labels: Iterable[str], rating: Rating, paper: Rating | None) -> list[str | float]:
     numbers = (*rating, rating.mark, *(paper[:2] if paper else (None, None)))
     return [*map(_harmless, labels), *("" if number is None else number for number in numbers)]
 
 
-def _harmless(label):
+def _harmless(label: str) -> str:
     return f"'{label}" if label[:1] in tuple("=+-@\t\r\n＝＋－＠") else label
 
 
 # HTML
 
 
-def as_html(table):
+def as_html(table: Table) -> markupsafe.Markup:
     """Return the table as a section for `report.put_survey`: static, every text escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),

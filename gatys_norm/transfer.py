@@ -13,8 +13,21 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import images, lbfgs, losses, memory, metrics, objective, summary, vgg, weights
-from gatys_norm.checkpoint import Checkpoint, CheckpointMismatchError, check
+from gatys_norm import (
+    adam,
+    colors,
+    images,
+    lbfgs,
+    losses,
+    memory,
+    metrics,
+    objective,
+    scenes,
+    summary,
+    vgg,
+    weights,
+)
+from gatys_norm.checkpoint import RESULTS, Checkpoint, CheckpointMismatchError, check
 from gatys_norm.config import SIZE_RANGE
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
@@ -36,18 +49,10 @@ INPUT_ERRORS = (
 )
 
 
-class Pictures(NamedTuple):
-    """The pictures of a transfer at their own size, float32 H × W × 3, RGB, 0–255."""
-
-    content: np.ndarray
-    style: np.ndarray
-    init: np.ndarray | None
-
-
 class Inputs(NamedTuple):
     """All that a transfer needs beside its settings."""
 
-    pictures: Pictures
+    pictures: scenes.Pictures
     weights_file: weights.WeightsFile
 
 
@@ -87,6 +92,11 @@ class TransferResult:
     image: np.ndarray
     record: dict
 
+    @property
+    def metrics(self):
+        """What the picture is measured by; see `metrics.measure`."""
+        return self.record["metrics"]
+
 
 def stylize(
     config,
@@ -118,10 +128,10 @@ def stylize(
     """
     config = config.resolved()
     if inputs is None:
-        pictures = load_pictures(config)
+        pictures = scenes.load_pictures(config)
     else:
         pictures = inputs.pictures
-        check_widths(config, pictures)
+        scenes.check(config, pictures)
     plan = plan_memory(config, pictures)
     weights_file = weights.locate(config.weights) if inputs is None else inputs.weights_file
     run = _Run(config, pictures, weights_file, plan.in_strips)
@@ -139,52 +149,6 @@ def stylize(
         ) from error
 
 
-def load_pictures(config):
-    """Load every picture that the settings name, and see that no size makes one too narrow.
-
-    Args:
-      config: `TransferConfig`.
-
-    Returns:
-      Pictures.
-
-    Raises:
-      PictureError: a picture cannot be read, or would have a side too short for VGG-19.
-    """
-    pictures = Pictures(*(path and images.load_picture(path) for path in picture_paths(config)))
-    check_widths(config, pictures)
-    return pictures
-
-
-def check_widths(config, pictures):
-    """Raise PictureError if a size makes a picture too narrow for VGG-19."""
-    for size in config.size:
-        content_shape, style_shape = picture_shapes(config, pictures, size)
-        _check_wide_enough("content", config.content, content_shape)
-        _check_wide_enough("style", config.style, style_shape)
-
-
-def picture_paths(config):
-    """The files of `Pictures`; None where the start is no picture of its own."""
-    init = None if config.init in ("content", "style", "noise") else config.init
-    return config.content, config.style, init
-
-
-def picture_shapes(config, pictures, size):
-    """The (height, width) that content and style are resized to when the content is `size` long.
-
-    With `style_size` "match" both have the same pixel count: Eq. 5's Gram matrix grows with the
-    count, so that G(φ_j(s)) and G(φ_j(x)) compare only at equal counts. The paper leaves it open.
-    """
-    content_shape = images.size_for_long_side(*pictures.content.shape[:2], size)
-    style_shape = pictures.style.shape[:2]
-    if config.style_size == "match":
-        style_shape = images.size_for_pixel_count(*style_shape, math.prod(content_shape))
-    elif config.style_size != "native":
-        style_shape = images.size_for_long_side(*style_shape, int(config.style_size))
-    return content_shape, style_shape
-
-
 def plan_memory(config, pictures):
     """Choose how the largest size is computed; on a GPU its own allocator has the last word.
 
@@ -195,7 +159,8 @@ def plan_memory(config, pictures):
       OutOfMemoryError: the largest size does not fit into main memory; the message gives the
         estimate and the size that would fit.
     """
-    pixels = max(math.prod(shape) for shape in picture_shapes(config, pictures, config.size[-1]))
+    content_shape, style_shapes = scenes.picture_shapes(config, pictures, config.size[-1])
+    pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     available = math.inf if on_gpu else memory.available_bytes()
     plan = memory.plan(pixels, config, available)
@@ -208,15 +173,6 @@ def plan_memory(config, pictures):
             + (f"{fitting} would fit" if fitting >= SIZE_RANGE[0] else "make room first")
         )
     return plan
-
-
-def _check_wide_enough(role, path, shape):
-    if min(shape) < images.MIN_SIDE:
-        height, width = shape
-        raise images.PictureError(
-            f"{path}: would be {width}×{height} pixels as {role} at this size; "
-            f"each side needs {images.MIN_SIDE}, so choose a larger --size or a less narrow picture"
-        )
 
 
 def _usable_precision(precision):
@@ -255,7 +211,7 @@ class _Run:
             if status == "interrupted" or self.stage == len(self.config.size) - 1:
                 return TransferResult(self.image(), self._record(status))
             coarse = copy.copy(self)
-            self.coarse_result, self.state = self.image(), None
+            self.coarse_result, self.state = self._optimized(), None
             self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
             try:
                 self.open_stage()
@@ -264,7 +220,14 @@ class _Run:
                 return TransferResult(coarse.image(), coarse._record("stalled"))
 
     def image(self):
-        """Return x as float32 H × W × 3."""
+        """Return the picture so far, float32 H × W × 3: x, or the content with x's luminance."""
+        image = self._optimized()
+        if self.config.color != "luminance":
+            return image
+        content = images.resize(self.pictures.content, *image.shape[:2])
+        return colors.with_luminance_of(image, content)
+
+    def _optimized(self):
         return self.objective.image(self.state.position).numpy()
 
     def checkpoint(self):
@@ -295,13 +258,13 @@ class _Run:
             self._identity(),
             self.config,
             value_counts=[
-                3 * math.prod(picture_shapes(self.config, self.pictures, size)[0])
+                3 * math.prod(scenes.picture_shapes(self.config, self.pictures, size)[0])
                 for size in self.config.size
             ],
             phase_counts=[len(self._phases(stage)) for stage in stages],
         )
         arrays, facts = checkpoint
-        results = lbfgs.LBfgsOptimizerResults(
+        results = RESULTS[self.config.optimizer](
             **{name: tf.constant(value) for name, value in arrays.items()}
         )
         self.state = lbfgs.State(
@@ -313,10 +276,13 @@ class _Run:
         self.history, self.stages = list(facts["history"]), list(facts["stages"])
 
     def _identity(self):
+        hashes = scenes.converted(
+            self.pictures, lambda picture: hashlib.sha256(picture.tobytes()).hexdigest()
+        )
         pictures = {
-            name: hashlib.sha256(picture.tobytes()).hexdigest()
-            for name, picture in self.pictures._asdict().items()
-            if picture is not None
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in hashes._asdict().items()
+            if value
         }
         return {
             "config": self.config.as_dict(),
@@ -327,13 +293,9 @@ class _Run:
 
     def open_stage(self):
         """Set up the present size: its pictures, its objective and the optimiser's state."""
-        content_shape, style_shape = picture_shapes(
-            self.config, self.pictures, self.config.size[self.stage]
-        )
-        self.content = images.resize(self.pictures.content, *content_shape)
-        self.style = images.resize(self.pictures.style, *style_shape)
+        self.scene = scenes.at_size(self.config, self.pictures, self.config.size[self.stage])
         self.objective = objective.pose(
-            self.config, self._extractor("float32"), self.content, self.style, self.in_strips
+            self.config, self._extractor("float32"), self.scene, self.in_strips
         )
         self.objectives = {"float32": self.objective}
         if self.state is None:
@@ -347,7 +309,7 @@ class _Run:
         start = self.objective.position(self._start_picture())
         first = self._phase_objective()
         try:
-            self.state = lbfgs.begin(first.function, start, self.config.history, first.data)
+            self.state = self._begin_optimizer(first, start)
         except FloatingPointError as error:
             names = ", ".join(self.objective.terms_not_finite(start)) or "the loss"
             size = self.config.size[self.stage]
@@ -356,16 +318,39 @@ class _Run:
             ) from error
         self._log()
 
+    def _begin_optimizer(self, target, start):
+        if self.config.optimizer == "adam":
+            return adam.begin(target.function, start, target.data)
+        return lbfgs.begin(target.function, start, self.config.history, target.data)
+
+    def _minimize(self, target, last_iteration, stop_at_multiples_of, on_piece, may_restart):
+        rest = {
+            "stop_at_multiples_of": (self.config.log_every, *stop_at_multiples_of),
+            "on_piece": on_piece,
+            "data": target.data,
+        }
+        if self.config.optimizer == "adam":
+            rate = self.config.learning_rate
+            return adam.minimize(target.function, self.state, last_iteration, rate, **rest)
+        return lbfgs.minimize(
+            target.function,
+            self.state,
+            last_iteration,
+            self.config.line_search,
+            max_restarts=lbfgs.MAX_RESTARTS if may_restart else 0,
+            **rest,
+        )
+
     def _start_picture(self):
         height, width, _ = self.objective.shape
         if self.stage > 0:
             return images.resize(self.coarse_result, height, width)
         if self.config.init == "content":
-            return self.content
+            return self.scene.content
         if self.config.init == "noise":
             noise = np.random.default_rng(self.config.seed).uniform(0, 255, self.objective.shape)
             return noise.astype(np.float32)
-        picture = self.pictures.style if self.config.init == "style" else self.pictures.init
+        picture = self.scene.styles[0] if self.config.init == "style" else self.pictures.init
         return images.resize(picture, height, width)
 
     def _phases(self, stage):
@@ -380,7 +365,7 @@ class _Run:
         precision, _ = self._phases(self.stage)[self.phase]
         if precision not in self.objectives:
             self.objectives[precision] = objective.in_precision_of(
-                self._extractor(precision), self.objective, self.config, self.content, self.style
+                self._extractor(precision), self.objective, self.config, self.scene
             )
         return self.objectives[precision]
 
@@ -404,15 +389,8 @@ class _Run:
         while True:
             precision, last_iteration = phases[self.phase]
             target = self._phase_objective()
-            minimum = lbfgs.minimize(
-                target.function,
-                self.state,
-                last_iteration,
-                self.config.line_search,
-                (self.config.log_every, *stop_at_multiples_of),
-                on_piece,
-                max_restarts=lbfgs.MAX_RESTARTS if precision == "float32" else 0,
-                data=target.data,
+            minimum = self._minimize(
+                target, last_iteration, stop_at_multiples_of, on_piece, precision == "float32"
             )
             self.state, self.seconds = minimum.state, seconds_before + minimum.seconds
             last_phase = self.phase == len(phases) - 1
@@ -432,9 +410,8 @@ class _Run:
         """
         if status not in ("stalled", "converged"):
             return status
-        for length in (1, 5, 25, 125):
-            step = -length * self.state.results.objective_gradient
-            names = self.objective.terms_not_finite(self.state.position + step)
+        for place in self._places_tried():
+            names = self.objective.terms_not_finite(place)
             if names:
                 warnings.warn(
                     f"{', '.join(names)}: not finite after iteration {self.state.iterations}; "
@@ -443,6 +420,15 @@ class _Run:
                 )
                 return "stalled"
         return status
+
+    def _places_tried(self):
+        """Where the optimiser may have met a loss or gradient that is not finite."""
+        state = self.state
+        if self.config.optimizer == "adam":
+            failed = bool(state.results.failed)
+            return [adam.next_position(state, self.config.learning_rate)] if failed else []
+        gradient = state.results.objective_gradient
+        return (state.position - length * gradient for length in (1, 5, 25, 125))
 
     def _log(self):
         """Add a row to the loss history; losses are float32 whatever the network's precision."""
@@ -460,7 +446,7 @@ class _Run:
             for name in ("iterations", "evaluations", "seconds")
         }
         cost_of_iteration = [
-            math.prod(picture_shapes(self.config, self.pictures, size)[0]) for size in sizes
+            math.prod(scenes.picture_shapes(self.config, self.pictures, size)[0]) for size in sizes
         ]
         done = self.state.iterations * cost_of_iteration[self.stage]
         all_from_here = sum(
@@ -488,8 +474,7 @@ class _Run:
                 "size": self.config.size[self.stage],
                 "height": self.objective.shape[0],
                 "width": self.objective.shape[1],
-                "style_height": self.style.shape[0],
-                "style_width": self.style.shape[1],
+                "style_shapes": [list(style.shape[:2]) for style in self.scene.styles],
                 "status": status,
                 "in_strips": self.in_strips,
                 "iterations": self.state.iterations,
@@ -523,21 +508,21 @@ class _Run:
         }
 
     def _metrics(self):
-        content_layers, style_layers = self.config.content_layers, self.config.style_layers
-        terms = losses.term_names(content_layers, style_layers)
-        style_terms = losses.term_names((), style_layers)
-        targets = self.objective.targets
+        config, targets = self.config, self.objective.targets
+        style_terms = losses.term_names((), config.style_layers, config.style_names)
+        content_terms = losses.term_names(config.content_layers, ())
         return metrics.measure(
-            self._summary(self.image(), terms),
-            targets | self._summary(self.content, style_terms),
+            self._summary(self._optimized(), content_terms + style_terms),
+            targets | self._summary(self.scene.content, style_terms),
             targets,
-            content_layers,
-            style_layers,
+            config.content_layers,
+            config.style_layers,
+            config.style_names,
         )
 
     def _summary(self, image, terms):
         compiled = summary.compiled(self._extractor("float32"), terms, self.in_strips)
-        return compiled(tf.constant(image))
+        return compiled(tf.constant(image), self.objective.masks)
 
 
 def environment():

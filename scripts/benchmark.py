@@ -32,7 +32,7 @@ import psutil
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, files, images, weights
+from gatys_norm import cli, files, weights
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -275,7 +275,7 @@ def measure_evaluations(plan, problem):
 def pose(transfer, plan):
     """Return {size: (start, {precision: objective})}, posed as `stylize` poses them."""
     config = dataclasses.replace(plan.config, size=plan.sizes).resolved()
-    pictures = transfer.load_pictures(config)
+    pictures = transfer.scenes.load_pictures(config)
     layers = frozenset(config.content_layers + config.style_layers)
     file = weights.locate(config.weights)
     extractors = {
@@ -285,16 +285,12 @@ def pose(transfer, plan):
     posed = {}
     for size in plan.sizes:
         own = dataclasses.replace(config, size=(size,), iterations=config.iterations[:1])
-        content_shape, style_shape = transfer.picture_shapes(own, pictures, size)
-        content = images.resize(pictures.content, *content_shape)
-        style = images.resize(pictures.style, *style_shape)
+        scene = transfer.scenes.at_size(own, pictures, size)
         in_strips = transfer.plan_memory(own, pictures).in_strips
-        float32 = transfer.objective.pose(own, extractors["float32"], content, style, in_strips)
-        bfloat16 = transfer.objective.in_precision_of(
-            extractors["bfloat16"], float32, own, content, style
-        )
+        float32 = transfer.objective.pose(own, extractors["float32"], scene, in_strips)
+        bfloat16 = transfer.objective.in_precision_of(extractors["bfloat16"], float32, own, scene)
         objectives = {"float32": float32, "bfloat16": bfloat16}
-        posed[size] = float32.position(content), objectives
+        posed[size] = float32.position(scene.content), objectives
     return posed
 
 

@@ -17,7 +17,6 @@ from absl import flags
 from gatys_norm import cli
 
 LOSSES = ("original", "normalized")
-INPUTS = ("content", "style")
 
 
 def define_flags(values):
@@ -39,7 +38,8 @@ def compare(values):
     sheet = Path(cli.required(values, "output"))
     configs = {loss: config_for(values, loss) for loss in LOSSES}
     outputs = {loss: beside(sheet, loss) for loss in LOSSES}
-    shown = {part: beside(sheet, part) for part in (*INPUTS, "curves")} if values.report else {}
+    parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
+    shown = {part: beside(sheet, part.replace(" ", "-")) for part in parts}
     page = sheet.with_suffix(".html")
     cli.check_outputs([sheet, *outputs.values(), *shown.values()], configs["original"], values)
     if values.report and page.is_dir():
@@ -73,6 +73,12 @@ def beside(sheet, part):
     return sheet.with_name(f"{sheet.stem}-{part}{sheet.suffix}")
 
 
+def inputs_of(config):
+    """Return {role: path} of the content and every style."""
+    named = zip(config.style_names, config.styles, strict=True)
+    return {"content": config.content} | {f"style {name}".strip(): path for name, path in named}
+
+
 def config_for(values, loss):
     """Return the settings for one loss."""
     lambda_os = values[f"lambda_os_{loss}"].value
@@ -100,7 +106,7 @@ def write_sheet(sheet, configs, outputs):
         (f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}", outputs[loss])
         for loss in LOSSES
     ]
-    pictures = [("content", config.content), ("style", config.style), *results]
+    pictures = [*inputs_of(config).items(), *results]
     loaded = [(caption, images.load_picture(path)) for caption, path in pictures]
     images.save_picture(sheet, sheets.labelled_row(loaded, loaded[-1][1].shape[0]))
 
@@ -111,19 +117,17 @@ def write_report(page, config, outputs, records, shown):
 
     record = records["original"]
     stage = record["stages"][-1]
-    shapes = {
-        "content": (stage["height"], stage["width"]),
-        "style": (stage["style_height"], stage["style_width"]),
-    }
-    names = {role: Path(getattr(config, role)).name for role in INPUTS}
-    for role in INPUTS:
-        picture = images.load_picture(getattr(config, role))
-        images.save_picture(shown[role], images.resize(picture, *shapes[role]))
+    inputs = inputs_of(config)
+    names = {role: Path(path).name for role, path in inputs.items()}
+    shapes = [(stage["height"], stage["width"]), *stage["style_shapes"]]
+    for (role, path), shape in zip(inputs.items(), shapes, strict=True):
+        images.save_picture(shown[role], images.resize(images.load_picture(path), *shape))
+    styles = ", ".join(name for role, name in names.items() if role != "content")
     images.save_picture(shown["curves"], plots.loss_curves(records))
     grids = [
         report.Grid(
             f"{loss} loss",
-            rows=(names["style"],),
+            rows=(styles,),
             columns=(f"λ_os = {records[loss]['config']['lambda_os']:g}",),
             cells=((report.Cell(output.name, output, records[loss]),),),
         )
@@ -131,10 +135,10 @@ def write_report(page, config, outputs, records, shown):
     ]
     section = report.Section(
         "The results",
-        f"{names['content']} in the manner of {names['style']}.",
+        f"{names['content']} in the manner of {styles}.",
         tuple(grids),
         (
-            *((f"{role}: {names[role]}", shown[role]) for role in INPUTS),
+            *((f"{role}: {name}", shown[role]) for role, name in names.items()),
             ("every term of both losses, coefficient times squared distance", shown["curves"]),
         ),
     )

@@ -1,9 +1,10 @@
-"""Draw the sample pictures in data/: one town view (content) and three paintings (styles).
+"""Draw the sample pictures in data/: a town view (content), its masks, three paintings (styles).
 
 Everything is computed from numpy and Pillow with fixed seeds; no outside picture is read.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from PIL import Image, ImageDraw
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir",
     str(pathlib.Path(__file__).resolve().parent.parent / "data"),
-    "Folder that receives the four pictures.",
+    "Folder that receives the pictures.",
 )
 
 # -------------------------------------------------------------------------------- shared tools
@@ -134,6 +135,7 @@ class View:
         self.horizon = round(height * 0.575)
         self.azimuth = (columns - width / 2) / self.focal
         self.elevation = (self.horizon - rows) / self.focal
+        self.ridge = np.zeros((height, width))
         self.color = np.zeros((height, width, 3))
         self.depth = np.full((height, width), np.inf)
 
@@ -213,6 +215,7 @@ def paint_background(view, noise):
         color = linear(code) * (1 + 0.16 * wood + 0.22 * slope)[..., None]
         color = mix(np.clip(color, 0, 1), HAZE, haze - 0.12 * (elevation / height))
         view.color[:] = mix(view.color, color, smoothstep(-0.0012, 0.0012, ridge - elevation))
+        view.ridge = np.maximum(view.ridge, ridge)
 
 
 def stucco(width, eaves, peak, plaster, trim, seed, noise):
@@ -568,17 +571,31 @@ def add_grass(picture):
     return image
 
 
-def draw_river_town():
-    """The content picture: a river town under a wide sky."""
+@functools.cache
+def river_town():
+    """The river town under a wide sky, as its view, without grass."""
     width, height = 512 * TOWN_SCALE, 384 * TOWN_SCALE
     noise = fractal_noise(np.random.default_rng(4), 512, 512, 1.35)
     panels = town_panels(noise)
     view = render_town(width, height, EYE_HEIGHT, panels, noise)
     mirror = render_town(width, height, -EYE_HEIGHT, panels, noise)
     add_water(view, mirror, noise)
-    image = add_grass(develop(view.color)).resize((512, 384), Image.Resampling.LANCZOS)
+    return view
+
+
+def draw_river_town():
+    """The content picture."""
+    image = add_grass(develop(river_town().color)).resize((512, 384), Image.Resampling.LANCZOS)
     film_grain = np.random.default_rng(2).normal(0, 0.011, (384, 512, 1))
     return to_image(np.asarray(image) / 255.0 + film_grain)
+
+
+def draw_sky_mask(of_land=False):
+    """White where the content picture shows the sky, black elsewhere; or the other way round."""
+    view = river_town()
+    sky = (view.depth == np.inf) & (view.elevation > view.ridge)
+    mask = Image.fromarray(np.uint8(255 * (sky ^ of_land)))
+    return mask.resize((512, 384), Image.Resampling.BOX)
 
 
 # ------------------------------------------------------------------------ the flowing strokes
@@ -1053,6 +1070,8 @@ def draw_soft_washes():
 
 PICTURES = {
     "river_town": draw_river_town,
+    "river_town_sky": draw_sky_mask,
+    "river_town_land": functools.partial(draw_sky_mask, of_land=True),
     "flowing_strokes": draw_flowing_strokes,
     "angular_planes": draw_angular_planes,
     "soft_washes": draw_soft_washes,

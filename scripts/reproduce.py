@@ -85,7 +85,7 @@ def reproduce(values):
     with cli.refusing(*transfer.INPUT_ERRORS):
         sizes = tuple(sorted({*study.base.size, *study.sizes}))
         for style in study.styles:
-            transfer.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
+            transfer.scenes.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
         study = with_found_weights(study)
     from gatys_norm import reproduction
 

@@ -17,9 +17,11 @@ MAY_IMPORT = {
     "__init__": {"config", "transfer"},
     "__main__": ANYTHING,
     "answers": {"files"},
-    "cells": {"config", "runs", "transfer"},
-    "checkpoint": {"lbfgs", "losses"},
+    "cells": {"config", "runs", "scenes", "transfer"},
+    "adam": {"lbfgs"},
+    "checkpoint": {"adam", "lbfgs", "losses"},
     "claims": set(),
+    "colors": set(),
     "cli": ANYTHING,
     "config": set(),
     "experiments": {"config"},
@@ -30,33 +32,35 @@ MAY_IMPORT = {
     "losses": set(),
     "memory": set(),
     "metrics": {"losses"},
-    "objective": {"losses", "parametrization", "summary", "vgg"},
-    "parametrization": set(),
+    "objective": {"losses", "parametrization", "scenes", "summary", "vgg"},
+    "parametrization": {"colors"},
     "plots": {"sheets"},
     "probes": {
-        *("config", "images", "losses", "objective", "summary", "transfer", "vgg", "weights"),
+        *("config", "images", "losses", "objective", "scenes", "summary", "vgg", "weights"),
     },
-    "ray_executor": {"cells", "files", "images", "runs", "transfer", "weights"},
+    "ray_executor": {"cells", "files", "images", "runs", "scenes", "transfer", "weights"},
     "report": {"files", "runs"},
     "reproduction": {
         *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
         *("sheets", "survey"),
     },
     "runs": {"config", "files", "images"},
+    "scenes": {"colors", "images"},
     "sheets": set(),
     "summary": {"losses", "vgg"},
     "survey": {"answers", "files", "images"},
     "survey_server": {"answers", "survey"},
     "survey_table": {"answers"},
     "transfer": {
-        *("checkpoint", "config", "images", "lbfgs", "losses", "memory", "metrics", "objective"),
-        *("summary", "vgg", "weights"),
+        *("adam", "checkpoint", "colors", "config", "images", "lbfgs", "losses", "memory"),
+        *("metrics", "objective", "scenes", "summary", "vgg", "weights"),
     },
     "vgg": {"weights"},
     "weights": {"files", "legacy_pickle"},
 }
 SPEAKERS = {"cli", "__main__"}
 WITH_TENSORFLOW = {
+    "adam",
     "cells",
     "checkpoint",
     "lbfgs",
@@ -78,10 +82,10 @@ def imported_modules(source):
     """Return the dotted names that a source imports anywhere.
 
     `from a import b` counts as `a.b`, since `b` may be a module; relative names begin with
-    `gatys_norm`.
+    `gatys_norm`. What is imported for type checkers alone does not count.
     """
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes_that_run(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -92,6 +96,16 @@ def imported_modules(source):
             assert isinstance(argument, ast.Constant), "an import whose name only a run can tell"
             names.add(argument.value)
     return names
+
+
+def _nodes_that_run(node):
+    yield node
+    if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
+        children = node.orelse
+    else:
+        children = ast.iter_child_nodes(node)
+    for child in children:
+        yield from _nodes_that_run(child)
 
 
 def _called(call):
@@ -164,6 +178,9 @@ def test_flags_printing_and_exiting_are_left_to_the_command_line(name):
         ("def f():\n    from gatys_norm import report", {"report"}),
         ("import importlib\nimportlib.import_module('gatys_norm.transfer')", {"transfer"}),
         ("__import__('gatys_norm.transfer')", {"transfer"}),
+        ("if TYPE_CHECKING:\n    import numpy\n    from gatys_norm import vgg", set()),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from gatys_norm import vgg", {"vgg"}),
+        ("if not TYPE_CHECKING:\n    from gatys_norm import vgg", {"vgg"}),
         ("import numpy\nfrom os import path", set()),
     ],
 )

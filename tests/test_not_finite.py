@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatys_norm import images, losses, transfer
+from gatys_norm import images, losses, scenes, transfer
 from gatys_norm.config import TransferConfig
 
 LAYERS = [f"{tap}{name}" for tap in ("conv", "relu") for name in ("1_1", "1_2", "2_1", "2_2")]
@@ -216,8 +216,9 @@ def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, use_network,
     network = tf.keras.models.clone_model(small_model)
     network.set_weights([10.0**decade * values for values in small_model.get_weights()])
     use_network(model=network)
-    pictures = transfer.Pictures(*(PICTURES[kind](*how) for kind, *how in (content, style)), None)
-    monkeypatch.setattr(transfer, "load_pictures", lambda config: pictures)
+    content, style = (PICTURES[kind](*how) for kind, *how in (content, style))
+    pictures = scenes.Pictures(content, (style,))
+    monkeypatch.setattr(scenes, "load_pictures", lambda config: pictures)
     try:
         result, messages = stylize(config)
     except (losses.NonFiniteError, losses.ZeroEnergyError) as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import losses, objective, parametrization, summary, vgg
+from gatys_norm import losses, objective, parametrization, scenes, summary, vgg
 from gatys_norm.config import TransferConfig
 
 CHANNEL_MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
@@ -40,7 +40,7 @@ def extractor(small_model):
 
 def pose(config, extractor, **changes):
     config = dataclasses.replace(config, **changes)
-    return objective.pose(config.resolved(), extractor, CONTENT, STYLE)
+    return objective.pose(config.resolved(), extractor, scenes.Scene(CONTENT, (STYLE,)))
 
 
 def flat(image):
@@ -215,11 +215,11 @@ def test_strips_change_nothing(config, kind, small_model, monkeypatch):
     extractor, other = (
         vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64) for _ in range(2)
     )
-    posed = objective.pose(config, extractor, content, style, in_strips=True)
+    posed = objective.pose(config, extractor, scenes.Scene(content, (style,)), in_strips=True)
     position = posed.position(result)
     value, gradient = posed.value_and_gradient(position)
     assert max(heights) < len(content)  # the targets too are computed in strips
-    plain = objective.pose(config, other, content, style)
+    plain = objective.pose(config, other, scenes.Scene(content, (style,)))
     plain_value, plain_gradient = plain.value_and_gradient(position)
     for term, target in plain.targets.items():
         assert_close(posed.targets[term], target)
@@ -236,7 +236,7 @@ def test_bfloat16_changes_the_value_by_one_and_the_gradient_by_five_per_cent(con
         vgg.Extractor(small_model, LAYERS, compute_dtype=dtype)
         for dtype in (tf.float32, tf.bfloat16)
     )
-    fine = objective.pose(config.resolved(), extractor, content, style)
+    fine = objective.pose(config.resolved(), extractor, scenes.Scene(content, (style,)))
     coarse = dataclasses.replace(fine, extractor=coarser)
     expected, expected_gradient = fine.value_and_gradient(flat(result))
     value, gradient = coarse.value_and_gradient(flat(result))
@@ -257,7 +257,7 @@ def test_the_unit_is_the_largest_coefficient(config, extractor):
 def test_common_factor_of_the_coefficients_changes_no_bit(config, factor, small_model):
     extractor = vgg.Extractor(small_model, LAYERS)
     content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
-    posed = objective.pose(config.resolved(), extractor, content, style)
+    posed = objective.pose(config.resolved(), extractor, scenes.Scene(content, (style,)))
     multiplied = dataclasses.replace(
         posed, coefficients={term: factor * value for term, value in posed.coefficients.items()}
     )
@@ -280,7 +280,9 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
     posed = pose(CASES[0], extractor)
     value, _ = posed.value_and_gradient(flat(RESULT))
     for config in (CASES[2], dataclasses.replace(CASES[2], lambda_os=0.7, style_weights=(1, 2, 3))):
-        other = objective.pose(config.resolved(), extractor, CONTENT[::-1], STYLE[:4])
+        other = objective.pose(
+            config.resolved(), extractor, scenes.Scene(CONTENT[::-1], (STYLE[:4],))
+        )
         other_value, _ = other.value_and_gradient(flat(RESULT))
         assert float(other_value) * other.unit == pytest.approx(
             other.loss(other.terms(flat(RESULT))), rel=1e-9

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gatys_norm import images, objective, probes, vgg, weights
+from gatys_norm import images, objective, probes, scenes, vgg, weights
 from gatys_norm.config import TransferConfig
 
 LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
@@ -53,7 +53,7 @@ def test_gradient_norms_are_those_of_finite_differences(config, loss, parametriz
     content, style = (images.load_picture(path) for path in (config.content, config.style))
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(weights.locate("auto"), layers, "max", "float32")
-    posed = objective.pose(pixels, extractor, content, style)
+    posed = objective.pose(pixels, extractor, scenes.Scene(content, (style,)))
     start = posed.position(content)
     for term in ("style/conv1_2", "style/conv2_1"):
         gradient = posed.gradients(start)[term]

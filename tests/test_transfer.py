@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import images, lbfgs, losses, memory, summary, transfer, vgg
+from gatys_norm import images, lbfgs, losses, memory, scenes, summary, transfer, vgg
 from gatys_norm.config import TransferConfig
 
 DATA = Path(__file__).parent.parent / "data"
@@ -82,12 +82,9 @@ def loss_from_the_paper(config, path, content, style, image):
 
 def pictures_at_size(record):
     stage, config = record["stages"][-1], record["config"]
+    shapes = {"content": (stage["height"], stage["width"]), "style": stage["style_shapes"][0]}
     return [
-        images.resize(images.load_picture(config[role]), stage[height], stage[width])
-        for role, height, width in (
-            ("content", "height", "width"),
-            ("style", "style_height", "style_width"),
-        )
+        images.resize(images.load_picture(config[role]), *shape) for role, shape in shapes.items()
     ]
 
 
@@ -211,14 +208,15 @@ def test_every_start_is_a_different_picture(init, seed):
 
 
 def test_style_size():
-    pictures = transfer.load_pictures(CONFIG)
+    pictures = scenes.load_pictures(CONFIG)
+    shape = pictures.styles[0].shape[:2]
     for style_size, expected in (
-        ("native", pictures.style.shape[:2]),
-        ("40", images.size_for_long_side(*pictures.style.shape[:2], 40)),
+        ("native", shape),
+        ("40", images.size_for_long_side(*shape, 40)),
     ):
         config = dataclasses.replace(CONFIG, style_size=style_size)
-        assert transfer.picture_shapes(config, pictures, 64)[1] == expected
-    content_shape, style_shape = transfer.picture_shapes(CONFIG, pictures, 64)
+        assert scenes.picture_shapes(config, pictures, 64)[1] == (expected,)
+    content_shape, (style_shape,) = scenes.picture_shapes(CONFIG, pictures, 64)
     assert np.prod(style_shape) == pytest.approx(np.prod(content_shape), rel=0.05)
 
 
@@ -362,7 +360,7 @@ def test_a_picture_that_would_be_too_narrow_is_named(tmp_path, role):
     images.save_picture(path, np.zeros((400, 20, 3), np.float32))
     config = dataclasses.replace(CONFIG, size=(32,), style_size="100", **{role: str(path)})
     with pytest.raises(images.PictureError, match=r"narrow\.png"):
-        transfer.load_pictures(config)
+        scenes.load_pictures(config)
 
 
 def test_progress_counts_up_to_the_end():

@@ -1,0 +1,62 @@
+"""What a transfer does with colours: transfer luminance alone, or match the style's beforehand.
+
+Gatys et al., "Preserving Color in Neural Artistic Style Transfer", arXiv:1606.05897, describes
+both. Pictures are float32 H × W × 3, RGB, 0–255.
+"""
+
+import numpy as np
+
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: Y of ITU-R BT.601
+LEAST_VARIANCE = 1e-3  # in squared grey levels; a direction with less holds nothing but rounding
+
+
+def luminance(picture):
+    """Return Y, H × W."""
+    return picture @ np.asarray(LUMINANCE, picture.dtype)
+
+
+def grey(values):
+    """Return the grey picture whose luminance is `values`, H × W."""
+    return np.repeat(values[..., np.newaxis], 3, axis=2)
+
+
+def with_luminance_of(picture, content):
+    """Return `content` with the luminance of `picture` and its own chroma.
+
+    All three channels are moved by the same amount, which leaves Cb and Cr as they are; the result
+    may leave 0–255.
+    """
+    return content + grey(luminance(picture) - luminance(content))
+
+
+def match_luminance(style, content):
+    """Return Y of the style, with mean and standard deviation of the content's Y.
+
+    A style of one luminance becomes the content's mean luminance.
+    """
+    own, wanted = (luminance(picture).astype(np.float64) for picture in (style, content))
+    varies = own.var() > LEAST_VARIANCE
+    factor = wanted.std() / own.std() if varies else 0.0
+    return (wanted.mean() + factor * (own - own.mean())).astype(np.float32)
+
+
+def match_colors(style, content):
+    """Return the style with mean and covariance of the content's colours.
+
+    s' = A (s − μ_s) + μ_o with A = Σ_o^½ Σ_s^−½, the only such map that is symmetric if the two
+    covariances commute. Where the style does not vary, in a grey picture off the grey axis, it
+    does not vary afterwards either. The result may leave 0–255.
+    """
+    own, wanted = (picture.reshape(-1, 3).astype(np.float64) for picture in (style, content))
+    values, vectors = np.linalg.eigh(_covariance(own))
+    varies = values > LEAST_VARIANCE
+    inverse = np.where(varies, 1 / np.sqrt(np.where(varies, values, 1.0)), 0.0)
+    whitened = (vectors * inverse) @ vectors.T
+    values, vectors = np.linalg.eigh(_covariance(wanted))
+    colored = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    matched = (own - own.mean(axis=0)) @ (colored @ whitened).T + wanted.mean(axis=0)
+    return matched.reshape(style.shape).astype(np.float32)
+
+
+def _covariance(colors):
+    return np.cov(colors, rowvar=False, bias=True)
