@@ -1,16 +1,18 @@
-"""Adam, as Keras has it, over any flat value-and-gradient, in the same resumable pieces as `lbfgs`.
+"""Keras's Adam over any flat value-and-gradient, in the same resumable pieces as `lbfgs`.
 
 It keeps two vectors of the size of x, where L-BFGS keeps two for each correction pair.
 """
 
+from __future__ import annotations
+
 import functools
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Collection
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from gatys_norm import lbfgs
-
-MOMENTUM, VELOCITY, EPSILON = 0.9, 0.999, 1e-7  # β₁, β₂ and ε as in Keras
 
 
 class AdamResults(NamedTuple):
@@ -27,7 +29,14 @@ class AdamResults(NamedTuple):
     velocity: tf.Tensor
 
 
-def begin(value_and_gradient, position, data=()):
+_Piece: TypeAlias = Callable[
+    [AdamResults, tf.Tensor, tf.Tensor, tf.Tensor, lbfgs.Data], AdamResults
+]
+
+
+def begin(
+    value_and_gradient: lbfgs.ValueAndGradient, position: tf.Tensor, data: lbfgs.Data = ()
+) -> lbfgs.State:
     """Evaluate the objective once; arguments, result and errors as for `lbfgs.begin`."""
     first, scale = lbfgs.first_results(value_and_gradient, position, data)
     none = tf.zeros_like(position)
@@ -36,14 +45,14 @@ def begin(value_and_gradient, position, data=()):
 
 
 def minimize(
-    value_and_gradient,
-    state,
-    iterations,
-    learning_rate,
-    stop_at_multiples_of=(),
-    on_piece=None,
-    data=(),
-):
+    value_and_gradient: lbfgs.ValueAndGradient,
+    state: lbfgs.State,
+    iterations: int,
+    learning_rate: float,
+    stop_at_multiples_of: Collection[int] = (),
+    on_piece: lbfgs.OnPiece | None = None,
+    data: lbfgs.Data = (),
+) -> lbfgs.Minimum:
     """Go on from `state` until `iterations` are done, one evaluation each.
 
     Args:
@@ -57,39 +66,84 @@ def minimize(
       `lbfgs.Minimum`; "stalled" if a step leads to a value or gradient that is not finite, which
       is undone; "converged" if the gradient vanishes.
     """
-    run_piece = _compile(value_and_gradient)
+    keras_adam = _keras_adam(state.position.shape[0], state.position.dtype)
+    run_piece = _compile(value_and_gradient, keras_adam)
 
-    def advance(state, count):
+    def advance(state: lbfgs.State, count: int) -> tuple[lbfgs.State, int]:
         before = int(state.results.num_iterations)
-        results = run_piece(
-            state.results,
-            tf.constant(state.scale, state.position.dtype),
-            tf.constant(learning_rate, state.position.dtype),
-            tf.constant(count),
-            data,
-        )
+        with keras_adam.lock:
+            results = run_piece(
+                state.results,
+                tf.constant(state.scale, state.position.dtype),
+                tf.constant(learning_rate, state.position.dtype),
+                tf.constant(count),
+                data,
+            )
         done = int(results.num_iterations) - before
         return state._replace(results=results, iterations=state.iterations + done), done
 
     return lbfgs.run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece)
 
 
-def next_position(state, learning_rate):
+def next_position(state: lbfgs.State, learning_rate: float) -> tf.Tensor:
     """Return x one step on, where a stalled run met what is not finite."""
-    return _step(state.results, learning_rate)[0]
+    keras_adam = _keras_adam(state.position.shape[0], state.position.dtype)
+    with keras_adam.lock:
+        return keras_adam.step(state.results, learning_rate)[0]
+
+
+class _KerasAdam:
+    """Keras's optimiser of a vector, whose state comes from results and goes back into them.
+
+    Keras keeps it in variables, so only one run at a time may step: the one that has the lock.
+    """
+
+    def __init__(self, value_count: int, dtype: tf.DType) -> None:
+        self.lock = threading.Lock()
+        self._position = tf.keras.Variable(tf.zeros([value_count], dtype), dtype=dtype.name)
+        self._optimizer = tf.keras.optimizers.Adam()
+        self._optimizer.build([self._position])
+        self._momentum, self._velocity = (
+            next(variable for variable in self._optimizer.variables if variable.name.endswith(name))
+            for name in ("_momentum", "_velocity")
+        )
+
+    def step(
+        self, results: AdamResults, learning_rate: tf.Tensor | float
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return position, momentum and velocity one step on."""
+        own = (self._position, self._momentum, self._velocity)
+        kept = (results.position, results.momentum, results.velocity)
+        for variable, value in zip(own, kept, strict=True):
+            variable.assign(value)
+        iterations = self._optimizer.iterations
+        iterations.assign(tf.cast(results.num_iterations, iterations.dtype))
+        self._optimizer.learning_rate.assign(tf.cast(learning_rate, tf.float32))
+        self._optimizer.apply([results.objective_gradient])
+        position, momentum, velocity = (tf.identity(variable.value) for variable in own)
+        return position, momentum, velocity
+
+
+_keras_adam = functools.lru_cache(maxsize=8)(_KerasAdam)
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(value_and_gradient):
+def _compile(value_and_gradient: lbfgs.ValueAndGradient, keras_adam: _KerasAdam) -> _Piece:
     @tf.function(autograph=False)
-    def run_piece(results, scale, learning_rate, count, data):
+    def run_piece(
+        results: AdamResults,
+        scale: tf.Tensor,
+        learning_rate: tf.Tensor,
+        count: tf.Tensor,
+        data: lbfgs.Data,
+    ) -> AdamResults:
         last = results.num_iterations + count
 
-        def goes_on(results):
+        def goes_on(results: AdamResults) -> tf.Tensor:
             return ~results.converged & ~results.failed & (results.num_iterations < last)
 
-        def advance(results):
-            position, momentum, velocity = _step(results, learning_rate)
+        def advance(results: AdamResults) -> list[AdamResults]:
+            position, momentum, velocity = keras_adam.step(results, learning_rate)
             value, gradient = value_and_gradient(position, *data)
             value, gradient = value * scale, gradient * scale
             finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
@@ -112,13 +166,3 @@ def _compile(value_and_gradient):
         return tf.while_loop(goes_on, advance, [results])[0]
 
     return run_piece
-
-
-def _step(results, learning_rate):
-    """Return position, momentum and velocity one step on (Kingma and Ba, ICLR 2015)."""
-    gradient = results.objective_gradient
-    count = tf.cast(results.num_iterations + 1, gradient.dtype)
-    momentum = results.momentum + (1 - MOMENTUM) * (gradient - results.momentum)
-    velocity = results.velocity + (1 - VELOCITY) * (gradient**2 - results.velocity)
-    rate = learning_rate * tf.sqrt(1 - VELOCITY**count) / (1 - MOMENTUM**count)
-    return results.position - rate * momentum / (tf.sqrt(velocity) + EPSILON), momentum, velocity

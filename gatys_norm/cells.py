@@ -1,15 +1,28 @@
 """Running the cells of a grid: each in its own folder, finished ones kept, failures contained."""
 
+from __future__ import annotations
+
+import dataclasses
 import hashlib
 import json
 import math
 import re
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from gatys_norm import runs, scenes, transfer
 from gatys_norm.config import TransferConfig
+
+if TYPE_CHECKING:
+    from gatys_norm.checkpoint import Stored
+    from gatys_norm.files import StrPath
+
+Waiting: TypeAlias = Mapping[TransferConfig, Path]  # {cell: where its picture goes}
+Execute: TypeAlias = "Callable[[Waiting, Clock, int], Iterator[Outcome]]"
+_OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,7 @@ class Outcome:
 
     config: TransferConfig
     output: Path
-    record: dict | None = None
+    record: runs.Record | None = None
     error: str | None = None
 
 
@@ -33,14 +46,14 @@ class Progress:
     seconds_left: float
 
 
-def output_path(folder, config):
+def output_path(folder: StrPath, config: TransferConfig) -> Path:
     """Where the picture of a cell goes: a folder named after its settings and pictures.
 
     The name changes with every setting and with every byte of the pictures, so that a cell found
     there is the one that is wanted.
     """
     hashes = scenes.converted(scenes.picture_paths(config), _sha256)
-    facts = [config.as_dict(), hashes]
+    facts = [config.as_dict(), dataclasses.astuple(hashes)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.styles))[:40]
     sizes = "-".join(map(str, config.size))
@@ -48,14 +61,20 @@ def output_path(folder, config):
     return Path(folder) / name / "result.png"
 
 
-def _sha256(file):
+def _sha256(file: str) -> str | None:
     try:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
     except OSError:
         return None
 
 
-def run_cells(configs, folder, on_progress=None, checkpoint_every=50, execute=None):
+def run_cells(
+    configs: Iterable[TransferConfig],
+    folder: StrPath,
+    on_progress: _OnProgress | None = None,
+    checkpoint_every: int = 50,
+    execute: Execute | None = None,
+) -> Iterator[Outcome]:
     """Run every cell that is not finished yet.
 
     Args:
@@ -83,7 +102,7 @@ def run_cells(configs, folder, on_progress=None, checkpoint_every=50, execute=No
         yield outcome
 
 
-def one_after_the_other(waiting, clock, checkpoint_every):
+def one_after_the_other(waiting: Waiting, clock: Clock, checkpoint_every: int) -> Iterator[Outcome]:
     """Run cells in this process.
 
     Args:
@@ -96,7 +115,7 @@ def one_after_the_other(waiting, clock, checkpoint_every):
     """
     for config, output in waiting.items():
 
-        def on_iteration(iteration, config=config):
+        def on_iteration(iteration: int, config: TransferConfig = config) -> bool:
             return clock({config: iteration})
 
         try:
@@ -111,17 +130,17 @@ def one_after_the_other(waiting, clock, checkpoint_every):
 class Clock:
     """Turns how far single cells are into a `Progress` of all."""
 
-    def __init__(self, waiting, cells, on_progress):
+    def __init__(self, waiting: Waiting, cells: int, on_progress: _OnProgress | None) -> None:
         self._costs = {config: _cost(config, sum(config.iterations)) for config in waiting}
         self._open = set(waiting)
         self._cells, self._on_progress = cells, on_progress
         self._began = time.monotonic()
 
-    def close(self, config):
+    def close(self, config: TransferConfig) -> None:
         """Note that a cell has ended."""
         self._open.discard(config)
 
-    def __call__(self, running):
+    def __call__(self, running: Mapping[TransferConfig, int]) -> bool:
         """Report {config: its iterations so far}; tells whether to stop."""
         if self._on_progress is None:
             return False
@@ -135,7 +154,7 @@ class Clock:
         return bool(self._on_progress(Progress(cells_done, self._cells, len(running), share, left)))
 
 
-def _cost(config, iterations):
+def _cost(config: TransferConfig, iterations: int) -> int:
     """What the first `iterations` cost: an iteration takes time in proportion to the pixels."""
     cost = 0
     for count, size in zip(config.iterations, config.size, strict=True):
@@ -144,12 +163,18 @@ def _cost(config, iterations):
     return cost
 
 
-def finished(config, output):
+def finished(config: TransferConfig, output: Path) -> Outcome:
     """Return the `Outcome` of a cell whose files are there."""
     return Outcome(config, output, json.loads(runs.record_path(output).read_text(encoding="utf-8")))
 
 
-def run_cell(config, output, on_iteration, checkpoint_every, inputs=None):
+def run_cell(
+    config: TransferConfig,
+    output: Path,
+    on_iteration: Callable[[int], bool],
+    checkpoint_every: int,
+    inputs: transfer.Inputs | None = None,
+) -> Outcome | None:
     """Run one cell from its checkpoint, if there is one, or from the start.
 
     Args:
@@ -175,17 +200,23 @@ def run_cell(config, output, on_iteration, checkpoint_every, inputs=None):
     return finished(config, output)
 
 
-def _stylize(config, output, on_iteration, checkpoint_every, inputs):
+def _stylize(
+    config: TransferConfig,
+    output: Path,
+    on_iteration: Callable[[int], bool],
+    checkpoint_every: int,
+    inputs: transfer.Inputs | None,
+) -> transfer.TransferResult:
     path = runs.checkpoint_path(output)
 
-    def on_progress(progress):
+    def on_progress(progress: transfer.Progress) -> bool:
         stop = on_iteration(progress.iteration)
         stage_ends = checkpoint_every and progress.iteration % checkpoint_every == 0
         if stop or stage_ends:
             runs.save_checkpoint(path, *progress.checkpoint())
         return stop
 
-    def stylize(checkpoint):
+    def stylize(checkpoint: Stored | None) -> transfer.TransferResult:
         stops = (checkpoint_every,) if checkpoint_every else ()
         return transfer.stylize(config, on_progress, checkpoint, stops, inputs=inputs)
 
@@ -198,14 +229,14 @@ def _stylize(config, output, on_iteration, checkpoint_every, inputs):
     return stylize(None)
 
 
-def _checkpoint(path):
+def _checkpoint(path: Path) -> Stored | None:
     try:
         return runs.load_checkpoint(path)
     except runs.CheckpointError:
         return None
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """Say in one line why a cell failed."""
     text = " ".join(str(error).split())
     return text if isinstance(error, transfer.INPUT_ERRORS) else f"{type(error).__name__}: {text}"

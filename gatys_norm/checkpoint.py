@@ -1,12 +1,21 @@
 """What a stopped transfer needs to go on, and the check that a stored one can be gone on from."""
 
+from __future__ import annotations
+
 import json
 import sys
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gatys_norm import adam, lbfgs, losses
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+# A `Checkpoint`, or what was read from a file as one.
+Stored: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 RESULTS = {"lbfgs": lbfgs.LBfgsOptimizerResults, "adam": adam.AdamResults}  # what is kept of each
 
@@ -18,11 +27,17 @@ class CheckpointMismatchError(ValueError):
 class Checkpoint(NamedTuple):
     """What a stopped transfer needs to go on: NumPy arrays, and facts that fit into JSON."""
 
-    arrays: dict
-    facts: dict
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
 
 
-def check(checkpoint, identity, config, value_counts, phase_counts):
+def check(
+    checkpoint: Stored,
+    identity: Mapping[str, Any],
+    config: TransferConfig,
+    value_counts: Sequence[int],
+    phase_counts: Sequence[int],
+) -> None:
     """Refuse a checkpoint of another transfer, and one that the run would stumble over later.
 
     Args:
@@ -49,14 +64,16 @@ def check(checkpoint, identity, config, value_counts, phase_counts):
         raise CheckpointMismatchError(f"--resume: the checkpoint is damaged ({error})") from error
 
 
-def _check_facts(facts, config, phase_counts):
+def _check_facts(
+    facts: Mapping[str, Any], config: TransferConfig, phase_counts: Sequence[int]
+) -> None:
     json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
     _check_number(facts, "stage", 0, len(config.size) - 1, int)
     stage = facts["stage"]
     _check_number(facts, "phase", 0, phase_counts[stage] - 1, int)
     _check_number(facts, "iterations", 1, config.iterations[stage], int)
     _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
-    _check_number(facts, "scale", np.finfo(np.float32).tiny)
+    _check_number(facts, "scale", float(np.finfo(np.float32).tiny))
     _check_number(facts, "seconds")
     if not isinstance(facts["in_strips"], bool):
         raise ValueError(f"in_strips is {facts['in_strips']!r}")
@@ -72,13 +89,15 @@ def _check_facts(facts, config, phase_counts):
         raise ValueError("the present size has no history")
 
 
-def _terms(config):
+def _terms(config: TransferConfig) -> tuple[str, ...]:
     """The names of the loss's terms."""
     names = losses.term_names(config.content_layers, config.style_layers, config.style_names)
     return names + (losses.TOTAL_VARIATION,) * (config.tv_weight > 0)
 
 
-def _check_arrays(arrays, values, config, iterations):
+def _check_arrays(
+    arrays: Mapping[str, np.ndarray], values: int, config: TransferConfig, iterations: int
+) -> None:
     shapes = {
         (): ("objective_value",),
         (values,): ("position", "objective_gradient", "momentum", "velocity"),
@@ -92,12 +111,21 @@ def _check_arrays(arrays, values, config, iterations):
         raise ValueError("its arrays have other shapes or types")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("its arrays hold values that are not finite")
+    if "velocity" in arrays and arrays["velocity"].min() < 0:
+        raise ValueError("its velocity is below 0")
     array = (np.ndarray, np.generic)
     _check_number(arrays, "num_iterations", 0, iterations, array)
     _check_number(arrays, "num_objective_evaluations", 1, kind=array)
 
 
-def _check_number(values, name, least=0, most=sys.float_info.max, kind=(int, float)):
+def _check_number(
+    values: Mapping[str, Any],
+    name: str,
+    least: float = 0,
+    most: float = sys.float_info.max,
+    kind: type | tuple[type, ...] = (int, float),
+) -> None:
     value = values[name]
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
         raise ValueError(f"{name} is {value!r}")

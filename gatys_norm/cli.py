@@ -1,5 +1,7 @@
 """The main command: flags → settings → one call. The only module that prints or exits."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
@@ -12,10 +14,21 @@ import tempfile
 import types
 import typing
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict
+from gatys_norm.config import PRESETS, ConfigError, Settings, TransferConfig, from_dict
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from gatys_norm.files import StrPath
+    from gatys_norm.memory import Plan
+    from gatys_norm.runs import Record
+    from gatys_norm.transfer import Progress
 
 FAILED = 1
 BAD_INPUT = 2
@@ -31,12 +44,19 @@ class InputError(Exception):
     """Something given on the command line cannot be used; ends in one line and exit code 2."""
 
 
-def run(argv=None):
+def run(argv: Sequence[str] | None = None) -> int:
     """Run the main command; returns the exit code."""
     return call(USAGE, transfer_command, sys.argv if argv is None else argv)
 
 
-def call(usage, command, argv, define_flags=None, values=None, takes_operands=False):
+def call(
+    usage: str,
+    command: Callable[..., int | None],
+    argv: Sequence[str],
+    define_flags: Callable[[flags.FlagValues], object] | None = None,
+    values: flags.FlagValues | None = None,
+    takes_operands: bool = False,
+) -> int:
     """Parse flags, run `command(values)`, and turn everything a user can get wrong into one line.
 
     Args:
@@ -72,7 +92,7 @@ def call(usage, command, argv, define_flags=None, values=None, takes_operands=Fa
         return BAD_INPUT
 
 
-def _parse(values, argv):
+def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """Fill the flag values; returns the arguments that are no flags."""
     try:
         return values(argv)[1:]
@@ -82,13 +102,13 @@ def _parse(values, argv):
         raise InputError(" ".join(str(error).split())) from error
 
 
-def _print_help(usage, values):
+def _print_help(usage: str, values: flags.FlagValues) -> None:
     print(f"{usage}\nFlags:")
     for module in values.flags_by_module_dict():
         print(values.module_help(module).split("\n", 2)[2])
 
 
-def make_flags():
+def make_flags() -> flags.FlagValues:
     """Return the main command's flags; settings, defaults and help come from `TransferConfig`."""
     values = flags.FlagValues()
     for field in dataclasses.fields(TransferConfig):
@@ -99,38 +119,44 @@ def make_flags():
     )
     flags.DEFINE_enum("preset", "paper", list(PRESETS), explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
-    for define, name, default, explanation in (
+    others: Iterable[tuple[Callable[..., object], str, int | None, str]] = (
         (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
         (flags.DEFINE_string, "config_from", None, "take the settings of this .png or .json"),
         (flags.DEFINE_bool, "resume", False, "go on from the checkpoint beside --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
-    ):
+    )
+    for define, name, default, explanation in others:
         define(name, default, explanation, flag_values=values)
     return define_help(values)
 
 
-def define_help(values):
+def define_help(values: flags.FlagValues) -> flags.FlagValues:
     """Add --help and --helpshort; returns the flag values."""
     for name in ("help", "helpshort"):
         flags.DEFINE_bool(name, False, "show this help", flag_values=values)
     return values
 
 
-def _define_setting(values, field):
+def _define_setting(values: flags.FlagValues, field: dataclasses.Field[Any]) -> None:
     explanation, choices = field.metadata["explanation"], field.metadata["choices"]
-    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    default: Any = field.default
+    define: dict[type, Callable[..., object]] = {
+        str: flags.DEFINE_string,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+    }
     if choices:
-        flags.DEFINE_enum(field.name, field.default, choices, explanation, flag_values=values)
+        flags.DEFINE_enum(field.name, default, choices, explanation, flag_values=values)
     elif _is_list(field):
-        default = field.default and [str(value) for value in field.default]
+        default = default and [str(value) for value in default]
         flags.DEFINE_list(field.name, default, explanation, flag_values=values)
     else:
-        default = field.default if field.default != "" else None
+        default = default if default != "" else None
         define[_scalar_type(field)](field.name, default, explanation, flag_values=values)
 
 
-def _scalar_type(field):
+def _scalar_type(field: dataclasses.Field[Any]) -> Any:
     """The type of a setting, of its elements if it is a list, without the `None` it may allow."""
     kind = field.type
     if isinstance(kind, types.UnionType):
@@ -138,11 +164,11 @@ def _scalar_type(field):
     return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
 
 
-def _is_list(field):
+def _is_list(field: dataclasses.Field[Any]) -> bool:
     return "tuple" in str(field.type)
 
 
-def config_from_flags(values, **changes):
+def config_from_flags(values: flags.FlagValues, **changes: Any) -> TransferConfig:
     """Return the `TransferConfig` that the flags describe.
 
     With `--config_from` the settings are those of an earlier run; those of a preset that is given
@@ -162,20 +188,20 @@ def config_from_flags(values, **changes):
         return TransferConfig(**settings)
 
 
-def _settings_given(values):
+def _settings_given(values: flags.FlagValues) -> Settings:
     """The settings whose flags are on the command line."""
-    settings = {}
+    settings: Settings = {}
     for field in dataclasses.fields(TransferConfig):
         flag = values[field.name]
         if flag.present:
-            is_list = flag.value is not None and _is_list(field)
-            settings[field.name] = (
-                tuple(_convert(field, text) for text in flag.value) if is_list else flag.value
-            )
+            value = flag.value
+            if value is not None and _is_list(field):
+                value = tuple(_convert(field, text) for text in value)
+            settings[field.name] = value
     return settings
 
 
-def _settings_of_run(path):
+def _settings_of_run(path: str) -> Settings:
     from gatys_norm import runs
 
     with refusing(ConfigError, runs.RecordError, prefix="--config_from: "):
@@ -183,7 +209,7 @@ def _settings_of_run(path):
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def _convert(field, text):
+def _convert(field: dataclasses.Field[Any], text: str) -> str | float:
     kind = _scalar_type(field)
     try:
         return kind(text)
@@ -194,14 +220,14 @@ def _convert(field, text):
         ) from error
 
 
-def transfer_command(values):
+def transfer_command(values: flags.FlagValues) -> int:
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
     check_outputs([required(values, "output")], config, values)
     return run_transfer(config, values.output, values, values.resume)
 
 
-def required(values, name):
+def required(values: flags.FlagValues, name: str) -> Any:
     """Return the value of a flag that has no default.
 
     Raises:
@@ -212,11 +238,13 @@ def required(values, name):
     return values[name].value
 
 
-def check_outputs(outputs, config, values):
+def check_outputs(
+    outputs: Iterable[StrPath], config: TransferConfig, values: flags.FlagValues
+) -> None:
     """Refuse pictures that cannot be written, before any work."""
     from gatys_norm import runs, scenes
 
-    inputs = []
+    inputs: list[str] = []
     scenes.converted(scenes.picture_paths(config), inputs.append)
     with refusing(runs.OutputError, prefix="--output: "):
         for output in outputs:
@@ -225,7 +253,9 @@ def check_outputs(outputs, config, values):
                 runs.check_space(output, config)
 
 
-def run_transfer(config, output, values, resume):
+def run_transfer(
+    config: TransferConfig, output: StrPath, values: flags.FlagValues, resume: bool
+) -> int:
     """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
 
     Args:
@@ -266,7 +296,7 @@ def run_transfer(config, output, values, resume):
     return 0
 
 
-def _report_unsaved(output, error):
+def _report_unsaved(output: StrPath, error: Exception) -> int:
     from gatys_norm import runs
 
     checkpoint = runs.checkpoint_path(output)
@@ -276,36 +306,38 @@ def _report_unsaved(output, error):
     return report_unwritten(output, error, kept)
 
 
-def report_unwritten(path, error, kept):
+def report_unwritten(path: StrPath, error: Exception, kept: str) -> int:
     """Say in one line that a file could not be written and what is kept; returns the exit code."""
     print(f"gatys-norm: {path}: could not be written ({_reason(error)}); {kept}", file=sys.stderr)
     return FAILED
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
 class _Reporter:
     """What happens after each piece of iterations: bar, checkpoint, snapshot, stop."""
 
-    def __init__(self, output, values, received_signals):
+    def __init__(
+        self, output: StrPath, values: flags.FlagValues, received_signals: list[int]
+    ) -> None:
         self.output = output
         self.checkpoint_every = values.checkpoint_every
         self.snapshot_every = values.snapshot_every
         self.stops = [every for every in (self.checkpoint_every, self.snapshot_every) if every]
         self.received_signals = received_signals
-        self.bar = None
-        self.last_iteration = None
+        self.bar: tqdm | None = None
+        self.last_iteration: int | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> _Reporter:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    def __call__(self, progress):
+    def __call__(self, progress: Progress) -> bool:
         from gatys_norm import runs
 
         self._show(progress)
@@ -319,12 +351,12 @@ class _Reporter:
         self.last_iteration = progress.iteration
         return stop
 
-    def show_plan(self, plan):
+    def show_plan(self, plan: Plan) -> None:
         """Print how much memory the transfer will need."""
         how = ", with the first layers in strips to save some" if plan.in_strips else ""
         print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{how}")
 
-    def _keep(self, path, save, *what):
+    def _keep(self, path: Path, save: Callable[..., None], *what: Any) -> None:
         """Save something that the run can do without: a full disk must not cost the result."""
         try:
             save(path, *what)
@@ -332,7 +364,7 @@ class _Reporter:
             older = "; the older one is kept" if path.exists() else ""
             warnings.warn(f"{path}: could not be written ({_reason(error)}){older}", stacklevel=2)
 
-    def _passed(self, every, progress):
+    def _passed(self, every: int, progress: Progress) -> bool:
         """Whether a multiple of `every` lies in the last piece.
 
         Pieces end at multiples counted within a size, which need not be multiples of the whole.
@@ -340,7 +372,7 @@ class _Reporter:
         before = progress.iteration - 1 if self.last_iteration is None else self.last_iteration
         return every > 0 and progress.iteration // every > before // every
 
-    def _show(self, progress):
+    def _show(self, progress: Progress) -> None:
         from tqdm import tqdm
 
         if self.bar is None:
@@ -354,13 +386,14 @@ class _Reporter:
         self.bar.update(progress.iteration - self.bar.n)
 
 
-def _print_terms(record):
+def _print_terms(record: Record) -> None:
+    width = max(20, *map(len, record["terms"]))
     for term, values in record["terms"].items():
         first, last = (values["coefficient"] * values[when] for when in ("initial", "final"))
-        print(f"{term:20} {first:12.5g} → {last:.5g}")
+        print(f"{term:{width}} {first:12.5g} → {last:.5g}")
 
 
-def start_tensorflow():
+def start_tensorflow() -> types.ModuleType:
     """Import TensorFlow without its start-up lines, make it deterministic, return `transfer`."""
     with silent_stderr():
         transfer = importlib.import_module("gatys_norm.transfer")
@@ -371,7 +404,9 @@ def start_tensorflow():
     return transfer
 
 
-def _show_warning(message, category, *_args, **_kwargs):
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object
+) -> None:
     from tqdm import tqdm
 
     if category is UserWarning:
@@ -379,7 +414,7 @@ def _show_warning(message, category, *_args, **_kwargs):
 
 
 @contextlib.contextmanager
-def refusing(*errors, prefix=""):
+def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
     """Turn the given errors into `InputError`."""
     try:
         yield
@@ -388,7 +423,7 @@ def refusing(*errors, prefix=""):
 
 
 @contextlib.contextmanager
-def silent_stderr():
+def silent_stderr() -> Iterator[None]:
     """Hold back what native code writes to stderr; show it if the import fails."""
     with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
         sys.stderr.flush()
@@ -406,15 +441,15 @@ def silent_stderr():
 
 
 @contextlib.contextmanager
-def signals_noted():
+def signals_noted() -> Iterator[list[int]]:
     """Note Ctrl-C and SIGTERM instead of dying of them, so that the run can end in order.
 
     Yields:
       The list of signals received so far. A second one of the same kind ends the program at once.
     """
-    received = []
+    received: list[int] = []
 
-    def note(number, _frame):
+    def note(number: int, _frame: types.FrameType | None) -> None:
         received.append(number)
         signal.signal(number, signal.SIG_DFL)
 

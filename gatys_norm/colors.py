@@ -10,17 +10,17 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: Y of ITU-R BT.601
 LEAST_VARIANCE = 1e-3  # in squared grey levels; a direction with less holds nothing but rounding
 
 
-def luminance(picture):
+def luminance(picture: np.ndarray) -> np.ndarray:
     """Return Y, H × W."""
     return picture @ np.asarray(LUMINANCE, picture.dtype)
 
 
-def grey(values):
+def grey(values: np.ndarray) -> np.ndarray:
     """Return the grey picture whose luminance is `values`, H × W."""
     return np.repeat(values[..., np.newaxis], 3, axis=2)
 
 
-def with_luminance_of(picture, content):
+def with_luminance_of(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
     """Return `content` with the luminance of `picture` and its own chroma.
 
     All three channels are moved by the same amount, which leaves Cb and Cr as they are; the result
@@ -29,7 +29,7 @@ def with_luminance_of(picture, content):
     return content + grey(luminance(picture) - luminance(content))
 
 
-def match_luminance(style, content):
+def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """Return Y of the style, with mean and standard deviation of the content's Y.
 
     A style of one luminance becomes the content's mean luminance.
@@ -40,7 +40,7 @@ def match_luminance(style, content):
     return (wanted.mean() + factor * (own - own.mean())).astype(np.float32)
 
 
-def match_colors(style, content):
+def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """Return the style with mean and covariance of the content's colours.
 
     s' = A (s − μ_s) + μ_o with A = Σ_o^½ Σ_s^−½, the only such map that is symmetric if the two
@@ -58,5 +58,5 @@ def match_colors(style, content):
     return matched.reshape(style.shape).astype(np.float32)
 
 
-def _covariance(colors):
+def _covariance(colors: np.ndarray) -> np.ndarray:
     return np.cov(colors, rowvar=False, bias=True)

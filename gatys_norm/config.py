@@ -3,8 +3,13 @@
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any, TypeAlias, TypeVar
+
+_Value = TypeVar("_Value")
+Settings: TypeAlias = dict[str, Any]  # values of settings by name, as yet unchecked
 
 CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
 LAYERS = tuple(
@@ -30,7 +35,7 @@ class ConfigError(ValueError):
     """A setting is not valid; the message begins with the setting's name."""
 
 
-def _setting(default, explanation, choices=None):
+def _setting(default: _Value, explanation: str, choices: tuple[str, ...] | None = None) -> _Value:
     return dataclasses.field(
         default=default, metadata={"explanation": explanation, "choices": choices}
     )
@@ -57,10 +62,13 @@ class TransferConfig:
     )
     content_masks: tuple[str, ...] | None = _setting(
         None,
-        "grey pictures, one a style: where in the content it goes (white); default everywhere",
+        "grey pictures, one a style: where in the content it goes (white; of colours the mean "
+        "counts, what is transparent is white); default everywhere",
     )
     style_masks: tuple[str, ...] | None = _setting(
-        None, "grey pictures, one a style: what of it is taken (white); default all"
+        None,
+        "grey pictures, one a style: what of it is taken (white, as for content_masks); default "
+        "all",
     )
     color: str = _setting(
         "style",
@@ -131,7 +139,7 @@ class TransferConfig:
     )
     log_every: int = _setting(10, "iterations between rows of the loss history")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.style, tuple) and len(self.style) <= 1:
             only = (*self.style, "")[0]
             if isinstance(only, str):
@@ -147,23 +155,23 @@ class TransferConfig:
             check(self)
 
     @property
-    def styles(self):
+    def styles(self) -> tuple[str, ...]:
         """The paths of all styles."""
         return self.style if isinstance(self.style, tuple) else (self.style,)
 
     @property
-    def style_names(self):
+    def style_names(self) -> tuple[str, ...]:
         """A name for each style, made of its file's; the empty name if there is only one."""
         if len(self.styles) == 1:
             return ("",)
-        names = []
+        names: list[str] = []
         for path in self.styles:
-            stem = re.sub(r"[^\w.-]+", "_", PurePath(path).stem)
+            stem = re.sub(r"[^\w.-]+", "_", PurePath(path).stem) or "_"
             same = sum(name.partition("#")[0] == stem for name in names)
             names.append(f"{stem}#{same + 1}" if same else stem)
         return tuple(names)
 
-    def resolved(self):
+    def resolved(self) -> "TransferConfig":
         """Return the same settings with every `None` replaced and `iterations` one per size."""
         iterations = self.iterations
         if len(iterations) == 1:
@@ -179,7 +187,7 @@ class TransferConfig:
             iterations=iterations,
         )
 
-    def as_dict(self):
+    def as_dict(self) -> Settings:
         """Return the settings as plain JSON values."""
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -187,7 +195,13 @@ class TransferConfig:
         }
 
 
-_FAST = {
+def filled_in(setting: _Value | None) -> _Value:
+    """Return a setting of resolved settings, in which none is `None`."""
+    assert setting is not None
+    return setting
+
+
+_FAST: Settings = {
     "iterations": (250,),
     "precision": "bfloat16",
     "parametrization": "fourier",
@@ -196,7 +210,7 @@ _FAST = {
 PRESETS = {"paper": {name: getattr(TransferConfig, name) for name in _FAST}, "fast": _FAST}
 
 
-def from_dict(values):
+def from_dict(values: Settings) -> TransferConfig:
     """Return the `TransferConfig` that `as_dict` described.
 
     Args:
@@ -211,13 +225,13 @@ def from_dict(values):
     unknown = set(values) - set(known)
     if unknown:
         raise ConfigError(f"{min(unknown, key=str)}: no such setting; there are {', '.join(known)}")
-    settings = {
+    settings: Settings = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return TransferConfig(**settings)
 
 
-def _check_types(config):
+def _check_types(config: TransferConfig) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.type is str and not isinstance(value, str):
@@ -231,14 +245,14 @@ def _check_types(config):
             )
 
 
-def _check_choices(config):
+def _check_choices(config: TransferConfig) -> None:
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices and value not in choices:
             raise ConfigError(f"{field.name}: must be one of {', '.join(choices)}, not {value!r}")
 
 
-def _check_styles(config):
+def _check_styles(config: TransferConfig) -> None:
     if not all(isinstance(path, str) for path in config.styles):
         raise ConfigError(f"style: must be paths of pictures, not {config.style!r}")
     if len(config.styles) != 1 and not all(config.styles):
@@ -260,7 +274,7 @@ def _check_styles(config):
             )
 
 
-def _check_layers(config):
+def _check_layers(config: TransferConfig) -> None:
     for kind in ("content", "style"):
         name, layers = f"{kind}_layers", getattr(config, f"{kind}_layers")
         if not layers:
@@ -275,7 +289,9 @@ def _check_layers(config):
             _check_weights(f"{kind}_weights", weights, layers, "layer")
 
 
-def _check_weights(name, weights, weighted, what):
+def _check_weights(
+    name: str, weights: tuple[float, ...], weighted: Sequence[str], what: str
+) -> None:
     if len(weights) != len(weighted):
         raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one a {what}")
     for weight in weights:
@@ -284,7 +300,7 @@ def _check_weights(name, weights, weighted, what):
         raise ConfigError(f"{name}: at least one weight must be above 0, {LEAST_WEIGHT:g} or more")
 
 
-def _check_numbers(config):
+def _check_numbers(config: TransferConfig) -> None:
     if config.lambda_os is not None:
         _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
     _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
@@ -296,7 +312,7 @@ def _check_numbers(config):
         _check_number("iterations", count, least=1, most=1_000_000, whole=True)
 
 
-def _check_sizes(config):
+def _check_sizes(config: TransferConfig) -> None:
     if not config.size:
         raise ConfigError("size: at least one size is needed")
     for size in config.size:
@@ -314,9 +330,11 @@ def _check_sizes(config):
         _check_number("style_size", int(config.style_size), *SIZE_RANGE, whole=True)
 
 
-def _check_number(name, value, least, most=None, whole=False):
+def _check_number(
+    name: str, value: float, least: float, most: float | None = None, whole: bool = False
+) -> None:
     kind = "a whole number" if whole else "a finite number"
-    types = int if whole else (int, float)
+    types = (int,) if whole else (int, float)
     in_range = (
         isinstance(value, types)
         and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig
+from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig, filled_in
 
 LOSSES = ("original", "normalized")
 SWEEP, RAISED, SIZES, RECURSIVE = "λ_os", "raised layer", "size", "recursive"
@@ -70,7 +70,8 @@ class Study:
             raise ConfigError(
                 f"lambdas_by_style: {len(self.styles)} numbers are needed, one a style"
             )
-        if not 0 < self.boost * max(self.base.resolved().style_weights) <= LARGEST_WEIGHT:
+        heaviest = max(filled_in(self.base.resolved().style_weights))
+        if not 0 < self.boost * heaviest <= LARGEST_WEIGHT:
             raise ConfigError(
                 f"boost: must be above 0, and no weight above {LARGEST_WEIGHT:g}, not {self.boost}"
             )
@@ -153,7 +154,7 @@ def _sweep(study: Study, name: str, loss: str) -> Grid:
 
 def _raised(study: Study, name: str, loss: str) -> Grid:
     """Fig. 2(b), 6(b): column j has λ_s(j) times `boost`, all other λ_s as they are."""
-    weights = study.base.resolved().style_weights
+    weights = filled_in(study.base.resolved().style_weights)
     layers = study.base.style_layers
 
     def cell(style: str, row: int, layer: str) -> TransferConfig:

@@ -4,13 +4,16 @@ The objective is multiplied by a constant so that the first step, minus the grad
 mean square of one pixel; without it the original loss would begin with steps of 1e10 grey levels.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import math
 import threading
 import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from unittest import mock
 
 import tensorflow as tf
@@ -22,6 +25,9 @@ from tensorflow_probability.python.optimizer.linesearch.hager_zhang import (
     HagerZhangLineSearchResult,
 )
 
+if TYPE_CHECKING:
+    from gatys_norm.adam import AdamResults
+
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_RESTARTS = 5
@@ -31,6 +37,16 @@ _stock_hager_zhang = bfgs_utils.hager_zhang
 _stock_line_search_step = bfgs_utils.line_search_step
 _patching = threading.Lock()
 
+# (x, *data) → (scalar, gradient like x), x being flat; data is what it depends on besides x.
+ValueAndGradient: TypeAlias = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+Data: TypeAlias = tuple[Any, ...]
+Advance: TypeAlias = "Callable[[State, int], tuple[State, int]]"
+OnPiece: TypeAlias = "Callable[[State, float], bool]"
+_Piece: TypeAlias = Callable[
+    [LBfgsOptimizerResults, tf.Tensor, tf.Tensor, Data], LBfgsOptimizerResults
+]
+_AlongLine: TypeAlias = Callable[[tf.Tensor], bfgs_utils.ValueAndGradient]
+
 
 class State(NamedTuple):
     """Everything a later piece needs; its arrays are all that a checkpoint has to keep.
@@ -39,23 +55,23 @@ class State(NamedTuple):
     count how much of the memory is filled; `iterations` counts them all.
     """
 
-    results: LBfgsOptimizerResults
+    results: LBfgsOptimizerResults | AdamResults
     scale: float
     iterations: int
     restarts: int
 
     @property
-    def position(self):
+    def position(self) -> tf.Tensor:
         """The present x, flat."""
         return self.results.position
 
     @property
-    def evaluations(self):
+    def evaluations(self) -> int:
         """Evaluations of the objective so far."""
         return int(self.results.num_objective_evaluations)
 
     @property
-    def value(self):
+    def value(self) -> float:
         """The objective at the present x, unscaled."""
         return float(self.results.objective_value) / self.scale
 
@@ -74,7 +90,9 @@ class Minimum:
     seconds: float
 
 
-def begin(value_and_gradient, position, history, data=()):
+def begin(
+    value_and_gradient: ValueAndGradient, position: tf.Tensor, history: int, data: Data = ()
+) -> State:
     """Evaluate the objective once and set its scale.
 
     Args:
@@ -95,7 +113,9 @@ def begin(value_and_gradient, position, history, data=()):
     return State(results, scale, iterations=0, restarts=0)
 
 
-def first_results(value_and_gradient, position, data):
+def first_results(
+    value_and_gradient: ValueAndGradient, position: tf.Tensor, data: Data
+) -> tuple[dict[str, tf.Tensor], float]:
     """Evaluate the objective at its start.
 
     Returns:
@@ -121,7 +141,7 @@ def first_results(value_and_gradient, position, data):
     }, scale
 
 
-def reevaluate(value_and_gradient, state, data=()):
+def reevaluate(value_and_gradient: ValueAndGradient, state: State, data: Data = ()) -> State:
     """Return `state` with value and gradient of another objective of the same scale.
 
     The memory is kept: it describes the curvature of both where the two are nearly the same.
@@ -138,15 +158,15 @@ def reevaluate(value_and_gradient, state, data=()):
 
 
 def minimize(
-    value_and_gradient,
-    state,
-    iterations,
-    line_search="unit_step",
-    stop_at_multiples_of=(),
-    on_piece=None,
-    max_restarts=MAX_RESTARTS,
-    data=(),
-):
+    value_and_gradient: ValueAndGradient,
+    state: State,
+    iterations: int,
+    line_search: str = "unit_step",
+    stop_at_multiples_of: Collection[int] = (),
+    on_piece: OnPiece | None = None,
+    max_restarts: int = MAX_RESTARTS,
+    data: Data = (),
+) -> Minimum:
     """Go on from `state` until `iterations` are done.
 
     The pieces are as long as fit into about a second, so that progress is seen and an interruption
@@ -170,13 +190,19 @@ def minimize(
     """
     run_piece = _compile(value_and_gradient, line_search)
 
-    def advance(state, count):
+    def advance(state: State, count: int) -> tuple[State, int]:
         return _advance(run_piece, state, count, max_restarts, data)
 
     return run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece)
 
 
-def run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece):
+def run_in_pieces(
+    advance: Advance,
+    state: State,
+    iterations: int,
+    stop_at_multiples_of: Collection[int],
+    on_piece: OnPiece | None,
+) -> Minimum:
     """Go on from `state` in pieces until `iterations` are done.
 
     Args:
@@ -205,10 +231,12 @@ def run_in_pieces(advance, state, iterations, stop_at_multiples_of, on_piece):
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(value_and_gradient, line_search):
+def _compile(value_and_gradient: ValueAndGradient, line_search: str) -> _Piece:
     @tf.function(autograph=False)
-    def run_piece(results, scale, max_iterations, data):
-        def scaled(position):
+    def run_piece(
+        results: LBfgsOptimizerResults, scale: tf.Tensor, max_iterations: tf.Tensor, data: Data
+    ) -> LBfgsOptimizerResults:
+        def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             value, gradient = value_and_gradient(position, *data)
             return value * scale, gradient * scale
 
@@ -220,7 +248,9 @@ def _compile(value_and_gradient, line_search):
     return run_piece
 
 
-def _advance(run_piece, state, count, max_restarts, data):
+def _advance(
+    run_piece: _Piece, state: State, count: int, max_restarts: int, data: Data
+) -> tuple[State, int]:
     """Run `count` iterations; a failed line search ends them early and empties the memory."""
     before = int(state.results.num_iterations)
     results = run_piece(
@@ -236,15 +266,15 @@ def _advance(run_piece, state, count, max_restarts, data):
     return state, done
 
 
-def _may_restart(state, max_restarts):
+def _may_restart(state: State, max_restarts: int) -> bool:
     """An empty memory that failed at once would fail again from the same place."""
     fresh = int(state.results.num_iterations) <= 1
     finite = math.isfinite(float(state.results.objective_value))
     return state.restarts < max_restarts and not fresh and finite
 
 
-def _restart(state):
-    results = state.results
+def _restart(state: State) -> State:
+    results: LBfgsOptimizerResults = state.results
     empty = tf.zeros_like(results.position_deltas)
     return state._replace(
         results=results._replace(
@@ -257,7 +287,7 @@ def _restart(state):
     )
 
 
-def _finished(state, iterations):
+def _finished(state: State, iterations: int) -> str | None:
     if bool(state.results.converged):
         return "converged"
     if bool(state.results.failed):
@@ -265,14 +295,14 @@ def _finished(state, iterations):
     return "completed" if state.iterations >= iterations else None
 
 
-def _next_stop(done, piece, iterations, multiples):
+def _next_stop(done: int, piece: int, iterations: int, multiples: Collection[int]) -> int:
     stops = [done + piece, iterations]
     stops += [(done // multiple + 1) * multiple for multiple in multiples]
     return min(stops)
 
 
 @contextlib.contextmanager
-def _line_search(name):
+def _line_search(name: str) -> Iterator[None]:
     """Let `lbfgs_minimize` be traced with the wanted line search.
 
     TFP has no argument for it, so the names it looks up are replaced while tracing; this is the
@@ -291,7 +321,7 @@ def _line_search(name):
         yield
 
 
-def _search_direction(state):
+def _search_direction(state: LBfgsOptimizerResults) -> tf.Tensor:
     """The direction of TFP's two loops, in the compact form of Byrd, Nocedal and Schnabel (1994).
 
     With the corrections as rows of S and Y, oldest first, ρ the diagonal and U the upper triangle
@@ -301,7 +331,7 @@ def _search_direction(state):
     steps, changes = state.position_deltas, state.gradient_deltas
     gradient = state.objective_gradient
 
-    def products(a, b):
+    def products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.matmul(a, b, transpose_b=True), tf.float64)
 
     across = products(steps, changes)
@@ -320,7 +350,7 @@ def _search_direction(state):
         upper, used * (curvature * first - gamma * remaining), lower=False, adjoint=True
     )
 
-    def combined(coefficients, rows):
+    def combined(coefficients: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         coefficients = tf.cast(coefficients, rows.dtype)
         return tf.squeeze(tf.matmul(coefficients, rows, transpose_a=True), 0)
 
@@ -329,13 +359,18 @@ def _search_direction(state):
     return tf.where(state.num_iterations == 0, -gradient, -direction)
 
 
-def _pushed(queue, should_update, newest):
+def _pushed(queue: tf.Tensor, should_update: tf.Tensor, newest: tf.Tensor) -> tf.Tensor:
     return tf.cond(
         should_update, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
     )
 
 
-def _step_along_finite_direction(state, value_and_gradients_function, direction, *limits):
+def _step_along_finite_direction(
+    state: LBfgsOptimizerResults,
+    value_and_gradients_function: _AlongLine,
+    direction: tf.Tensor,
+    *limits: Any,
+) -> LBfgsOptimizerResults:
     """Search along zeros, which fails and stays where it is, if the direction is not finite.
 
     Two equal gradients in a row, as on one side of a kink, make TFP divide 0 by 0; its step of
@@ -347,8 +382,12 @@ def _step_along_finite_direction(state, value_and_gradients_function, direction,
 
 
 def _unit_step_first(
-    value_and_gradients_function, initial_step_size, value_at_zero, converged, max_iterations
-):
+    value_and_gradients_function: _AlongLine,
+    initial_step_size: tf.Tensor,
+    value_at_zero: bfgs_utils.ValueAndGradient,
+    converged: tf.Tensor,
+    max_iterations: tf.Tensor,
+) -> HagerZhangLineSearchResult:
     """Take the unit step if it meets the strong Wolfe conditions, else search from it.
 
     f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the search direction. TFP's Hager–Zhang
@@ -360,7 +399,7 @@ def _unit_step_first(
     flat_enough = tf.abs(trial.df) <= CURVATURE * tf.abs(value_at_zero.df)
     downhill = value_at_zero.df < 0
 
-    def accept():
+    def accept() -> HagerZhangLineSearchResult:
         return HagerZhangLineSearchResult(
             converged=tf.constant(True),
             failed=tf.constant(False),
@@ -370,7 +409,7 @@ def _unit_step_first(
             right=trial,
         )
 
-    def search():
+    def search() -> HagerZhangLineSearchResult:
         result = _stock_hager_zhang(
             value_and_gradients_function,
             value_at_initial_step=trial,

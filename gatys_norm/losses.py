@@ -9,12 +9,13 @@ those of Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
 import functools
 import math
 import types
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import tensorflow as tf
 
 TOTAL_VARIATION = "total_variation"
-ONE_STYLE = types.MappingProxyType({"": 1.0})
-ALL = types.MappingProxyType({})
+ONE_STYLE: Mapping[str, float] = types.MappingProxyType({"": 1.0})
+ALL: Mapping[str, float] = types.MappingProxyType({})
 
 
 class ZeroEnergyError(ValueError):
@@ -25,7 +26,7 @@ class NonFiniteError(ArithmeticError):
     """A loss is not a finite number; the message names the term."""
 
 
-def guided_gram_matrix(features, mask):
+def guided_gram_matrix(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Φ_jᵀ diag(m) Φ_j: the Gram matrix of a region (Gatys et al., CVPR 2017, with T² = m).
 
     Args:
@@ -40,7 +41,7 @@ def guided_gram_matrix(features, mask):
 
 
 @tf.custom_gradient
-def gram_matrix(features):
+def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
 
     Its gradient Φ_j (dG + dGᵀ) takes one product in the features' own type; TensorFlow's takes two.
@@ -54,29 +55,29 @@ def gram_matrix(features):
     flat = tf.reshape(features, [-1, features.shape[-1]])
     wide = at_least_float32(flat)
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
         both = tf.cast(upstream + tf.transpose(upstream), features.dtype)
         return tf.reshape(tf.matmul(flat, both), tf.shape(features))
 
     return tf.matmul(wide, wide, transpose_a=True), gradient
 
 
-def at_least_float32(values):
+def at_least_float32(values: tf.Tensor) -> tf.Tensor:
     """Return `values` as float32, or in their own type if that is wider."""
     return tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values
 
 
-def squared_distance(a, b):
+def squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """‖a − b‖², summed over all elements."""
     return tf.reduce_sum(tf.math.squared_difference(a, b))
 
 
-def energy(values):
+def energy(values: tf.Tensor) -> tf.Tensor:
     """E = Σ values² (Eq. 13): E°_j of content features, Eᴳ_j of a style Gram matrix."""
     return tf.reduce_sum(tf.square(values))
 
 
-def total_variation(image):
+def total_variation(image: tf.Tensor) -> tf.Tensor:
     """Sum of squared differences between each pixel and its right and lower neighbour.
 
     Args:
@@ -85,33 +86,39 @@ def total_variation(image):
     return squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
 
 
-def content_term(layer):
+def content_term(layer: str) -> str:
     """Return the name of the layer's content term."""
     return f"content/{layer}"
 
 
-def style_term(layer, style=""):
+def style_term(layer: str, style: str = "") -> str:
     """Return the name of the layer's term of a style; a style alone has no name."""
     return f"style[{style}]/{layer}" if style else f"style/{layer}"
 
 
-def term_names(content_layers, style_layers, styles=("",)):
+def term_names(
+    content_layers: Iterable[str], style_layers: Collection[str], styles: Iterable[str] = ("",)
+) -> tuple[str, ...]:
     """Return the names of the terms that compare layers: those of C, then S for each style."""
     content = tuple(content_term(layer) for layer in content_layers)
     return content + tuple(style_term(layer, style) for style in styles for layer in style_layers)
 
 
-def is_style(term):
+def is_style(term: str) -> bool:
     """Whether a term compares Gram matrices."""
     return term.startswith("style")
 
 
-def layer_of(term):
+def layer_of(term: str) -> str:
     """Return the layer that a term compares."""
     return term.split("/")[1]
 
 
-def term_values(features, terms, masks=None):
+def term_values(
+    features: Mapping[str, tf.Tensor],
+    terms: Iterable[str],
+    masks: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, tf.Tensor]:
     """What is compared of one picture: its features for content terms, Gram matrices for style.
 
     Args:
@@ -135,7 +142,11 @@ def term_values(features, terms, masks=None):
     return values
 
 
-def squared_distances(values, targets, image=None):
+def squared_distances(
+    values: Mapping[str, tf.Tensor],
+    targets: Mapping[str, tf.Tensor],
+    image: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
     """The distance of every term, before its coefficient.
 
     Args:
@@ -152,14 +163,21 @@ def squared_distances(values, targets, image=None):
     return distances
 
 
-def weighted_sum(distances, coefficients):
+def weighted_sum(
+    distances: Mapping[str, tf.Tensor], coefficients: Mapping[str, tf.Tensor | float]
+) -> tf.Tensor:
     """L(x) = Σ coefficient · distance over the terms of `coefficients`."""
     return tf.add_n([coefficients[term] * distances[term] for term in coefficients])
 
 
 def original_coefficients(
-    lambda_os, content_weights, style_weights, feature_shapes, blend=ONE_STYLE, shares=ALL
-):
+    lambda_os: float,
+    content_weights: Mapping[str, float],
+    style_weights: Mapping[str, float],
+    feature_shapes: Mapping[str, tuple[int, int, int]],
+    blend: Mapping[str, float] = ONE_STYLE,
+    shares: Mapping[str, float] = ALL,
+) -> dict[str, float]:
     """Coefficients of the original loss (Eq. 2–4).
 
     content/j: λ_os · ½ · λ_o(j); style/j: β · (1 / (2 H_j W_j C_j))² · λ_s(j), H_j W_j being the
@@ -187,8 +205,13 @@ def original_coefficients(
 
 
 def normalized_coefficients(
-    lambda_os, content_weights, style_weights, energies, pixel_count, blend=ONE_STYLE
-):
+    lambda_os: float,
+    content_weights: Mapping[str, float],
+    style_weights: Mapping[str, float],
+    energies: Mapping[str, float],
+    pixel_count: int,
+    blend: Mapping[str, float] = ONE_STYLE,
+) -> dict[str, float]:
     """Coefficients of the normalized loss (Eq. 2, 11–14).
 
     content/j: λ_os · w · λᴿ_o(j) / E°_j; style/j: β · w · λᴿ_s(j) / Eᴳ_j.
@@ -220,7 +243,7 @@ def normalized_coefficients(
     }
 
 
-def relative_weights(weights):
+def relative_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """λᴿ(j) = λ(j) / Σ_k λ(k) (Eq. 14): the same weights, with sum 1.
 
     Args:
@@ -230,7 +253,7 @@ def relative_weights(weights):
     return {name: weight / total for name, weight in weights.items()}
 
 
-def _style_weights(weights, blend):
+def _style_weights(weights: Mapping[str, float], blend: Mapping[str, float]) -> dict[str, float]:
     """Return {style term: weight of its layer times its style's share}."""
     return {
         style_term(layer, style): weight * share
@@ -239,13 +262,15 @@ def _style_weights(weights, blend):
     }
 
 
-def _nonzero_energy(term, value):
+def _nonzero_energy(term: str, value: float) -> float:
     kind, layer = "style" if is_style(term) else "content", layer_of(term)
     if not math.isfinite(value):
         raise NonFiniteError(f"{term}: the {kind} picture's energy at this layer is not finite")
     if not value > 0:
+        name = term.partition("[")[2].partition("]")[0]  # of one style among several
+        picture = f"{kind} picture {name}".strip()
         raise ZeroEnergyError(
-            f"layer {layer} is zero everywhere for the {kind} picture, so the normalized loss "
+            f"layer {layer} is zero everywhere for the {picture}, so the normalized loss "
             f"cannot be divided by its energy; leave {layer} out of {kind}_layers"
         )
     return value

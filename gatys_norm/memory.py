@@ -1,8 +1,13 @@
 """How much memory a transfer needs, estimated before it starts."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
 
 # Fitted from above to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
 BYTES_AT_REST = 1.1e9
@@ -22,7 +27,7 @@ class Plan(NamedTuple):
     in_strips: bool
 
 
-def plan(pixel_count, config, available):
+def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
     """Choose between the two ways of computing: in strips where the faster one would be a squeeze.
 
     Args:
@@ -39,22 +44,22 @@ def plan(pixel_count, config, available):
     return Plan(estimated_bytes(pixel_count, config, in_strips=True), in_strips=True)
 
 
-def estimated_bytes(pixel_count, config, in_strips):
+def estimated_bytes(pixel_count: int, config: TransferConfig, in_strips: bool) -> float:
     """Return the bytes that a transfer needs at its peak; arguments as for `plan`."""
     return BYTES_AT_REST + pixel_count * _bytes_per_pixel(config, in_strips)
 
 
-def largest_pixel_count(byte_count, config):
+def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
     """Return how many pixels a transfer in strips may have that fits into `byte_count` bytes."""
     return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(config, in_strips=True))
 
 
-def available_bytes():
+def available_bytes() -> int:
     """Return the bytes of main memory that can be had without swapping."""
     return psutil.virtual_memory().available
 
 
-def _bytes_per_pixel(config, in_strips):
+def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:
     layers = config.content_layers + config.style_layers
     kept = [layer for layer in layers if not (in_strips and _block(layer) in BLOCKS_IN_STRIPS)]
     network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
@@ -65,11 +70,11 @@ def _bytes_per_pixel(config, in_strips):
     return network + sum(map(_bytes_of_features, features)) + fourier + pairs
 
 
-def _bytes_of_features(layer):
+def _bytes_of_features(layer: str) -> float:
     """float32 features of a layer for each pixel of the picture."""
     block = _block(layer)
     return 4 * CHANNELS[block] / 4 ** (int(block) - 1)
 
 
-def _block(layer):
+def _block(layer: str) -> str:
     return layer.removeprefix("conv").removeprefix("relu").split("_")[0]

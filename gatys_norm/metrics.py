@@ -1,12 +1,19 @@
 """What a finished picture is measured by; the same for both losses, so that the two compare."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from gatys_norm.losses import content_term, energy, squared_distance, style_term
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def content_distance(target, features):
+
+def content_distance(target: tf.Tensor, features: tf.Tensor) -> float:
     """‖φ_j(o) − φ_j(x)‖² / ‖φ_j(o)‖²; NaN where φ_j(o) is zero.
 
     Args:
@@ -16,7 +23,7 @@ def content_distance(target, features):
     return _ratio(squared_distance(target, features), energy(target))
 
 
-def style_distance(target, gram):
+def style_distance(target: tf.Tensor, gram: tf.Tensor) -> float:
     """‖G_j(s) − G_j(x)‖²_F / ‖G_j(s)‖²_F; NaN where G_j(s) is zero.
 
     Args:
@@ -26,7 +33,7 @@ def style_distance(target, gram):
     return _ratio(squared_distance(target, gram), energy(target))
 
 
-def style_reflection(target, gram, content_gram):
+def style_reflection(target: tf.Tensor, gram: tf.Tensor, content_gram: tf.Tensor) -> float:
     """1 − ‖G_j(s) − G_j(x)‖_F / ‖G_j(s) − G_j(o)‖_F: 0 nothing transferred, 1 all.
 
     Args:
@@ -38,7 +45,14 @@ def style_reflection(target, gram, content_gram):
     return 1 - math.sqrt(remaining)
 
 
-def measure(values, content_values, style_values, content_layers, style_layers, styles=("",)):
+def measure(
+    values: Mapping[str, tf.Tensor],
+    content_values: Mapping[str, tf.Tensor],
+    style_values: Mapping[str, tf.Tensor],
+    content_layers: Iterable[str],
+    style_layers: Iterable[str],
+    styles: Iterable[str] = ("",),
+) -> dict[str, dict[str, float | None]]:
     """All three measures, layer by layer; of several styles, style by style.
 
     Args:
@@ -70,10 +84,10 @@ def measure(values, content_values, style_values, content_layers, style_layers, 
     }
 
 
-def _ratio(numerator, denominator):
+def _ratio(numerator: tf.Tensor, denominator: tf.Tensor) -> float:
     denominator = float(denominator)
     return float(numerator) / denominator if denominator else math.nan
 
 
-def _defined(values):
+def _defined(values: Mapping[str, float]) -> dict[str, float | None]:
     return {layer: None if math.isnan(value) else value for layer, value in values.items()}

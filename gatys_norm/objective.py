@@ -1,15 +1,26 @@
 """The loss of a transfer at one size, as a compiled function of the picture."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from gatys_norm import losses, parametrization, scenes, summary
+from gatys_norm.config import filled_in
 from gatys_norm.vgg import Extractor, feature_size
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+_Tensors: TypeAlias = Mapping[str, tf.Tensor]
+_Shape: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -23,30 +34,30 @@ class Objective:
     """
 
     extractor: Extractor
-    shape: tuple
-    targets: dict
-    coefficients: dict
+    shape: _Shape
+    targets: dict[str, tf.Tensor]
+    coefficients: dict[str, float]
     parametrization: str = "pixel"
     in_strips: bool = False
     is_grey: bool = False
-    masks: dict = dataclasses.field(default_factory=dict)
+    masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
     @property
-    def unit(self):
+    def unit(self) -> float:
         """The largest coefficient."""
         return max(self.coefficients.values())
 
     @property
-    def function(self):
+    def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The compiled (position, *data) → (L / unit, its gradient)."""
         return self._compiled[0]
 
     @property
-    def _compiled(self):
+    def _compiled(self) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
         return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
 
     @property
-    def data(self):
+    def data(self) -> tuple[_Shape, _Tensors, _Tensors, _Tensors]:
         """What `function` needs besides the position."""
         dtype = next(iter(self.targets.values())).dtype
         relative = {
@@ -54,24 +65,24 @@ class Objective:
         }
         return self.shape, self.targets, self.masks, relative
 
-    def image(self, position):
+    def image(self, position: tf.Tensor) -> tf.Tensor:
         """Return x, H × W × 3."""
         return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
 
-    def position(self, image):
+    def position(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Return the flat position of x = `image`."""
         return parametrization.from_image(image, self.parametrization)
 
-    def value_and_gradient(self, position):
+    def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return L / unit and its gradient."""
         return self.function(position, *self.data)
 
-    def terms(self, position):
+    def terms(self, position: tf.Tensor) -> dict[str, float]:
         """Return {term: squared distance} as floats."""
         distances = self._compiled[1](position, *self.data)
         return {term: float(value) for term, value in distances.items()}
 
-    def terms_not_finite(self, position):
+    def terms_not_finite(self, position: tf.Tensor) -> list[str]:
         """Return the names of the terms whose value, or else gradient, is not finite.
 
         Where they are finite one by one and only their sum is not, it names all of them.
@@ -85,7 +96,7 @@ class Objective:
             names = [name for name, gradient in gradients if not _is_finite(gradient)]
         return names or list(self.coefficients)
 
-    def gradients(self, position):
+    def gradients(self, position: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return {term: gradient of coefficient / unit · squared distance} (Eq. 9–10)."""
         distances = self._compiled[1].python_function
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -94,22 +105,30 @@ class Objective:
             terms = {name: value * values[name] for name, value in self.data[-1].items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
-    def loss(self, terms):
+    def loss(self, terms: Mapping[str, float]) -> float:
         """Return L from what `terms` gave."""
         return sum(self.coefficients[term] * terms[term] for term in self.coefficients)
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(extractor, kind, in_strips, is_grey):
+def _compile(
+    extractor: Extractor, kind: str, in_strips: bool, is_grey: bool
+) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
     """Return the compiled value-and-gradient and distances of this extractor."""
 
-    def distances(position, shape, targets, masks, coefficients):
+    def distances(
+        position: tf.Tensor,
+        shape: _Shape,
+        targets: _Tensors,
+        masks: _Tensors,
+        coefficients: _Tensors,
+    ) -> dict[str, tf.Tensor]:
         image = parametrization.to_image(position, shape, kind, is_grey)
         values = summary.summarize(extractor, image, tuple(targets), in_strips, masks)
         with_variation = losses.TOTAL_VARIATION in coefficients
         return losses.squared_distances(values, targets, image if with_variation else None)
 
-    def value_and_gradient(position, *data):
+    def value_and_gradient(position: tf.Tensor, *data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             value = losses.weighted_sum(distances(position, *data), data[-1])
@@ -123,11 +142,13 @@ def _compile(extractor, kind, in_strips, is_grey):
     )
 
 
-def _is_finite(tensor):
+def _is_finite(tensor: tf.Tensor) -> bool:
     return bool(tf.reduce_all(tf.math.is_finite(tensor)))
 
 
-def pose(config, extractor, scene, in_strips=False):
+def pose(
+    config: TransferConfig, extractor: Extractor, scene: scenes.Scene, in_strips: bool = False
+) -> Objective:
     """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
 
     Args:
@@ -157,7 +178,9 @@ def pose(config, extractor, scene, in_strips=False):
     )
 
 
-def in_precision_of(extractor, posed, config, scene):
+def in_precision_of(
+    extractor: Extractor, posed: Objective, config: TransferConfig, scene: scenes.Scene
+) -> Objective:
     """Return the objective `posed` as another precision's extractor computes it.
 
     Its targets are computed anew, because what rounding does to a network it does to both sides of
@@ -168,7 +191,12 @@ def in_precision_of(extractor, posed, config, scene):
     return dataclasses.replace(posed, extractor=extractor, targets=targets)
 
 
-def region_masks(config, styles, masks, shape):
+def region_masks(
+    config: TransferConfig,
+    styles: Iterable[str],
+    masks: Iterable[np.ndarray],
+    shape: Sequence[int],
+) -> dict[str, tf.Tensor]:
     """Bring each style's mask to the size of each of its layers.
 
     Args:
@@ -180,16 +208,19 @@ def region_masks(config, styles, masks, shape):
     Returns:
       {style term: H_j × W_j}; empty without masks.
     """
+    height, width = shape[:2]
     return {
         losses.style_term(layer, style): tf.constant(
-            scenes.mask_at(mask, *feature_size(layer, *shape[:2]))
+            scenes.mask_at(mask, *feature_size(layer, height, width))
         )
         for style, mask in zip(styles, masks, strict=False)
         for layer in config.style_layers
     }
 
 
-def _targets(config, extractor, scene, in_strips):
+def _targets(
+    config: TransferConfig, extractor: Extractor, scene: scenes.Scene, in_strips: bool
+) -> dict[str, tf.Tensor]:
     content_terms = losses.term_names(config.content_layers, ())
     values_of = summary.compiled(extractor, content_terms, in_strips)
     targets = values_of(tf.constant(scene.content), {})
@@ -204,20 +235,30 @@ def _targets(config, extractor, scene, in_strips):
     return targets
 
 
-def _as_large(grams, own, wanted):
+def _as_large(
+    grams: _Tensors, own: Mapping[str, float], wanted: Mapping[str, float]
+) -> dict[str, tf.Tensor]:
     """Scale Gram matrices as if their region had as large a share of the picture as x's has."""
     return {term: gram * (wanted.get(term, 1) / own.get(term, 1)) for term, gram in grams.items()}
 
 
-def _shares(masks):
+def _shares(masks: _Tensors) -> dict[str, float]:
     """Return {term: share of the positions that lie in its region}."""
     return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
 
 
-def _coefficients(config, targets, shares, picture_shape):
-    blend = dict(zip(config.style_names, config.style_blend, strict=True))
-    content_weights = dict(zip(config.content_layers, config.content_weights, strict=True))
-    style_weights = dict(zip(config.style_layers, config.style_weights, strict=True))
+def _coefficients(
+    config: TransferConfig,
+    targets: _Tensors,
+    shares: Mapping[str, float],
+    picture_shape: tuple[int, int],
+) -> dict[str, float]:
+    lambda_os = filled_in(config.lambda_os)
+    blend = dict(zip(config.style_names, filled_in(config.style_blend), strict=True))
+    content_weights = dict(
+        zip(config.content_layers, filled_in(config.content_weights), strict=True)
+    )
+    style_weights = dict(zip(config.style_layers, filled_in(config.style_weights), strict=True))
     if config.loss == "original":
         shapes = {
             layer: (
@@ -227,12 +268,12 @@ def _coefficients(config, targets, shares, picture_shape):
             for layer in config.style_layers
         }
         coefficients = losses.original_coefficients(
-            config.lambda_os, content_weights, style_weights, shapes, blend, shares
+            lambda_os, content_weights, style_weights, shapes, blend, shares
         )
     else:
         energies = {term: float(losses.energy(target)) for term, target in targets.items()}
         coefficients = losses.normalized_coefficients(
-            config.lambda_os,
+            lambda_os,
             content_weights,
             style_weights,
             energies,

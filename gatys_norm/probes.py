@@ -1,7 +1,11 @@
 """What the paper measures besides transfers: layer powers, gradient norms, distances of results."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -9,10 +13,14 @@ import tensorflow as tf
 from gatys_norm import images, losses, objective, scenes, summary, vgg, weights
 from gatys_norm.config import LAYERS
 
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.files import StrPath
+
 FEATURE_LAYER = "relu4_2"
 
 
-def layer_powers(config):
+def layer_powers(config: TransferConfig) -> dict[str, float]:
     """The mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
 
     Args:
@@ -25,14 +33,14 @@ def layer_powers(config):
     extractor = _extractor(config, LAYERS)
 
     @tf.function(autograph=False)
-    def powers(image):
+    def powers(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
 
     style = _scene(config).styles[0]
     return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
 
 
-def gradient_norms(config):
+def gradient_norms(config: TransferConfig) -> dict[str, float]:
     """The norm of each term's partial gradient at x = o (Eq. 9–10), coefficients included.
 
     Args:
@@ -53,7 +61,9 @@ def gradient_norms(config):
     return {term: float(tf.norm(value)) * posed.unit for term, value in gradients.items()}
 
 
-def picture_distances(config, paths):
+def picture_distances(
+    config: TransferConfig, paths: Iterable[StrPath]
+) -> dict[str, list[list[float]]]:
     """How far results lie apart, pair by pair.
 
     Args:
@@ -66,7 +76,8 @@ def picture_distances(config, paths):
       output of ReLU4_2.
     """
     pictures = [images.load_picture(path) for path in paths]
-    content = images.resize(scenes.load_pictures(config).content, *pictures[0].shape[:2])
+    height, width = pictures[0].shape[:2]
+    content = images.resize(scenes.load_pictures(config).content, height, width)
     features_of = summary.compiled(
         _extractor(config, (FEATURE_LAYER,)), (losses.content_term(FEATURE_LAYER),)
     )
@@ -81,18 +92,18 @@ def picture_distances(config, paths):
     }
 
 
-def _pairwise(arrays, scale):
+def _pairwise(arrays: Sequence[np.ndarray], scale: float) -> list[list[float]]:
     matrix = np.zeros((len(arrays), len(arrays)))
     for (i, a), (j, b) in itertools.combinations(enumerate(arrays), 2):
         matrix[i, j] = matrix[j, i] = np.sqrt(np.mean(np.square(a - b))) / scale
     return matrix.tolist()
 
 
-def _extractor(config, layers):
+def _extractor(config: TransferConfig, layers: Iterable[str]) -> vgg.Extractor:
     return vgg.load_extractor(
         weights.locate(config.weights), frozenset(layers), config.pooling, "float32"
     )
 
 
-def _scene(config):
+def _scene(config: TransferConfig) -> scenes.Scene:
     return scenes.at_size(config, scenes.load_pictures(config), config.size[-1])

@@ -5,6 +5,8 @@ the bytes of their files, so that only the driver's machine needs the folder; wh
 sees it, cells write there themselves and a retried one finds its checkpoint wherever it runs.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
@@ -13,10 +15,22 @@ import os
 import shutil
 import socket
 import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from gatys_norm import cells, files, images, runs, scenes, transfer, weights
+
+if TYPE_CHECKING:
+    import ray
+    from ray.actor import ActorHandle
+
+    from gatys_norm.config import TransferConfig
+
+# Index, settings, where to, whether that is shared, CPU cores, iterations between checkpoints.
+_Task: TypeAlias = "tuple[int, TransferConfig, Path, bool, float, int]"
 
 ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
@@ -29,7 +43,7 @@ class ClusterError(ValueError):
 
 
 @contextlib.contextmanager
-def connected(address=None):
+def connected(address: str | None = None) -> Iterator[None]:
     """Be connected to a Ray cluster.
 
     Args:
@@ -60,7 +74,7 @@ def connected(address=None):
         ray.shutdown()
 
 
-def _check_reachable(address):
+def _check_reachable(address: str | None) -> None:
     """Raise OSError or ValueError unless something listens at an address; Ray waits for minutes."""
     if address not in (None, "auto"):
         where = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
@@ -69,7 +83,9 @@ def _check_reachable(address):
         socket.create_connection((where.hostname, where.port), CONNECT_SECONDS).close()
 
 
-def executor(cpus_per_cell=1.0, gpus_per_cell=0.0, shared=False):
+def executor(
+    cpus_per_cell: float = 1.0, gpus_per_cell: float = 0.0, shared: bool = False
+) -> cells.Execute:
     """Return what `cells.run_cells` takes as `execute`; wants to be `connected`.
 
     Args:
@@ -78,7 +94,9 @@ def executor(cpus_per_cell=1.0, gpus_per_cell=0.0, shared=False):
       shared: whether the cells' folders are seen by every machine under the same path.
     """
 
-    def execute(waiting, clock, checkpoint_every):
+    def execute(
+        waiting: cells.Waiting, clock: cells.Clock, checkpoint_every: int
+    ) -> Iterator[cells.Outcome]:
         import ray
 
         board = ray.remote(_Board).options(num_cpus=0).remote()
@@ -104,7 +122,9 @@ def executor(cpus_per_cell=1.0, gpus_per_cell=0.0, shared=False):
             ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             for result in ready:
                 config = pending.pop(result)
-                yield _received(result, config, waiting[config], shared)
+                outcome = _received(result, config, waiting[config], shared)
+                if outcome is not None:
+                    yield outcome
             running = ray.get(board.running.remote())
             if clock({configs[index]: count for index, count in running.items()}):
                 yield from _stop(board, pending, waiting, shared)
@@ -116,24 +136,24 @@ def executor(cpus_per_cell=1.0, gpus_per_cell=0.0, shared=False):
 class _Board:
     """An actor to which running cells say how far they are, and which tells them when to stop."""
 
-    def __init__(self):
-        self._iterations = {}
+    def __init__(self) -> None:
+        self._iterations: dict[int, int] = {}
         self._stopping = False
 
-    def report(self, index, iterations):
+    def report(self, index: int, iterations: int) -> bool:
         """Note how far a cell is; returns whether to stop."""
         self._iterations[index] = iterations
         return self._stopping
 
-    def close(self, index):
+    def close(self, index: int) -> None:
         """Note that a cell is not running any more."""
         self._iterations.pop(index, None)
 
-    def running(self):
+    def running(self) -> dict[int, int]:
         """Return {index: iterations}."""
         return self._iterations
 
-    def stop(self):
+    def stop(self) -> set[int]:
         """Tell every cell to stop; returns the indices of those that run."""
         self._stopping = True
         return set(self._iterations)
@@ -142,30 +162,37 @@ class _Board:
 class _Store:
     """Pictures and weights put into the object store, each once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._picture = functools.cache(self._put_picture)
         self._weights = functools.cache(self._put_weights)
 
-    def inputs(self, config):
+    def inputs(self, config: TransferConfig) -> tuple[object, ...]:
         """Return what `_run` takes of it: the weights file, its bytes, the pictures by path."""
         weights_file, data = self._weights(config.weights)
-        paths = []
+        paths: list[str] = []
         scenes.converted(scenes.picture_paths(config), paths.append)
         return weights_file, data, paths, *map(self._picture, paths)
 
-    def _put_picture(self, path):
+    def _put_picture(self, path: str) -> ray.ObjectRef:
         import ray
 
         return ray.put(images.load_picture(path))
 
-    def _put_weights(self, source):
+    def _put_weights(self, source: str) -> tuple[weights.WeightsFile, ray.ObjectRef]:
         import ray
 
         found = weights.locate(source)
         return found, ray.put(np.fromfile(found.path, np.uint8))
 
 
-def _run(task, board, weights_file, weights_bytes, paths, *pictures):
+def _run(
+    task: _Task,
+    board: ActorHandle,
+    weights_file: weights.WeightsFile,
+    weights_bytes: np.ndarray,
+    paths: Sequence[str],
+    *pictures: np.ndarray,
+) -> tuple[cells.Outcome | None, dict[str, bytes]]:
     """Run one cell on whichever machine Ray chose.
 
     Returns:
@@ -182,7 +209,7 @@ def _run(task, board, weights_file, weights_bytes, paths, *pictures):
     try:
         weights_file = _on_this_machine(weights_file, weights_bytes)
         by_path = dict(zip(paths, pictures, strict=True))
-        loaded = scenes.converted(scenes.picture_paths(config), by_path.get)
+        loaded = scenes.converted(scenes.picture_paths(config), by_path.__getitem__)
         inputs = transfer.Inputs(loaded, weights_file)
         outcome = cells.run_cell(config, place, report, checkpoint_every, inputs)
     except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
@@ -197,7 +224,7 @@ def _run(task, board, weights_file, weights_bytes, paths, *pictures):
 
 
 @functools.cache
-def _prepare(cpus):
+def _prepare(cpus: float) -> None:
     """Set TensorFlow up as the command line does, with as many threads as the cell has cores."""
     configuration = transfer.tf.config
     configuration.experimental.enable_op_determinism()
@@ -214,12 +241,12 @@ class _Reports:
     the board cannot be reached the cell goes on.
     """
 
-    def __init__(self, board, index):
+    def __init__(self, board: ActorHandle, index: int) -> None:
         self._board, self._index = board, index
-        self._reply = None
+        self._reply: ray.ObjectRef | None = None
         self._stop = False
 
-    def __call__(self, iterations):
+    def __call__(self, iterations: int) -> bool:
         import ray
 
         if self._reply is not None and ray.wait([self._reply], timeout=0)[0]:
@@ -231,7 +258,7 @@ class _Reports:
         return self._stop
 
 
-def _on_this_machine(weights_file, data):
+def _on_this_machine(weights_file: weights.WeightsFile, data: np.ndarray) -> weights.WeightsFile:
     """Return the weights as a file of this machine, which is written if it is not there."""
     if _has_hash(weights_file.path, weights_file.sha256):
         return weights_file
@@ -243,14 +270,16 @@ def _on_this_machine(weights_file, data):
 
 
 @functools.cache
-def _has_hash(path, sha256):
+def _has_hash(path: Path, sha256: str) -> bool:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
     except OSError:
         return False
 
 
-def _received(result, config, output, shared):
+def _received(
+    result: ray.ObjectRef, config: TransferConfig, output: Path, shared: bool
+) -> cells.Outcome | None:
     """Return the `Outcome` of a task that has ended; None if it was stopped."""
     import ray
 
@@ -271,7 +300,12 @@ def _received(result, config, output, shared):
         return cells.Outcome(config, output, error=cells.reason(error))
 
 
-def _stop(board, pending, waiting, shared):
+def _stop(
+    board: ActorHandle,
+    pending: Mapping[ray.ObjectRef, TransferConfig],
+    waiting: cells.Waiting,
+    shared: bool,
+) -> Iterator[cells.Outcome]:
     """Stop the running cells, forget the others; yields what came to its end all the same."""
     import ray
 

@@ -1,27 +1,37 @@
 """What a transfer is made of: the pictures and masks its settings name, and those at one size."""
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from gatys_norm import colors, images
 
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+_Item = TypeVar("_Item")
+_Other = TypeVar("_Other")
 STARTS = ("content", "style", "noise")  # what `init` may be besides the path of a picture
 
 
-class Pictures(NamedTuple):
-    """The pictures of a transfer at their own size, float32 H × W × 3, RGB, 0–255.
+@dataclass(frozen=True)
+class Pictures(Generic[_Item]):
+    """The pictures of a transfer at their own size, float32 H × W × 3, RGB, 0–255; or their paths.
 
     `content_masks` and `style_masks` have one for each style, or none.
     """
 
-    content: np.ndarray
-    styles: tuple
-    init: np.ndarray | None = None
-    content_masks: tuple = ()
-    style_masks: tuple = ()
+    content: _Item
+    styles: tuple[_Item, ...]
+    init: _Item | None = None
+    content_masks: tuple[_Item, ...] = ()
+    style_masks: tuple[_Item, ...] = ()
 
 
 class Scene(NamedTuple):
@@ -31,12 +41,12 @@ class Scene(NamedTuple):
     """
 
     content: np.ndarray
-    styles: tuple
-    content_masks: tuple = ()
-    style_masks: tuple = ()
+    styles: tuple[np.ndarray, ...]
+    content_masks: tuple[np.ndarray, ...] = ()
+    style_masks: tuple[np.ndarray, ...] = ()
 
 
-def picture_paths(config):
+def picture_paths(config: TransferConfig) -> Pictures[str]:
     """Return `Pictures` with the files in place of the pictures."""
     init = None if config.init in STARTS else config.init
     return Pictures(
@@ -44,18 +54,18 @@ def picture_paths(config):
     )
 
 
-def converted(pictures, convert):
+def converted(pictures: Pictures[_Item], convert: Callable[[_Item], _Other]) -> Pictures[_Other]:
     """Return `Pictures` with `convert(item)` in place of every item that is there."""
+    return Pictures(
+        convert(pictures.content),
+        tuple(map(convert, pictures.styles)),
+        None if pictures.init is None else convert(pictures.init),
+        tuple(map(convert, pictures.content_masks)),
+        tuple(map(convert, pictures.style_masks)),
+    )
 
-    def each(item):
-        if isinstance(item, tuple):
-            return tuple(map(convert, item))
-        return None if item is None else convert(item)
 
-    return Pictures(*map(each, pictures))
-
-
-def load_pictures(config):
+def load_pictures(config: TransferConfig) -> Pictures[np.ndarray]:
     """Load every picture that the settings name, and see that they can be used together.
 
     Args:
@@ -73,7 +83,7 @@ def load_pictures(config):
     return pictures
 
 
-def check(config, pictures):
+def check(config: TransferConfig, pictures: Pictures[np.ndarray]) -> None:
     """Raise PictureError if a size makes a picture too narrow, or a mask is of no use."""
     for size in config.size:
         content_shape, style_shapes = picture_shapes(config, pictures, size)
@@ -88,7 +98,9 @@ def check(config, pictures):
         _check_mask(path, mask, style_path, style)
 
 
-def picture_shapes(config, pictures, size):
+def picture_shapes(
+    config: TransferConfig, pictures: Pictures[np.ndarray], size: int
+) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
     """The (height, width) that content and styles are resized to when the content is `size` long.
 
     With `style_size` "match" they have the same pixel count: Eq. 5's Gram matrix grows with the
@@ -97,9 +109,10 @@ def picture_shapes(config, pictures, size):
     Returns:
       The content's shape and a tuple of the styles'.
     """
-    content_shape = images.size_for_long_side(*pictures.content.shape[:2], size)
+    tall, wide = pictures.content.shape[:2]
+    content_shape = images.size_for_long_side(tall, wide, size)
 
-    def style_shape(height, width):
+    def style_shape(height: int, width: int) -> tuple[int, int]:
         if config.style_size == "match":
             return images.size_for_pixel_count(height, width, math.prod(content_shape))
         if config.style_size == "native":
@@ -109,35 +122,37 @@ def picture_shapes(config, pictures, size):
     return content_shape, tuple(style_shape(*style.shape[:2]) for style in pictures.styles)
 
 
-def at_size(config, pictures, size):
+def at_size(config: TransferConfig, pictures: Pictures[np.ndarray], size: int) -> Scene:
     """Return the `Scene` of a size, in the colours that `config.color` wants."""
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
-        styles = [colors.grey(colors.match_luminance(style, content)) for style in styles]
+        styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
         content = colors.grey(colors.luminance(content))
     elif config.color == "match":
-        styles = [colors.match_colors(style, content) for style in styles]
+        styles = tuple(colors.match_colors(style, content) for style in styles)
     content_shape, style_shapes = picture_shapes(config, pictures, size)
     return Scene(
         images.resize(content, *content_shape),
         tuple(
             images.resize(style, *shape) for style, shape in zip(styles, style_shapes, strict=True)
         ),
-        *(tuple(map(_mask, masks)) for masks in (pictures.content_masks, pictures.style_masks)),
+        tuple(map(_mask, pictures.content_masks)),
+        tuple(map(_mask, pictures.style_masks)),
     )
 
 
-def mask_at(mask, height, width):
+def mask_at(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return a mask, H × W, brought to another size: each value is the mean of what it covers."""
     box = Image.Resampling.BOX
     return np.asarray(Image.fromarray(mask).resize((width, height), box))
 
 
-def _mask(picture):
+def _mask(picture: np.ndarray) -> np.ndarray:
+    """The mean of the channels, from 0 to 1; what was transparent is white by now, hence inside."""
     return picture.mean(axis=2) / np.float32(255)
 
 
-def _check_mask(path, mask, of, picture):
+def _check_mask(path: str, mask: np.ndarray, of: str, picture: np.ndarray) -> None:
     height, width = mask.shape[:2]
     tall, wide = picture.shape[:2]
     if abs(height * wide - width * tall) > max(tall, wide):
@@ -151,7 +166,7 @@ def _check_mask(path, mask, of, picture):
         )
 
 
-def _check_wide_enough(role, path, shape):
+def _check_wide_enough(role: str, path: str, shape: tuple[int, int]) -> None:
     if min(shape) < images.MIN_SIDE:
         height, width = shape
         raise images.PictureError(

@@ -5,14 +5,17 @@ work. In strips they are computed on some rows of the picture at a time, and aga
 gradient, so that only one strip's features are there at once.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from gatys_norm import losses
 from gatys_norm.losses import layer_of
-from gatys_norm.vgg import HEAD_BLOCKS, HEAD_STRIDE, block_of
+from gatys_norm.vgg import HEAD_BLOCKS, HEAD_STRIDE, Extractor, block_of
 
 # Rows on either side of a strip that its features depend on, rounded up to whole squares of the
 # head's poolings: four 3 × 3 convolutions, two of them at half the size, reach 6 pixels.
@@ -21,7 +24,13 @@ STRIP_PIXELS = 2**17
 LEAST_ROWS = 64
 
 
-def summarize(extractor, image, terms, in_strips=False, masks=None):
+def summarize(
+    extractor: Extractor,
+    image: tf.Tensor,
+    terms: Sequence[str],
+    in_strips: bool = False,
+    masks: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, tf.Tensor]:
     """Compute what the terms compare of a picture; differentiable.
 
     Args:
@@ -44,10 +53,12 @@ def summarize(extractor, image, terms, in_strips=False, masks=None):
 
 
 @functools.lru_cache(maxsize=16)
-def compiled(extractor, terms, in_strips=False):
+def compiled(
+    extractor: Extractor, terms: tuple[str, ...], in_strips: bool = False
+) -> Callable[[tf.Tensor, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """Return the compiled (image, masks) → {term: value} of this extractor."""
 
-    def run(image, masks=None):
+    def run(image: tf.Tensor, masks: Mapping[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         return summarize(extractor, image, terms, in_strips, masks)
 
     return tf.function(run, autograph=False)
@@ -62,7 +73,7 @@ class _Strip(NamedTuple):
     last: int
 
 
-def _strips(height, width):
+def _strips(height: int, width: int) -> list[_Strip]:
     rows = max(LEAST_ROWS, STRIP_PIXELS // width) // HEAD_STRIDE * HEAD_STRIDE
     # The last strip must fill a square of the poolings, so it takes up a shorter rest.
     starts = range(0, max(1, height - HEAD_STRIDE + 1), rows)
@@ -73,11 +84,16 @@ def _strips(height, width):
     ]
 
 
-def _head_in_strips(extractor, image, terms, masks):
+def _head_in_strips(
+    extractor: Extractor,
+    image: tf.Tensor,
+    terms: Sequence[str],
+    masks: Mapping[str, tf.Tensor],
+) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:
     """Return (what `extractor.tail` takes, {term: value}), one strip after the other."""
     strips = _strips(*image.shape[:2])
 
-    def values_of(rows, strip):
+    def values_of(rows: tf.Tensor, strip: _Strip) -> list[tf.Tensor]:
         features, pooled = extractor.head(rows)
         cropped = {layer: _crop(value, strip, _stride(layer)) for layer, value in features.items()}
         pooled = [_crop(tf.squeeze(pooled, 0), strip, HEAD_STRIDE)] * extractor.has_tail
@@ -89,18 +105,22 @@ def _head_in_strips(extractor, image, terms, masks):
         return pooled + list(losses.term_values(cropped, terms, guides).values())
 
     # Of each value: how many rows of the picture fall on one of its own; None if they are summed.
-    strides = [HEAD_STRIDE] * extractor.has_tail
+    strides: list[int | None] = [HEAD_STRIDE] * extractor.has_tail
     strides += [None if losses.is_style(term) else _stride(layer_of(term)) for term in terms]
 
     @tf.custom_gradient
-    def run(image):
-        parts, before = [], []
+    def run(
+        image: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
+        parts: list[list[tf.Tensor]] = []
+        before: list[tf.Tensor] = []
         for strip in strips:
             parts.append(values_of(_rows(image, strip, before), strip))
             before = parts[-1]
 
-        def gradient(*upstream):
-            pieces, before = [], list(upstream)
+        def gradient(*upstream: tf.Tensor) -> tf.Tensor:
+            pieces: list[tf.Tensor] = []
+            before = list(upstream)
             for strip in strips:
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     rows = _rows(image, strip, before)
@@ -125,24 +145,24 @@ def _head_in_strips(extractor, image, terms, masks):
     return pooled, dict(zip(terms, values, strict=True))
 
 
-def _rows(image, strip, before):
+def _rows(image: tf.Tensor, strip: _Strip, before: list[tf.Tensor]) -> tf.Tensor:
     """The strip's rows of the picture, not before the values of the strip before are there."""
     with tf.control_dependencies(before):
         return tf.identity(image[strip.first : strip.last])
 
 
-def _crop(value, strip, stride):
+def _crop(value: tf.Tensor, strip: _Strip, stride: int) -> tf.Tensor:
     """The rows of a strip's features that its halo has no part in."""
     top = (strip.start - strip.first) // stride
     return value[top : top + (strip.stop - strip.start) // stride]
 
 
-def _share(value, strip, stride):
+def _share(value: tf.Tensor, strip: _Strip, stride: int) -> tf.Tensor:
     """The rows of the whole picture's features that are the strip's."""
     return value[strip.start // stride : strip.stop // stride]
 
 
-def _overlapped(pieces, strips):
+def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
     """Add up gradients of strips whose halos overlap."""
     gradient, carried = [], None
     for piece, strip, following in zip(pieces, strips, [*strips[1:], None], strict=True):
@@ -155,5 +175,5 @@ def _overlapped(pieces, strips):
     return tf.concat(gradient, axis=0)
 
 
-def _stride(layer):
+def _stride(layer: str) -> int:
     return 2 ** (block_of(layer) - 1)

@@ -1,14 +1,18 @@
 """One transfer from settings to picture: the only place where the parts meet."""
 
+from __future__ import annotations
+
 import copy
+import dataclasses
 import hashlib
 import importlib.metadata
 import math
 import os
 import platform
 import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +32,14 @@ from gatys_norm import (
     weights,
 )
 from gatys_norm.checkpoint import RESULTS, Checkpoint, CheckpointMismatchError, check
-from gatys_norm.config import SIZE_RANGE
+from gatys_norm.config import SIZE_RANGE, filled_in
+
+if TYPE_CHECKING:
+    from gatys_norm.checkpoint import Stored
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.runs import Record
+
+OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
 FLOAT32_SHARE = 0.1
@@ -52,7 +63,7 @@ INPUT_ERRORS = (
 class Inputs(NamedTuple):
     """All that a transfer needs beside its settings."""
 
-    pictures: scenes.Pictures
+    pictures: scenes.Pictures[np.ndarray]
     weights_file: weights.WeightsFile
 
 
@@ -70,13 +81,13 @@ class Progress:
     loss: float
     seconds: float
     seconds_left: float
-    _run: "_Run"
+    _run: _Run
 
-    def image(self):
+    def image(self) -> np.ndarray:
         """Return the picture so far, float32 H × W × 3, RGB, not clipped."""
         return self._run.image()
 
-    def checkpoint(self):
+    def checkpoint(self) -> Checkpoint:
         """Return the `Checkpoint` from which `stylize` goes on exactly here."""
         return self._run.checkpoint()
 
@@ -90,22 +101,22 @@ class TransferResult:
     """
 
     image: np.ndarray
-    record: dict
+    record: Record
 
     @property
-    def metrics(self):
+    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
         """What the picture is measured by; see `metrics.measure`."""
         return self.record["metrics"]
 
 
 def stylize(
-    config,
-    on_progress=None,
-    checkpoint=None,
-    stop_at_multiples_of=(),
-    on_plan=None,
-    inputs=None,
-):
+    config: TransferConfig,
+    on_progress: OnProgress | None = None,
+    checkpoint: Stored | None = None,
+    stop_at_multiples_of: Collection[int] = (),
+    on_plan: Callable[[memory.Plan], object] | None = None,
+    inputs: Inputs | None = None,
+) -> TransferResult:
     """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
 
     Args:
@@ -149,7 +160,7 @@ def stylize(
         ) from error
 
 
-def plan_memory(config, pictures):
+def plan_memory(config: TransferConfig, pictures: scenes.Pictures[np.ndarray]) -> memory.Plan:
     """Choose how the largest size is computed; on a GPU its own allocator has the last word.
 
     Returns:
@@ -175,7 +186,7 @@ def plan_memory(config, pictures):
     return plan
 
 
-def _usable_precision(precision):
+def _usable_precision(precision: str) -> str:
     """Return `precision`, but float32, with a warning, where the device would emulate it."""
     if precision == "float32" or vgg.has_fast_bfloat16():
         return precision
@@ -190,7 +201,13 @@ def _usable_precision(precision):
 class _Run:
     """A transfer under way: which size it is at, the optimiser's state, and what was logged."""
 
-    def __init__(self, config, pictures, weights_file, in_strips):
+    def __init__(
+        self,
+        config: TransferConfig,
+        pictures: scenes.Pictures[np.ndarray],
+        weights_file: weights.WeightsFile,
+        in_strips: bool,
+    ) -> None:
         self.config = config
         self.pictures = pictures
         self.weights_file = weights_file
@@ -198,12 +215,14 @@ class _Run:
         self.in_strips = in_strips
         self.stage = 0
         self.phase = 0
-        self.state = None
+        self.has_state = False
         self.seconds = 0.0
-        self.history = []
-        self.stages = []
+        self.history: list[dict[str, float]] = []
+        self.stages: list[dict[str, Any]] = []
 
-    def finish(self, on_progress, stop_at_multiples_of):
+    def finish(
+        self, on_progress: OnProgress | None, stop_at_multiples_of: Collection[int]
+    ) -> TransferResult:
         """Run what is left, from an open stage on, and return the `TransferResult`."""
         while True:
             status = self._run_phases(on_progress, stop_at_multiples_of)
@@ -211,7 +230,7 @@ class _Run:
             if status == "interrupted" or self.stage == len(self.config.size) - 1:
                 return TransferResult(self.image(), self._record(status))
             coarse = copy.copy(self)
-            self.coarse_result, self.state = self._optimized(), None
+            self.coarse_result, self.has_state = self._optimized(), False
             self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
             try:
                 self.open_stage()
@@ -219,7 +238,7 @@ class _Run:
                 warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
                 return TransferResult(coarse.image(), coarse._record("stalled"))
 
-    def image(self):
+    def image(self) -> np.ndarray:
         """Return the picture so far, float32 H × W × 3: x, or the content with x's luminance."""
         image = self._optimized()
         if self.config.color != "luminance":
@@ -227,10 +246,10 @@ class _Run:
         content = images.resize(self.pictures.content, *image.shape[:2])
         return colors.with_luminance_of(image, content)
 
-    def _optimized(self):
+    def _optimized(self) -> np.ndarray:
         return self.objective.image(self.state.position).numpy()
 
-    def checkpoint(self):
+    def checkpoint(self) -> Checkpoint:
         """Return the `Checkpoint` of this moment."""
         results = self.state.results._asdict()
         facts = self._identity() | {
@@ -246,7 +265,7 @@ class _Run:
         }
         return Checkpoint({name: value.numpy() for name, value in results.items()}, facts)
 
-    def restore(self, checkpoint):
+    def restore(self, checkpoint: Stored) -> None:
         """Go back to where `checkpoint` was taken.
 
         Raises:
@@ -270,18 +289,19 @@ class _Run:
         self.state = lbfgs.State(
             results, float(facts["scale"]), facts["iterations"], facts["restarts"]
         )
+        self.has_state = True
         self.stage, self.phase = facts["stage"], facts["phase"]
         self.in_strips |= facts["in_strips"]
         self.seconds = float(facts["seconds"])
         self.history, self.stages = list(facts["history"]), list(facts["stages"])
 
-    def _identity(self):
+    def _identity(self) -> dict[str, Any]:
         hashes = scenes.converted(
             self.pictures, lambda picture: hashlib.sha256(picture.tobytes()).hexdigest()
         )
         pictures = {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in hashes._asdict().items()
+            for name, value in dataclasses.asdict(hashes).items()
             if value
         }
         return {
@@ -291,25 +311,25 @@ class _Run:
             "pictures": pictures,
         }
 
-    def open_stage(self):
+    def open_stage(self) -> None:
         """Set up the present size: its pictures, its objective and the optimiser's state."""
         self.scene = scenes.at_size(self.config, self.pictures, self.config.size[self.stage])
         self.objective = objective.pose(
             self.config, self._extractor("float32"), self.scene, self.in_strips
         )
         self.objectives = {"float32": self.objective}
-        if self.state is None:
+        if not self.has_state:
             self._begin()
         elif not math.isfinite(self.objective.loss(self.objective.terms(self.state.position))):
             raise CheckpointMismatchError(
                 "--resume: the checkpoint is damaged (the loss of its picture is not finite)"
             )
 
-    def _begin(self):
+    def _begin(self) -> None:
         start = self.objective.position(self._start_picture())
         first = self._phase_objective()
         try:
-            self.state = self._begin_optimizer(first, start)
+            self.state, self.has_state = self._begin_optimizer(first, start), True
         except FloatingPointError as error:
             names = ", ".join(self.objective.terms_not_finite(start)) or "the loss"
             size = self.config.size[self.stage]
@@ -318,19 +338,26 @@ class _Run:
             ) from error
         self._log()
 
-    def _begin_optimizer(self, target, start):
+    def _begin_optimizer(self, target: objective.Objective, start: tf.Tensor) -> lbfgs.State:
         if self.config.optimizer == "adam":
             return adam.begin(target.function, start, target.data)
         return lbfgs.begin(target.function, start, self.config.history, target.data)
 
-    def _minimize(self, target, last_iteration, stop_at_multiples_of, on_piece, may_restart):
-        rest = {
+    def _minimize(
+        self,
+        target: objective.Objective,
+        last_iteration: int,
+        stop_at_multiples_of: Collection[int],
+        on_piece: lbfgs.OnPiece,
+        may_restart: bool,
+    ) -> lbfgs.Minimum:
+        rest: dict[str, Any] = {
             "stop_at_multiples_of": (self.config.log_every, *stop_at_multiples_of),
             "on_piece": on_piece,
             "data": target.data,
         }
         if self.config.optimizer == "adam":
-            rate = self.config.learning_rate
+            rate = filled_in(self.config.learning_rate)
             return adam.minimize(target.function, self.state, last_iteration, rate, **rest)
         return lbfgs.minimize(
             target.function,
@@ -341,7 +368,7 @@ class _Run:
             **rest,
         )
 
-    def _start_picture(self):
+    def _start_picture(self) -> np.ndarray:
         height, width, _ = self.objective.shape
         if self.stage > 0:
             return images.resize(self.coarse_result, height, width)
@@ -350,10 +377,12 @@ class _Run:
         if self.config.init == "noise":
             noise = np.random.default_rng(self.config.seed).uniform(0, 255, self.objective.shape)
             return noise.astype(np.float32)
-        picture = self.scene.styles[0] if self.config.init == "style" else self.pictures.init
-        return images.resize(picture, height, width)
+        if self.config.init == "style":
+            return images.resize(self.scene.styles[0], height, width)
+        assert self.pictures.init is not None
+        return images.resize(self.pictures.init, height, width)
 
-    def _phases(self, stage):
+    def _phases(self, stage: int) -> list[tuple[str, int]]:
         """The (precision, last iteration) of each part of a size."""
         iterations = self.config.iterations[stage]
         if self.precision == "float32" or stage < len(self.config.size) - 1:
@@ -361,7 +390,7 @@ class _Run:
         coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
         return [(self.precision, coarse), ("float32", iterations)]
 
-    def _phase_objective(self):
+    def _phase_objective(self) -> objective.Objective:
         precision, _ = self._phases(self.stage)[self.phase]
         if precision not in self.objectives:
             self.objectives[precision] = objective.in_precision_of(
@@ -369,16 +398,18 @@ class _Run:
             )
         return self.objectives[precision]
 
-    def _extractor(self, precision):
+    def _extractor(self, precision: str) -> vgg.Extractor:
         layers = frozenset(self.config.content_layers + self.config.style_layers)
         return vgg.load_extractor(self.weights_file, layers, self.config.pooling, precision)
 
-    def _run_phases(self, on_progress, stop_at_multiples_of):
+    def _run_phases(
+        self, on_progress: OnProgress | None, stop_at_multiples_of: Collection[int]
+    ) -> str:
         phases = self._phases(self.stage)
         seconds_before = self.seconds
         stop = False
 
-        def on_piece(state, seconds):
+        def on_piece(state: lbfgs.State, seconds: float) -> bool:
             nonlocal stop
             self.state, self.seconds = state, seconds_before + seconds
             if state.iterations % self.config.log_every == 0:
@@ -402,7 +433,7 @@ class _Run:
             seconds_before = self.seconds
             self.state = lbfgs.reevaluate(self.objective.function, self.state, self.objective.data)
 
-    def _judged(self, status):
+    def _judged(self, status: str) -> str:
         """Return `status`, but "stalled", with a warning, if a loss or gradient was not finite.
 
         The search met it at the step it tried first, or going on in steps five times as long; from
@@ -421,16 +452,17 @@ class _Run:
                 return "stalled"
         return status
 
-    def _places_tried(self):
+    def _places_tried(self) -> Iterable[tf.Tensor]:
         """Where the optimiser may have met a loss or gradient that is not finite."""
         state = self.state
         if self.config.optimizer == "adam":
             failed = bool(state.results.failed)
-            return [adam.next_position(state, self.config.learning_rate)] if failed else []
+            rate = filled_in(self.config.learning_rate)
+            return [adam.next_position(state, rate)] if failed else []
         gradient = state.results.objective_gradient
         return (state.position - length * gradient for length in (1, 5, 25, 125))
 
-    def _log(self):
+    def _log(self) -> None:
         """Add a row to the loss history; losses are float32 whatever the network's precision."""
         place = {"size": self.config.size[self.stage], "iteration": self.state.iterations}
         if self.history and place.items() <= self.history[-1].items():
@@ -439,7 +471,7 @@ class _Run:
         loss = {"evaluations": self.state.evaluations, "loss": self.objective.loss(terms)}
         self.history.append(place | loss | terms)
 
-    def _progress(self):
+    def _progress(self) -> Progress:
         sizes, iterations = self.config.size, self.config.iterations
         earlier = {
             name: sum(stage[name] for stage in self.stages)
@@ -466,7 +498,7 @@ class _Run:
             _run=self,
         )
 
-    def _close_stage(self, status):
+    def _close_stage(self, status: str) -> None:
         self._log()
         first = next(row for row in self.history if row["size"] == self.config.size[self.stage])
         self.stages.append(
@@ -486,7 +518,7 @@ class _Run:
             }
         )
 
-    def _record(self, status):
+    def _record(self, status: str) -> Record:
         stages, last = self.stages, self.history[-1]
         first = next(row for row in self.history if row["size"] == last["size"])
         evaluations = sum(stage["evaluations"] for stage in stages)
@@ -507,7 +539,7 @@ class _Run:
             "environment": environment(),
         }
 
-    def _metrics(self):
+    def _metrics(self) -> dict[str, dict[str, float | None]]:
         config, targets = self.config, self.objective.targets
         style_terms = losses.term_names((), config.style_layers, config.style_names)
         content_terms = losses.term_names(config.content_layers, ())
@@ -520,12 +552,12 @@ class _Run:
             config.style_names,
         )
 
-    def _summary(self, image, terms):
+    def _summary(self, image: np.ndarray, terms: tuple[str, ...]) -> dict[str, tf.Tensor]:
         compiled = summary.compiled(self._extractor("float32"), terms, self.in_strips)
         return compiled(tf.constant(image), self.objective.masks)
 
 
-def environment():
+def environment() -> dict[str, str | dict[str, str]]:
     """Return package versions and the device that TensorFlow computes on."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     gpus = tf.config.list_physical_devices("GPU")

@@ -89,12 +89,16 @@ def config_for(values, loss):
 def print_measures(records):
     """Print what the two results are measured by, side by side."""
     measured = {loss: record["metrics"] for loss, record in records.items()}
-    print(f"{'':28}" + "".join(f"{loss:>12}" for loss in LOSSES))
+    longest = max(len(layer) for layers in measured[LOSSES[0]].values() for layer in layers)
+    print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in LOSSES))
     for measure, layers in measured[LOSSES[0]].items():
         for layer in layers:
             values = [measured[loss][measure][layer] for loss in LOSSES]
             cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
-            print(f"{measure.replace('_', ' '):18}{layer:10}" + "".join(f"{c:>12}" for c in cells))
+            print(
+                f"{measure.replace('_', ' '):18}{layer:{longest + 2}}"
+                + "".join(f"{c:>12}" for c in cells)
+            )
 
 
 def write_sheet(sheet, configs, outputs):

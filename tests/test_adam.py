@@ -103,7 +103,8 @@ def through_numpy(state):
 # --- steps --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
+# Keras holds its rate in float32.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("float32", 1e-3)])
 def test_every_step_is_that_of_the_algorithm(dtype, tolerance):
     _, states = run(60, START.astype(dtype), seconds=ONE_ITERATION)
     expected = numpy_adam(START, 60)
@@ -295,7 +296,7 @@ def test_a_step_to_what_is_not_finite_is_undone_and_stalls(where, bad):
     last = next(index for index, place in enumerate(expected) if place.mean() > 0.5) - 1
     assert minimum.status == "stalled"
     assert (state.iterations, state.evaluations) == (last, last + 2)  # the start, and one in vain
-    np.testing.assert_allclose(state.position, expected[last], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(state.position, expected[last], rtol=0, atol=1e-5)
     np.testing.assert_allclose(
         adam.next_position(state, 0.07), expected[last + 1], rtol=0, atol=1e-9
     )

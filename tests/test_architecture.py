@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "losses": set(),
     "memory": set(),
     "metrics": {"losses"},
-    "objective": {"losses", "parametrization", "scenes", "summary", "vgg"},
+    "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},
     "parametrization": {"colors"},
     "plots": {"sheets"},
     "probes": {

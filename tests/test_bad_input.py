@@ -236,6 +236,28 @@ def narrow(flag):
     return prepare
 
 
+def masks(content=None, style=None):
+    """Give masks for the content or the style, each an array or the name of a file."""
+
+    def prepare(_get):
+        flags = []
+        for kind, values in (("content", content), ("style", style)):
+            if isinstance(values, str):
+                flags.append(f"--{kind}_masks={values}")
+            elif values is not None:
+                images.save_picture("mask.png", values)
+                flags.append(f"--{kind}_masks=mask.png")
+        return flags
+
+    return prepare
+
+
+def resume_after_a_mask_changed(get):
+    """The checkpoint is of a run without masks; given one, its settings differ."""
+    images.save_picture("mask.png", noise(SIZE, SIZE))
+    return resume(None, "--content_masks=mask.png")(get)
+
+
 def unequal_layers(kind):
     return [f"--{kind}_layers=conv1_1,conv2_1", f"--{kind}_weights=1,2,3"]
 
@@ -296,6 +318,62 @@ CASES = {
     "unreadable start": (
         file("init", "start.png", b"no picture"),
         ["start.png: its content is no picture", PICTURE],
+    ),
+    # several styles and masks
+    "a missing second style": (
+        ["--style=style.png,absent.png"],
+        ["absent.png: No such file", PICTURE],
+    ),
+    "an empty style among several": (["--style=style.png,"], ["--style: an empty path"]),
+    "an open quotation mark": (['--style="a,b.png'], ["--style"]),
+    "second style too narrow": (
+        lambda get: [*narrow("style")(get), "--style=style.png,narrow.png"],
+        ["narrow.png: would be 2×32 pixels as style", "needs 16"],
+    ),
+    "shares for other styles": (
+        ["--style=style.png,content.png", "--style_blend=1"],
+        ["--style_blend: 2 numbers are needed, one a style"],
+    ),
+    "no share at all": (["--style_blend=0"], ["--style_blend: at least one weight must be above"]),
+    "a share below 0": (
+        ["--style=style.png,content.png", "--style_blend=2,-1"],
+        ["--style_blend: must be a finite number from 0", "-1"],
+    ),
+    "a mask too many": (
+        ["--content_masks=content.png,style.png"],
+        ["--content_masks: 1 picture is needed, one a style, not 2", "named several times"],
+    ),
+    "a mask too few": (
+        ["--style=style.png,content.png", "--style_masks=style.png"],
+        ["--style_masks: 2 pictures are needed, one a style, not 1"],
+    ),
+    "missing content mask": (
+        masks(content="absent.png"),
+        ["absent.png: No such file", PICTURE],
+    ),
+    "missing style mask": (
+        masks(style="absent.png"),
+        ["absent.png: No such file", PICTURE],
+    ),
+    "text for a mask": (
+        file("content_masks", "text.png", b"no picture"),
+        ["text.png: its content is no picture", PICTURE],
+    ),
+    "content mask of other proportions": (
+        masks(content=noise(SIZE, SIZE + 8)),
+        ["mask.png: is 40×32 pixels", "content.png (32×32)", "same proportions"],
+    ),
+    "style mask of other proportions": (
+        masks(style=noise(2 * SIZE, SIZE)),
+        ["mask.png: is 32×64 pixels", "style.png (32×32)", "same proportions"],
+    ),
+    "black content mask": (
+        masks(content=np.zeros((SIZE, SIZE, 3))),
+        ["mask.png: is black everywhere", "the mask of content.png"],
+    ),
+    "black style mask": (
+        masks(style=np.zeros((SIZE, SIZE, 3))),
+        ["mask.png: is black everywhere", "the mask of style.png"],
     ),
     # layers and weights of the loss
     "unknown style layer": (["--style_layers=conv1_1,conv9_9"], ["--style_layers", "'conv9_9'"]),
@@ -361,6 +439,9 @@ CASES = {
         ["--size=16,32", "--iterations=1,2,3"],
         ["--iterations: one number, or 2, one a size"],
     ),
+    "unknown optimizer": (["--optimizer=sgd"], ["--optimizer", "lbfgs", "adam"]),
+    "learning rate 0": (["--learning_rate=0"], ["--learning_rate: must be a finite number from"]),
+    "unknown colours": (["--color=grey"], ["--color", "style", "luminance", "match"]),
     "unknown loss": (["--loss=both"], ["--loss", "original", "normalized"]),
     "unknown flag": (["--lambda=1"], ["lambda"]),
     "a picture without its flag": (["style.png"], ["'style.png'", "--flag=value"]),
@@ -380,6 +461,14 @@ CASES = {
     ),
     "output is the content": (same_as_output("content"), ["--output: out.png: is one of"]),
     "output is the style": (same_as_output("style"), ["--output: out.png: is one of the inputs"]),
+    "output is a mask": (
+        same_as_output("content_masks"),
+        ["--output: out.png: is one of the inputs"],
+    ),
+    "output is the second style": (
+        lambda get: [*same_as_output("init")(get), "--init=content", "--style=style.png,out.png"],
+        ["--output: out.png: is one of the inputs"],
+    ),
     "output is the start": (same_as_output("init"), ["--output: out.png: is one of the inputs"]),
     "record is an input": (record_is_an_input, ["--output: out.json: is one of the inputs"]),
     "lock is a folder": (
@@ -439,6 +528,14 @@ CASES = {
     "checkpoint of other pictures": (
         resume_after_the_style_changed,
         ["--resume: the checkpoint is of another transfer, its pictures"],
+    ),
+    "checkpoint of no masks": (
+        resume_after_a_mask_changed,
+        ["--resume: the checkpoint is of another transfer, its config"],
+    ),
+    "checkpoint of another optimizer": (
+        resume(None, "--optimizer=adam"),
+        ["--resume: the checkpoint is of another transfer, its config"],
     ),
     "checkpoint of other weights": (
         resume_with_other_weights,

@@ -75,6 +75,48 @@ def test_a_changed_picture_is_another_cell(configs, tmp_path):
     assert cells.output_path(tmp_path, configs[0]) != before
 
 
+def test_a_change_in_any_mask_or_style_is_another_cell(configs, tmp_path):
+    generator = np.random.default_rng(1)
+    names = {name: str(tmp_path / f"{name}.png") for name in ("other", "l", "r", "m", "n")}
+    for path in names.values():
+        images.save_picture(path, generator.uniform(0, 255, (24, 32, 3)))
+    config = dataclasses.replace(
+        configs[0],
+        style=(configs[0].style, names["other"]),
+        style_blend=(1.0, 1.0),
+        content_masks=(names["l"], names["r"]),
+        style_masks=(names["m"], names["n"]),
+    )
+    swapped = dataclasses.replace(
+        config, content_masks=config.style_masks, style_masks=config.content_masks
+    )
+    seen = [cells.output_path(tmp_path, one) for one in (config, swapped)]
+    assert seen[0] == cells.output_path(tmp_path, config)
+    for path in (*config.styles, *config.content_masks, *config.style_masks):
+        picture = images.load_picture(path)
+        picture[3, 4] = 255 - picture[3, 4]
+        images.save_picture(path, picture)
+        seen.append(cells.output_path(tmp_path, config))
+    assert len(set(seen)) == 2 + 6
+    assert seen[0].parent.name.startswith("style_other_")
+
+
+def test_a_cell_of_several_styles_is_kept_and_found_again(configs, tmp_path, started):
+    mask = str(tmp_path / "mask.png")
+    images.save_picture(mask, np.full((24, 32, 3), 200))
+    config = dataclasses.replace(
+        configs[0],
+        style=(configs[0].style, configs[0].content),
+        style_blend=(2.0, 1.0),
+        content_masks=(mask, mask),
+        optimizer="adam",
+    )
+    first, second = (list(cells.run_cells([config], tmp_path / "cells")) for _ in range(2))
+    assert first == second
+    assert first[0].error is None
+    assert started == [config]
+
+
 def test_a_stopped_cell_goes_on_and_ends_in_the_same_picture(configs, tmp_path, started):
     def stop_in_second(progress):
         return progress.cells_done == 1 and progress.share > 1 / 3

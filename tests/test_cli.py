@@ -86,7 +86,11 @@ def assert_refused(result, named):
 
 SETTINGS = {
     "content": ("täst λ.png", "täst λ.png"),
-    "style": ("dir/b=c,d.jpg", "dir/b=c,d.jpg"),
+    "style": ('"dir/b=c,d.jpg"', "dir/b=c,d.jpg"),
+    "style_blend": ("2", (2.0,)),
+    "content_masks": ("masks/left.png", ("masks/left.png",)),
+    "style_masks": ('"a,b.png"', ("a,b.png",)),
+    "color": ("luminance", "luminance"),
     "loss": ("original", "original"),
     "lambda_os": ("2.5e-2", 0.025),
     "content_layers": ("relu3_1,conv4_2", ("relu3_1", "conv4_2")),
@@ -101,6 +105,8 @@ SETTINGS = {
     "tv_weight": ("0.125", 0.125),
     "precision": ("bfloat16", "bfloat16"),
     "parametrization": ("fourier", "fourier"),
+    "optimizer": ("adam", "adam"),
+    "learning_rate": ("0.5", 0.5),
     "line_search": ("hager_zhang", "hager_zhang"),
     "history": ("25", 25),
     "seed": ("9223372036854775807", 2**63 - 1),
@@ -131,6 +137,45 @@ def test_each_flag_reaches_its_setting_and_no_other(call, received, name):
     assert type(got) is type(value)
     if isinstance(value, tuple):
         assert [type(part) for part in got] == [type(part) for part in value]
+
+
+@pytest.mark.parametrize(
+    ("flag", "styles"),
+    [
+        ("--style=a.jpg", ("a.jpg",)),
+        ("--style=a b.jpg", ("a b.jpg",)),
+        ('--style="a, b.jpg"', ("a, b.jpg",)),
+        ("--style=a.jpg,dir/b.png", ("a.jpg", "dir/b.png")),
+        ("--style=a.jpg, b.png", ("a.jpg", "b.png")),
+        ('--style="a, b.jpg","say ""hi"".png",c.png', ("a, b.jpg", 'say "hi".png', "c.png")),
+        ("--style=a.jpg,a.jpg", ("a.jpg", "a.jpg")),
+    ],
+)
+def test_styles_are_separated_by_commas_and_quoted_where_they_hold_some(
+    call, received, flag, styles
+):
+    assert call(*GIVEN, flag)[0] == 0
+    [(config, *_)] = received
+    assert config.styles == styles
+    assert config == dataclasses.replace(DEFAULTS, style=styles)
+
+
+def test_several_styles_with_their_shares_and_masks(call, received):
+    given = (
+        "--style=b.png,c.png",
+        "--style_blend=7,3",
+        "--content_masks=l.png,r.png",
+        "--style_masks=all.png,all.png",
+    )
+    assert call(*GIVEN, *given)[0] == 0
+    [(config, *_)] = received
+    assert config == dataclasses.replace(
+        DEFAULTS,
+        style=("b.png", "c.png"),
+        style_blend=(7, 3),
+        content_masks=("l.png", "r.png"),
+        style_masks=("all.png", "all.png"),
+    )
 
 
 def test_flags_of_the_program_itself_reach_it(call, received):
@@ -218,7 +263,13 @@ def test_absls_global_flags_are_left_alone(call, received):
 def earlier(folder):
     """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
     config = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
-    config = TransferConfig(**config | {"style_weights": (1.0, 0.5)}).resolved()
+    several = {
+        "style": ("b=c,d.jpg", "e f.png"),
+        "style_blend": (2.0, 0.5),
+        "content_masks": ("left.png", "right.png"),
+        "style_masks": ("all.png", "a,b.png"),
+    }
+    config = TransferConfig(**config | {"style_weights": (1.0, 0.5)} | several).resolved()
     runs.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
     return config
 
@@ -276,7 +327,11 @@ def test_a_picture_of_another_program_holds_no_settings(call, folder):
 
 HELP = {  # as in the design's table; a default that depends on others is said in words
     "content": "",
-    "style": "",
+    "style": "several are blended",
+    "style_blend": "default equal shares",
+    "content_masks": "default everywhere",
+    "style_masks": "default all",
+    "color": "(default: 'style')",
     "output": "",
     "config_from": "",
     "loss": "(default: 'normalized')",
@@ -293,6 +348,8 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "tv_weight": "(default: '0.0')",
     "precision": "(default: 'float32')",
     "parametrization": "(default: 'pixel')",
+    "optimizer": "(default: 'lbfgs')",
+    "learning_rate": "default 1",
     "preset": "(default: 'paper')",
     "line_search": "(default: 'unit_step')",
     "history": "(default: '10')",
@@ -386,10 +443,16 @@ def test_a_program_can_do_without_the_main_commands_flags(capsys):
 
 # --- mistakes ---------------------------------------------------------------------------------
 
-NUMBERS = ("lambda_os", "tv_weight", "content_weights", "style_weights")
+NUMBERS = (
+    *("lambda_os", "tv_weight", "content_weights", "style_weights", "style_blend"),
+    "learning_rate",
+)
 WHOLE_NUMBERS = ("history", "seed", "log_every", "checkpoint_every", "snapshot_every")
 LISTS_OF_WHOLE_NUMBERS = ("size", "iterations")
-ENUMS = ("loss", "pooling", "precision", "parametrization", "line_search", "preset")
+ENUMS = (
+    *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
+    *("line_search", "preset"),
+)
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
     *((f"--{name}=neither", f"--{name}") for name in ENUMS),
     *((f"--{name}=", f"--{name}") for name in ENUMS),
@@ -424,6 +487,17 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("--content_weights=1,2", "--content_weights"),
     ("--style_weights=1,2,3,4", "--style_weights"),
     ("--style_weights=1,2,,4,5", "--style_weights"),
+    ("--style=b.png,", "--style"),
+    ("--style=,", "--style"),
+    ('--style="b.png', "--style"),
+    ("--style_blend=1,2", "--style_blend"),
+    ("--style_blend=0", "--style_blend"),
+    ("--content_masks=", "--content_masks"),
+    ("--content_masks=a.png,b.png", "--content_masks: 1 picture is needed"),
+    ("--style_masks=,", "--style_masks"),
+    ("--style_masks=a.png,b.png", "--style_masks: 1 picture is needed"),
+    ("--learning_rate=0", "--learning_rate"),
+    ("--learning_rate=1e9", "--learning_rate"),
     ("--style_weights=0,0,0,0,0", "--style_weights"),
     ("--content_layers=", "--content_layers"),
     ("--style_layers=", "--style_layers"),
@@ -486,7 +560,7 @@ def test_extra_picture_after_a_double_dash(call):
     assert_refused(call(*GIVEN, "--", "--seed=1"), "'--seed=1'")
 
 
-@pytest.mark.parametrize("name", ["content", "style", "init"])
+@pytest.mark.parametrize("name", ["content", "style", "init", "content_masks", "style_masks"])
 def test_an_input_is_never_the_output(call, received, folder, name):
     (folder / "picture.png").write_bytes(b"precious")
     (folder / "link.png").symlink_to("picture.png")
@@ -495,6 +569,16 @@ def test_an_input_is_never_the_output(call, received, folder, name):
         assert_refused(result, "--output")
     assert received == []
     assert (folder / "picture.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("flag", ["style", "content_masks", "style_masks"])
+def test_nor_is_the_second_of_several(call, received, folder, flag):
+    (folder / "picture.png").write_bytes(b"precious")
+    result = call(
+        *GIVEN, "--style=b.png,c.png", f"--{flag}=b.png,picture.png", "--output=picture.png"
+    )
+    assert_refused(result, "--output: picture.png: is one of the inputs")
+    assert received == []
 
 
 FLAG_NAMES = (*sorted(set(HELP) - {"output"}), "flagfile", "undefok", "noresume", "help", "x")
@@ -612,7 +696,7 @@ def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
     assert json.loads(images.load_text("out.png")["config"]) == DEFAULTS.as_dict()
     assert out.splitlines() == [
         MEMORY.rstrip(),
-        "style/λ                         6 → 1",
+        "style/λ            6 → 1",
         "completed: out.png, record in out.json",
     ]
     assert (fake.received.config, fake.received.checkpoint) == (DEFAULTS, None)

@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gatys_norm import config as config_module
@@ -18,6 +18,38 @@ REFUSED = [
     ("content", 3),
     ("content", None),
     ("style", b"painting.jpg"),
+    ("style", None),
+    ("style", ("a.jpg", "")),
+    ("style", ("a.jpg", 3)),
+    ("style", (3,)),
+    ("style", (("a.jpg", "b.jpg"),)),
+    ("style_blend", ()),
+    ("style_blend", 1.0),
+    ("style_blend", (1.0, 1.0)),
+    ("style_blend", (0.0,)),
+    ("style_blend", (-1.0,)),
+    ("style_blend", (NAN,)),
+    ("style_blend", ("1",)),
+    ("content_masks", "mask.png"),
+    ("content_masks", ()),
+    ("content_masks", ("",)),
+    ("content_masks", (3,)),
+    ("content_masks", ("a.png", "b.png")),
+    ("style_masks", "mask.png"),
+    ("style_masks", ()),
+    ("style_masks", (None,)),
+    ("style_masks", ("a.png", "b.png")),
+    ("color", "colour"),
+    ("color", None),
+    ("optimizer", "sgd"),
+    ("optimizer", ("adam",)),
+    ("learning_rate", 0),
+    ("learning_rate", -1.0),
+    ("learning_rate", 1e-7),
+    ("learning_rate", 1001),
+    ("learning_rate", NAN),
+    ("learning_rate", "1"),
+    ("learning_rate", True),
     ("init", ("content",)),
     ("weights", None),
     ("loss", "Normalized"),
@@ -120,6 +152,11 @@ ACCEPTED = [
     ("size", (16, 17, 16384)),
     ("iterations", (1,)),
     ("iterations", (1_000_000,)),
+    ("style", ("a.png", "a.png", "b.png")),
+    ("style_blend", (1e-30,)),
+    ("style_blend", (1e30,)),
+    ("learning_rate", 1e-6),
+    ("learning_rate", 1000),
     ("style_size", "16"),
     ("style_size", "16384"),
     ("style_size", "native"),
@@ -227,13 +264,77 @@ def test_resolved_keeps_what_was_given():
 @pytest.mark.parametrize("loss", ["original", "normalized"])
 def test_resolved_leaves_nothing_open_and_is_final(loss):
     resolved = TransferConfig(loss=loss, size=(64, 128)).resolved()
-    assert None not in dataclasses.asdict(resolved).values()
+    open_still = {name for name, value in dataclasses.asdict(resolved).items() if value is None}
+    assert open_still == {"content_masks", "style_masks"}  # None is what they mean: no mask
     assert resolved.resolved() == resolved
+
+
+# --- several styles ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["a, b.png", ("a, b.png",)])
+def test_a_tuple_of_one_style_is_that_style(style):
+    config = TransferConfig(style=style)
+    assert config == TransferConfig(style="a, b.png")
+    assert (config.styles, config.style_names) == (("a, b.png",), ("",))
+    assert config.as_dict()["style"] == "a, b.png"
+
+
+def test_no_style_is_the_empty_path():
+    assert TransferConfig(style=()) == TransferConfig()
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("x/waves.jpg", "stars.png"), ("waves", "stars")),
+        (("a.jpg", "b/a.png", "a.jpg"), ("a", "a#2", "a#3")),
+        (("a#2.png", "a.png", "a.jpg"), ("a_2", "a", "a#2")),
+        (("a b]c[d.png", "e~(f).png"), ("a_b_c_d", "e_f_")),
+        (("über λ.png", "v1.2-x.png"), ("über_λ", "v1.2-x")),
+    ],
+)
+def test_styles_are_named_after_their_files_each_by_itself(paths, names):
+    assert TransferConfig(style=paths).style_names == names
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6))
+@example(["/", "."])
+def test_names_of_styles_tell_them_apart_and_fit_into_terms(paths):
+    names = TransferConfig(style=tuple(paths)).style_names
+    assert len(set(names)) == len(paths)
+    assert all(name and not set(name) & set("/[] \t\n") for name in names)
+
+
+def test_resolved_fills_in_one_share_a_style():
+    assert TransferConfig(style="a").resolved().style_blend == (1,)
+    assert TransferConfig(style=("a", "b", "a")).resolved().style_blend == (1, 1, 1)
+    assert TransferConfig(style=("a", "b"), style_blend=(0, 2)).resolved().style_blend == (0, 2)
+
+
+def test_a_refused_number_of_masks_says_what_would_be_right():
+    with pytest.raises(
+        ConfigError, match=r"content_masks: 2 pictures are needed, .*not 1; .*times"
+    ):
+        TransferConfig(style=("a", "b"), content_masks=("m",))
+    with pytest.raises(ConfigError, match=r"style_masks: 1 picture is needed, .*not 2"):
+        TransferConfig(style="a", style_masks=("m", "n"))
+
+
+def test_adam_takes_steps_of_a_grey_level():
+    resolved = TransferConfig(optimizer="adam").resolved()
+    assert (resolved.optimizer, resolved.learning_rate) == ("adam", 1.0)
+    assert TransferConfig().optimizer == "lbfgs"
 
 
 OTHER_SETTINGS = TransferConfig(
     content="o.jpg",
-    style="ε.png",
+    style=("ε.png", "a, b.png"),
+    style_blend=(0.1, 3),
+    content_masks=("left.png", "right.png"),
+    style_masks=("all.png", "all.png"),
+    color="match",
     loss="original",
     lambda_os=1 / 3,
     content_layers=("relu4_2", "conv5_1"),
@@ -248,6 +349,8 @@ OTHER_SETTINGS = TransferConfig(
     tv_weight=1e-7,
     precision="bfloat16",
     parametrization="fourier",
+    optimizer="adam",
+    learning_rate=0.3,
     line_search="hager_zhang",
     history=50,
     seed=2**63 - 1,
@@ -291,6 +394,14 @@ def test_names_left_out_take_their_default():
         ({"size": None}, "size: "),
         ({"content": None}, "content: "),
         ({"content": ["a", "b"]}, "content: "),
+        ({"style": [3]}, "style: "),
+        ({"style": [["a"]]}, "style: "),
+        ({"style": {"a": "b"}}, "style: "),
+        ({"style": ["a", None]}, "style: "),
+        ({"style": ["a", "b"], "style_blend": [1]}, "style_blend: "),
+        ({"style": ["a", "b"], "style_masks": ["m"]}, "style_masks: "),
+        ({"style": ["a", "b"], "content_masks": ["m", "m", "m"]}, "content_masks: "),
+        ({"content_masks": [["m"]]}, "content_masks: "),
         ({"style_size": 512}, "style_size: "),
         ({"style_layers": "conv1_1"}, "style_layers: "),
         ({"style_layers": [{}]}, "style_layers: "),

@@ -129,6 +129,54 @@ class TestGramMatrix:
         )
 
 
+class TestGuidedGramMatrix:
+    features = CONTENT["relu3_1"]
+    mask = np.random.default_rng(8).uniform(0, 1, features.shape[:2])
+
+    def test_equals_numpy(self):
+        gram = losses.guided_gram_matrix(tf.constant(self.features), tf.constant(self.mask))
+        expected = np.einsum("hw,hwa,hwb->ab", self.mask, self.features, self.features)
+        np.testing.assert_allclose(gram, expected, rtol=1e-12)
+
+    def test_of_places_inside_and_outside_it_counts_those_inside(self):
+        mask = np.array([[0.0, 1.0, 1.0, 0.0, 1.0]] * 3)
+        gram = losses.guided_gram_matrix(tf.constant(self.features), tf.constant(mask))
+        inside = self.features[:, [1, 2, 4]]
+        np.testing.assert_allclose(gram, numpy_gram(inside), rtol=1e-12)
+
+    @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float32, tf.float64])
+    def test_a_mask_of_ones_changes_no_bit(self, dtype):
+        features = tf.cast(self.features, dtype)
+        guided = losses.guided_gram_matrix(features, tf.ones(features.shape[:2]))
+        plain = losses.gram_matrix(features)
+        assert guided.dtype == plain.dtype
+        np.testing.assert_array_equal(guided, plain)
+
+    def test_a_mask_of_zeros_leaves_nothing(self):
+        features = tf.constant(self.features)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            gram = losses.guided_gram_matrix(features, tf.zeros(features.shape[:2], tf.float64))
+        np.testing.assert_array_equal(gram, np.zeros((4, 4)))
+        np.testing.assert_array_equal(tape.gradient(gram, features), np.zeros(features.shape))
+
+    def test_masks_that_share_out_the_picture_share_out_its_matrix(self):
+        shares = np.random.default_rng(9).dirichlet(np.ones(3), self.features.shape[:2])
+        parts = [
+            losses.guided_gram_matrix(tf.constant(self.features), tf.constant(shares[..., index]))
+            for index in range(3)
+        ]
+        np.testing.assert_allclose(sum(parts), numpy_gram(self.features), rtol=1e-12)
+
+    def test_gradient_equals_finite_differences(self):
+        by_gradient, by_differences = tf.test.compute_gradient(
+            lambda features: losses.guided_gram_matrix(features, tf.constant(self.mask)),
+            [tf.constant(self.features)],
+            delta=1e-3,
+        )
+        np.testing.assert_allclose(by_gradient[0], by_differences[0], rtol=0, atol=1e-8)
+
+
 def gradient_of_gram(features, upstream):
     with tf.GradientTape() as tape:
         tape.watch(features)
@@ -239,6 +287,31 @@ class TestDistancesAndEnergy:
                 targets[f"style/{layer}"], numpy_gram(STYLE[layer]), rtol=1e-12
             )
 
+    def test_terms_of_several_styles_are_named_style_by_style(self):
+        names = losses.term_names(["conv4_2"], ["conv1_2", "relu3_1"], ["a.b", "a.b#2"])
+        assert names == (
+            "content/conv4_2",
+            *("style[a.b]/conv1_2", "style[a.b]/relu3_1"),
+            *("style[a.b#2]/conv1_2", "style[a.b#2]/relu3_1"),
+        )
+        assert [losses.is_style(name) for name in names] == [False, True, True, True, True]
+        assert [losses.layer_of(name) for name in names] == ["conv4_2", *["conv1_2", "relu3_1"] * 2]
+        assert not losses.is_style(losses.TOTAL_VARIATION)
+
+    def test_only_the_terms_that_have_a_mask_are_of_a_region(self):
+        terms = losses.term_names(["conv4_2"], ["conv4_2", "conv1_2"], ["a", "b"])
+        mask = np.random.default_rng(10).uniform(0, 1, SHAPES["conv4_2"][:2])
+        values = losses.term_values(as_tensors(RESULT), terms, {"style[b]/conv4_2": mask})
+        assert list(values) == list(terms)
+        x = RESULT["conv4_2"]
+        np.testing.assert_array_equal(values["content/conv4_2"], x)
+        np.testing.assert_allclose(
+            values["style[b]/conv4_2"], np.einsum("hw,hwa,hwb->ab", mask, x, x), rtol=1e-12
+        )
+        for term in ("style[a]/conv4_2", "style[a]/conv1_2", "style[b]/conv1_2"):
+            expected = numpy_gram(RESULT[losses.layer_of(term)])
+            np.testing.assert_allclose(values[term], expected, rtol=1e-12)
+
     def test_every_term_equals_numpy(self):
         distances, _ = parts("original", CONTENT, STYLE, RESULT)
         expected = {
@@ -306,6 +379,23 @@ class TestOriginalCoefficients:
             "style/conv4_2": 1 / 16**2,
         }
 
+    def test_blended_styles_and_regions_by_hand(self):
+        coefficients = losses.original_coefficients(
+            lambda_os=10.0,
+            content_weights={"conv4_2": 0.5},
+            style_weights={"conv1_2": 0.25, "conv4_2": 1.0},
+            feature_shapes={"conv1_2": (2, 4, 1), "conv4_2": (1, 2, 4)},
+            blend={"a": 3.0, "b": 1.0},
+            shares={"style[b]/conv1_2": 0.5, "style[b]/conv4_2": 0.25},
+        )
+        assert coefficients == {
+            "content/conv4_2": 10 * 0.5 * 0.5,
+            "style[a]/conv1_2": 0.75 * 0.25 / 16**2,
+            "style[a]/conv4_2": 0.75 * 1 / 16**2,
+            "style[b]/conv1_2": 0.25 * 0.25 / 8**2,
+            "style[b]/conv4_2": 0.25 * 1 / 4**2,
+        }
+
     def test_ones_against_zeros(self):
         # Gram matrix of ones: all entries H·W, so ‖G‖² = C²(HW)² and the style loss is λ_s / 4.
         ones, zeros = {"conv4_2": np.ones((3, 5, 4))}, {"conv4_2": np.zeros((3, 5, 4))}
@@ -371,6 +461,34 @@ class TestNormalizedCoefficients:
             "style/conv1_2": 80 * 0.75 / 6,
             "style/conv4_2": 80 * 0.25 / 4,
         }
+
+    def test_blended_styles_by_hand(self):
+        coefficients = losses.normalized_coefficients(
+            lambda_os=0.5,
+            content_weights={"conv4_2": 7.0},
+            style_weights={"conv1_2": 3.0, "conv4_2": 1.0},
+            energies={
+                "content/conv4_2": 10.0,
+                **{"style[a]/conv1_2": 6.0, "style[a]/conv4_2": 4.0},
+                **{"style[b]/conv1_2": 5.0, "style[b]/conv4_2": 2.0},
+            },
+            pixel_count=80,
+            blend={"a": 6.0, "b": 2.0},
+        )
+        assert coefficients == {
+            "content/conv4_2": 0.5 * 80 * 1 / 10,
+            "style[a]/conv1_2": 80 * (0.75 * 0.75) / 6,
+            "style[a]/conv4_2": 80 * (0.25 * 0.75) / 4,
+            "style[b]/conv1_2": 80 * (0.75 * 0.25) / 5,
+            "style[b]/conv4_2": 80 * (0.25 * 0.25) / 2,
+        }
+
+    def test_zero_energy_of_one_of_several_styles_names_the_layer(self):
+        energies = {"content/a": 1.0, "style[x]/a": 1.0, "style[y]/a": 0.0}
+        with pytest.raises(losses.ZeroEnergyError, match=r"layer a .* style picture y"):
+            losses.normalized_coefficients(
+                1.0, {"a": 1.0}, {"a": 1.0}, energies, 9, {"x": 1.0, "y": 1.0}
+            )
 
     def test_style_weights_are_summed_over_the_style_layers(self):
         # The printed Eq. 14 sums them over C; here C and S have one layer in common.

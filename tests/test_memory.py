@@ -62,5 +62,29 @@ def test_more_layers_need_more_but_not_in_the_blocks_in_strips():
         assert (many > few) == (not in_strips)
 
 
+def test_adam_needs_what_one_correction_pair_does_whatever_the_history():
+    for history in (1, 50):
+        config = dataclasses.replace(CONFIG, history=history, optimizer="adam")
+        one_pair = dataclasses.replace(CONFIG, history=1)
+        for in_strips in (False, True):
+            assert memory.estimated_bytes(10**6, config, in_strips) == memory.estimated_bytes(
+                10**6, one_pair, in_strips
+            )
+
+
+def test_each_region_needs_its_styles_features_once_more_but_not_those_in_strips():
+    """conv1_2 and conv2_2 have 64 and 128 / 4 channels a pixel, the others (16 + 8 + 2) · 4."""
+    plain = dataclasses.replace(CONFIG, style=("a", "b"))
+    masked = dataclasses.replace(plain, content_masks=("m", "n"))
+    for in_strips, channels in ((False, 64 + 32 + 16 + 8 + 2), (True, 16 + 8 + 2)):
+        more = memory.estimated_bytes(10**6, masked, in_strips) - memory.estimated_bytes(
+            10**6, plain, in_strips
+        )
+        assert more == pytest.approx(2 * 4 * channels * 10**6)
+    assert memory.estimated_bytes(10**6, plain, False) == memory.estimated_bytes(
+        10**6, CONFIG, False
+    )
+
+
 def test_available_memory_is_plausible():
     assert 2**27 < memory.available_bytes() < 2**50

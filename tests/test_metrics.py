@@ -88,6 +88,47 @@ def test_measure_equals_numpy():
             assert measured[name][layer] == pytest.approx(value, rel=1e-5)
 
 
+def test_several_styles_are_measured_one_by_one_and_in_their_regions():
+    names, layers = ("a", "b#2"), tuple(LAYERS)
+    other = random_features(5)
+    generator = np.random.default_rng(6)
+    masks = {
+        losses.style_term(layer, "b#2"): generator.uniform(0, 1, LAYERS[layer][:2]).astype(
+            "float32"
+        )
+        for layer in layers
+    }
+    terms = losses.term_names(layers, layers, names)
+    x, o, s, other_s = (
+        {layer: tf.constant(value) for layer, value in features.items()}
+        for features in (RESULT, CONTENT, STYLE, other)
+    )
+    targets = losses.term_values(s, losses.term_names((), layers, names[:1]))
+    targets |= losses.term_values(other_s, losses.term_names((), layers, names[1:]), masks)
+    x, o = (losses.term_values(features, terms, masks) for features in (x, o))
+    measured = metrics.measure(x, o, targets, layers[:1], layers, names)
+    assert list(measured["content_distance"]) == ["conv1_2"]
+    expected = ["a/conv1_2", "a/conv3_4", "b#2/conv1_2", "b#2/conv3_4"]
+    assert list(measured["style_distance"]) == list(measured["style_reflection"]) == expected
+    for layer in layers:
+        mask = masks[losses.style_term(layer, "b#2")]
+        ones = np.ones_like(mask)
+        for name, style, m in (("a", STYLE, ones), ("b#2", other, mask)):
+            gram_s, gram_x, gram_o = (
+                np.einsum("hwa,hwb->ab", value * weight[..., np.newaxis], value)
+                for value, weight in (
+                    (style[layer], m if name != "a" else np.ones(style[layer].shape[:2])),
+                    (RESULT[layer], m),
+                    (CONTENT[layer], m),
+                )
+            )
+            distance = np.sum((gram_s - gram_x) ** 2) / np.sum(gram_s**2)
+            left = np.linalg.norm(gram_s - gram_x) / np.linalg.norm(gram_s - gram_o)
+            key = f"{name}/{layer}"
+            assert measured["style_distance"][key] == pytest.approx(distance, rel=1e-4)
+            assert measured["style_reflection"][key] == pytest.approx(1 - left, rel=1e-3, abs=1e-5)
+
+
 def test_nothing_is_transferred_at_the_content_picture():
     measured = measure(CONTENT, CONTENT, STYLE)
     for layer in LAYERS:

@@ -828,6 +828,42 @@ def test_compare_writes_a_page_that_can_be_moved(tmp_path, browser):
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_weights")
+def test_compare_shows_every_style(tmp_path):
+    styles = [ROOT / "data" / f"{name}.jpg" for name in ("soft_washes", "flowing_strokes")]
+    output = tmp_path / "pair.png"
+    finished = compare(output, INPUTS[0], f"--style={styles[0]},{styles[1]}", "--iterations=2")
+    assert finished.returncode == 0, finished.stderr
+    results = [
+        f"pair-{loss}.{kind}" for loss in ("original", "normalized") for kind in ("png", "json")
+    ]
+    shown = [f"pair-{part}.png" for part in ("content", "curves")]
+    copies = [f"pair-style-{style.stem}.png" for style in styles]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"pair.png", "pair.html", *results, *shown, *copies}
+    record = json.loads((tmp_path / "pair-original.json").read_text())
+    for name, shape in zip(copies, record["stages"][0]["style_shapes"], strict=True):
+        assert list(images.load_picture(tmp_path / name).shape[:2]) == shape
+    page = (tmp_path / "pair.html").read_text()
+    assert "river_town.jpg in the manner of soft_washes.jpg, flowing_strokes.jpg." in page
+    for style, copy in zip(styles, copies, strict=True):
+        assert f"style {style.stem}: {style.name}" in page
+        assert copy in page
+    rows = {tuple(line.split()[:3]): line.split()[3:] for line in finished.stdout.splitlines()}
+    reflections = record["metrics"]["style_reflection"]
+    for name in ("soft_washes/conv5_4", "flowing_strokes/conv1_2"):
+        assert rows["style", "reflection", name][0] == f"{reflections[name]:.4f}"
+    # Five pictures as high as the results, side by side.
+    height = record["stages"][0]["height"]
+    widths = [
+        picture.shape[1] * height / picture.shape[0]
+        for picture in map(images.load_picture, [ROOT / "data/river_town.jpg", *styles])
+    ]
+    assert images.load_picture(output).shape[1] > sum(widths) + 2 * 64
+
+
 def test_compare_overwrites_no_input_with_its_copies(tmp_path):
     content = paint(tmp_path / "pair-content.png", RED)
     before = content.read_bytes()

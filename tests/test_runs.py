@@ -493,6 +493,24 @@ def test_check_space_wants_room_for_two_checkpoints(tmp_path, monkeypatch, free,
             runs.check_space(tmp_path / "out.png", config)
 
 
+@pytest.mark.parametrize(("optimizer", "fits"), [("adam", True), ("lbfgs", False)])
+def test_adam_wants_room_for_four_arrays(tmp_path, monkeypatch, optimizer, fits):
+    """64 × 48 pixels, 3 channels, 4 bytes, 4 arrays, twice: 294,912 bytes."""
+    content = tmp_path / "content.png"
+    images.save_picture(content, np.zeros((48, 64, 3)))
+    usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    config = TransferConfig(content=str(content), style="s.png", size=(64,), optimizer=optimizer)
+    if fits:
+        runs.check_space(tmp_path / "out.png", config)
+    else:
+        with pytest.raises(runs.OutputError, match="make room"):
+            runs.check_space(tmp_path / "out.png", config)
+    usage = usage._replace(free=290_000)
+    with pytest.raises(runs.OutputError, match="make room"):
+        runs.check_space(tmp_path / "out.png", config)
+
+
 def test_check_space_leaves_an_unreadable_picture_to_its_loader(tmp_path):
     config = TransferConfig(content=str(tmp_path / "missing.png"), style="s.png")
     runs.check_space(tmp_path / "out.png", config)

@@ -42,11 +42,11 @@ def picture(height, width, seed=0):
     return tf.constant(np.random.default_rng(seed).uniform(-20, 275, (height, width, 3)))
 
 
-def summary_and_gradient(extractor, image, terms, in_strips):
+def summary_and_gradient(extractor, image, terms, in_strips, masks=None):
     """Return ({term: value}, the gradient of Σ random numbers · values)."""
     with tf.GradientTape() as tape:
         tape.watch(image)
-        values = summary.summarize(extractor, image, terms, in_strips)
+        values = summary.summarize(extractor, image, terms, in_strips, masks)
     upstream = {
         term: tf.cast(np.random.default_rng(len(term)).normal(0, 1, value.shape), value.dtype)
         for term, value in values.items()
@@ -60,9 +60,9 @@ def assert_close(actual, expected, relative=1e-12):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
 
 
-def assert_same_in_strips(extractor, image, terms, relative=1e-12):
-    plain, plain_gradient = summary_and_gradient(extractor, image, terms, in_strips=False)
-    values, gradient = summary_and_gradient(extractor, image, terms, in_strips=True)
+def assert_same_in_strips(extractor, image, terms, relative=1e-12, masks=None):
+    plain, plain_gradient = summary_and_gradient(extractor, image, terms, False, masks)
+    values, gradient = summary_and_gradient(extractor, image, terms, True, masks)
     assert list(values) == list(plain) == list(terms)
     for term in terms:
         assert values[term].dtype == plain[term].dtype
@@ -124,6 +124,62 @@ def test_all_terms_and_poolings(deep_model, strips_of, terms, pooling):
     extractor = extractor_of(deep_model, terms, pooling)
     assert extractor.has_tail == any(term in IN_TAIL for term in terms)
     assert_same_in_strips(extractor, picture(27, 17), terms)
+
+
+TWO_STYLES = losses.term_names(
+    ("conv2_1", "conv3_1"), ("conv1_2", "relu2_2", "conv3_1", "conv4_1"), ("a", "b")
+)
+
+
+def random_masks(terms, height, width, seed=0):
+    """A mask for each style term, as large as its layer's features."""
+    generator = np.random.default_rng(seed)
+    sizes = {
+        term: vgg.feature_size(losses.layer_of(term), height, width)
+        for term in terms
+        if losses.is_style(term)
+    }
+    return {term: tf.constant(generator.uniform(0, 1, size)) for term, size in sizes.items()}
+
+
+@pytest.mark.parametrize("height", HEIGHTS)
+def test_strips_change_nothing_under_masks(deep_model, strips_of, height):
+    strips_of(8, 17)
+    extractor = extractor_of(deep_model, TWO_STYLES)
+    masks = random_masks(TWO_STYLES, height, 17)
+    assert_same_in_strips(extractor, picture(height, 17), TWO_STYLES, masks=masks)
+    only_b = {term: mask for term, mask in masks.items() if "[b]" in term}
+    assert_same_in_strips(extractor, picture(height, 17), TWO_STYLES, masks=only_b)
+
+
+@pytest.mark.parametrize("in_strips", [False, True])
+def test_masked_values_are_numpys_in_the_order_asked_for(deep_model, strips_of, in_strips):
+    strips_of(8, 17)
+    terms = TWO_STYLES[::-1]
+    extractor, image = extractor_of(deep_model, terms), picture(27, 17)
+    masks = random_masks(terms, 27, 17)
+    values = summary.compiled(extractor, terms, in_strips)(image, masks)
+    features = extractor(image)
+    assert set(values) == set(terms)
+    for term in terms:
+        layer = features[losses.layer_of(term)].numpy()
+        if not losses.is_style(term):
+            assert_close(values[term], layer)
+            continue
+        # The root of the mask is what the features are multiplied by.
+        assert_close(values[term], np.einsum("hw,hwa,hwb->ab", masks[term], layer, layer))
+
+
+@pytest.mark.parametrize("in_strips", [False, True])
+def test_masks_of_ones_change_no_bit(deep_model, strips_of, in_strips):
+    strips_of(8, 17)
+    extractor, image = extractor_of(deep_model, TWO_STYLES), picture(27, 17)
+    ones = {term: tf.ones(mask.shape) for term, mask in random_masks(TWO_STYLES, 27, 17).items()}
+    plain, plain_gradient = summary_and_gradient(extractor, image, TWO_STYLES, in_strips)
+    values, gradient = summary_and_gradient(extractor, image, TWO_STYLES, in_strips, ones)
+    for term in TWO_STYLES:
+        np.testing.assert_array_equal(values[term], plain[term])
+    assert_close(gradient, plain_gradient, 1e-14)  # the styles' parts are summed in another order
 
 
 @pytest.mark.parametrize("terms", [IN_HEAD, IN_TAIL, MIXED])

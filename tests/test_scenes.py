@@ -1,0 +1,267 @@
+"""What a transfer is made of: which files are read, their sizes and colours, and masks."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gatys_norm import images, scenes
+from gatys_norm.config import TransferConfig
+
+BT601 = np.array([0.299, 0.587, 0.114])
+CONFIG = TransferConfig(content="content.png", style=("a.png", "b.png"), size=(24, 48))
+
+
+def noise(height, width, seed):
+    values = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
+    return np.rint(values).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def present_folder(tmp_path, monkeypatch):
+    """Run in a folder with a content, 48 × 36, two styles, 40 × 60 and 33 × 32, and two masks."""
+    monkeypatch.chdir(tmp_path)
+    for seed, (name, size) in enumerate(
+        {"content": (36, 48), "a": (60, 40), "b": (32, 33), "start": (20, 20)}.items()
+    ):
+        images.save_picture(f"{name}.png", noise(*size, seed))
+    left = np.tile(np.repeat([255.0, 0.0], 24), (36, 1))
+    for name, mask in (("left", left), ("right", 255 - left)):
+        save_grey(f"{name}.png", mask)
+    return tmp_path
+
+
+def save_grey(path, values):
+    Image.fromarray(np.uint8(values)).save(path)
+
+
+def with_masks(**masks):
+    return dataclasses.replace(CONFIG, **masks)
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["content", "style", "noise"])
+def test_paths_are_of_what_the_settings_name_and_a_start_may_be_none(init):
+    config = dataclasses.replace(with_masks(content_masks=("l", "r")), init=init)
+    expected = scenes.Pictures("content.png", ("a.png", "b.png"), content_masks=("l", "r"))
+    assert scenes.picture_paths(config) == expected
+    assert expected.init is None
+    config = TransferConfig(content="o", style="s", init="start.png", style_masks=("m",))
+    expected = scenes.Pictures("o", ("s",), "start.png", style_masks=("m",))
+    assert scenes.picture_paths(config) == expected
+
+
+def test_everything_there_is_converted_and_nothing_else():
+    pictures = scenes.Pictures("o", ("a", "b"), None, (), ("m",))
+    expected = scenes.Pictures("O", ("A", "B"), None, (), ("M",))
+    assert scenes.converted(pictures, str.upper) == expected
+    pictures = scenes.Pictures("o", ("a",), "i", ("m",), ())
+    assert scenes.converted(pictures, str.upper) == scenes.Pictures("O", ("A",), "I", ("M",), ())
+
+
+def test_all_pictures_are_loaded_each_in_its_place():
+    config = with_masks(content_masks=("left.png", "right.png"), style_masks=("a.png", "b.png"))
+    pictures = scenes.load_pictures(dataclasses.replace(config, init="start.png"))
+    expected = scenes.converted(
+        scenes.Pictures(
+            "content.png",
+            ("a.png", "b.png"),
+            "start.png",
+            ("left.png", "right.png"),
+            ("a.png", "b.png"),
+        ),
+        images.load_picture,
+    )
+    for field in dataclasses.fields(scenes.Pictures):
+        actual, wanted = (getattr(each, field.name) for each in (pictures, expected))
+        assert len(actual) == len(wanted)
+        for one, other in zip(actual, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def test_content_and_every_style_have_the_wanted_sizes():
+    pictures = scenes.load_pictures(CONFIG)
+    content, styles = scenes.picture_shapes(CONFIG, pictures, 24)
+    assert content == (18, 24)
+    for (height, width), (tall, wide) in zip(styles, ((60, 40), (32, 33)), strict=True):
+        assert height * width == pytest.approx(18 * 24, rel=0.05)
+        assert height / width == pytest.approx(tall / wide, rel=0.1)
+    for style_size, expected in (
+        ("native", ((60, 40), (32, 33))),
+        ("66", ((66, 44), (64, 66))),
+    ):
+        config = dataclasses.replace(CONFIG, style_size=style_size)
+        assert scenes.picture_shapes(config, pictures, 24)[1] == expected
+        scene = scenes.at_size(config, pictures, 24)
+        assert scene.content.shape == (18, 24, 3)
+        assert tuple(style.shape[:2] for style in scene.styles) == expected
+
+
+def test_the_second_style_too_narrow_is_named():
+    images.save_picture("narrow.png", noise(400, 20, 9))
+    config = dataclasses.replace(CONFIG, style=("a.png", "narrow.png"), style_size="32")
+    with pytest.raises(images.PictureError, match=r"narrow\.png: would be 2×32 pixels as style"):
+        scenes.load_pictures(config)
+
+
+# --- colours ------------------------------------------------------------------------------------
+
+
+def test_colours_of_the_style_are_the_pictures_resized():
+    pictures = scenes.load_pictures(CONFIG)
+    scene = scenes.at_size(CONFIG, pictures, 48)
+    np.testing.assert_array_equal(scene.content, pictures.content)
+    for style, picture in zip(scene.styles, pictures.styles, strict=True):
+        np.testing.assert_array_equal(style, images.resize(picture, *style.shape[:2]))
+
+
+def test_luminance_is_transferred_between_grey_pictures():
+    config = dataclasses.replace(CONFIG, color="luminance", style_size="native")
+    pictures = scenes.load_pictures(config)
+    scene = scenes.at_size(config, pictures, 48)
+    wanted = pictures.content.astype(np.float64) @ BT601
+    for picture in (scene.content, *scene.styles):
+        np.testing.assert_array_equal(picture, picture[..., :1].repeat(3, axis=2))
+    np.testing.assert_allclose(scene.content[..., 0], wanted, atol=1e-3)
+    for style in scene.styles:
+        assert style.astype(np.float64)[..., 0].mean() == pytest.approx(wanted.mean(), rel=1e-5)
+        assert style.astype(np.float64)[..., 0].std() == pytest.approx(wanted.std(), rel=1e-4)
+
+
+def test_matched_styles_have_the_contents_colours_and_the_content_stays():
+    config = dataclasses.replace(CONFIG, color="match", style_size="native")
+    pictures = scenes.load_pictures(config)
+    scene = scenes.at_size(config, pictures, 48)
+    np.testing.assert_array_equal(scene.content, pictures.content)
+    wanted = pictures.content.reshape(-1, 3).astype(np.float64)
+    for style, picture in zip(scene.styles, pictures.styles, strict=True):
+        assert style.shape == picture.shape
+        values = style.reshape(-1, 3).astype(np.float64)
+        np.testing.assert_allclose(values.mean(axis=0), wanted.mean(axis=0), rtol=1e-5)
+        expected = np.cov(wanted.T, bias=True)
+        np.testing.assert_allclose(
+            np.cov(values.T, bias=True), expected, atol=1e-4 * np.abs(expected).max()
+        )
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+
+def test_masks_are_the_mean_of_the_channels_from_0_to_1_over_white():
+    """Black is outside, white inside; what is transparent is white, as in every picture."""
+    colors = np.zeros((36, 48, 4), np.uint8)
+    colors[..., 3] = 255
+    colors[:9] = (255, 0, 0, 255)
+    colors[9:18] = (40, 50, 60, 255)
+    colors[18:27] = (0, 0, 0, 0)
+    Image.fromarray(colors, "RGBA").save("mask.png")
+    config = with_masks(content_masks=("mask.png", "left.png"))
+    scene = scenes.at_size(config, scenes.load_pictures(config), 48)
+    mask, left = scene.content_masks
+    assert scene.style_masks == ()
+    assert (mask.shape, mask.dtype) == ((36, 48), np.float32)
+    expected = np.repeat([1 / 3, 50 / 255, 1, 0], 9)
+    np.testing.assert_allclose(mask, np.tile(expected[:, np.newaxis], 48), rtol=1e-6)
+    np.testing.assert_array_equal(left, np.tile(np.repeat([1.0, 0.0], 24), (36, 1)))
+
+
+@pytest.mark.parametrize("size", [(9, 12), (36, 48), (12, 8), (18, 1)])
+def test_a_mask_brought_to_a_smaller_size_is_the_mean_of_what_each_value_covers(size):
+    mask = np.random.default_rng(3).uniform(0, 1, (36, 48)).astype(np.float32)
+    height, width = size
+    blocks = mask.reshape(height, 36 // height, width, 48 // width)
+    small = scenes.mask_at(mask, height, width)
+    assert small.shape == size
+    np.testing.assert_allclose(small, blocks.mean(axis=(1, 3)), rtol=1e-5)
+    assert small.min() >= 0
+    assert small.max() <= 1
+
+
+def test_a_mask_brought_to_a_size_that_does_not_divide_it_keeps_its_share():
+    mask = np.random.default_rng(4).uniform(0, 1, (37, 49)).astype(np.float32)
+    assert scenes.mask_at(mask, 8, 11).mean() == pytest.approx(mask.mean(), rel=0.02)
+    ones = scenes.mask_at(np.ones((37, 49), np.float32), 8, 11)
+    np.testing.assert_array_equal(ones, np.ones((8, 11)))
+
+
+def test_a_larger_mask_only_repeats_values():
+    mask = np.float32([[0, 1], [0.25, 1]])
+    large = scenes.mask_at(mask, 4, 6)
+    np.testing.assert_array_equal(large, mask.repeat(2, axis=0).repeat(3, axis=1))
+
+
+@pytest.mark.parametrize("shape", [(72, 96), (18, 24), (27, 36), (100, 133), (100, 134)])
+def test_a_mask_may_have_another_size_of_the_same_proportions(shape):
+    save_grey("mask.png", np.full(shape, 200))
+    config = with_masks(content_masks=("left.png", "mask.png"))
+    scene = scenes.at_size(config, scenes.load_pictures(config), 24)
+    assert scene.content_masks[1].shape == shape
+
+
+def test_an_enlarged_mask_guides_as_the_mask_does():
+    mask = np.random.default_rng(5).uniform(0, 255, (36, 48)).astype(np.uint8)
+    save_grey("small.png", mask)
+    save_grey("large.png", mask.repeat(3, axis=0).repeat(3, axis=1))
+    config = with_masks(content_masks=("small.png", "large.png"))
+    small, large = scenes.at_size(config, scenes.load_pictures(config), 24).content_masks
+    for size in ((36, 48), (18, 24), (9, 12)):
+        np.testing.assert_allclose(
+            scenes.mask_at(large, *size), scenes.mask_at(small, *size), rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "proportions"),
+    [("content_masks", "content.png", "48×36"), ("style_masks", "a.png", "40×60")],
+)
+@pytest.mark.parametrize("shape", [(48, 36), (60, 60), (36, 50), (20, 30)])
+def test_a_mask_of_other_proportions_is_refused(kind, role, proportions, shape):
+    if kind == "style_masks" and shape == (48, 36):
+        shape = (40, 60)
+    save_grey("mask.png", np.full(shape, 255))
+    masks = ("mask.png", "left.png" if kind == "content_masks" else "b.png")
+    with pytest.raises(images.PictureError) as refusal:
+        scenes.load_pictures(with_masks(**{kind: masks}))
+    message = str(refusal.value)
+    assert message.startswith(f"mask.png: is {shape[1]}×{shape[0]} pixels; ")
+    assert f"the mask of {role} ({proportions}) must have the same proportions" in message
+
+
+@pytest.mark.parametrize("kind", ["content_masks", "style_masks"])
+def test_a_black_mask_is_refused(kind):
+    shape = (36, 48) if kind == "content_masks" else (32, 33)
+    save_grey("mask.png", np.zeros(shape))
+    masks = ("left.png" if kind == "content_masks" else "a.png", "mask.png")
+    of = "content.png" if kind == "content_masks" else "b.png"
+    with pytest.raises(images.PictureError, match=rf"mask\.png: is black .* mask of {of} must be"):
+        scenes.load_pictures(with_masks(**{kind: masks}))
+    with_one_pixel = np.zeros(shape)
+    with_one_pixel[5, 7] = 1
+    save_grey("mask.png", with_one_pixel)
+    scenes.load_pictures(with_masks(**{kind: masks}))
+
+
+def test_an_unreadable_mask_is_named():
+    Path("text.png").write_text("no picture")
+    for name in ("absent.png", "text.png"):
+        with pytest.raises(images.PictureError, match=name):
+            scenes.load_pictures(with_masks(content_masks=("left.png", name)))
+
+
+def test_pictures_given_as_they_are_are_checked_alike():
+    pictures = scenes.load_pictures(with_masks(content_masks=("left.png", "right.png")))
+    black = np.zeros_like(pictures.content_masks[0])
+    config = with_masks(content_masks=("left.png", "right.png"))
+    scenes.check(config, pictures)
+    with pytest.raises(images.PictureError, match=r"right\.png: is black"):
+        scenes.check(
+            config,
+            dataclasses.replace(pictures, content_masks=(pictures.content_masks[0], black)),
+        )

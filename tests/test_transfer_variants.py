@@ -1,0 +1,457 @@
+"""Whole transfers with several styles, in regions, with colours kept, and by Adam.
+
+On a network of a few channels, so that each takes a fraction of a second.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from gatys_norm import cli, images, losses, memory, objective, runs, scenes, summary, transfer, vgg
+from gatys_norm.config import TransferConfig
+
+Y, CB, CR = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.886 / 1.772],
+        [0.701 / 1.402, -0.587 / 1.402, -0.114 / 1.402],
+    ]
+)
+HEIGHT, WIDTH = 20, 24
+CONFIG = TransferConfig(
+    content="content.png",
+    style=("x/a.png", "b [2].png"),
+    content_layers=("conv2_1",),
+    style_layers=("conv1_1", "conv2_2"),
+    size=(WIDTH,),
+    iterations=(5,),
+    log_every=2,
+)
+ALONE = dataclasses.replace(CONFIG, style="x/a.png")
+REGIONS = dataclasses.replace(
+    CONFIG,
+    style_blend=(7.0, 3.0),
+    content_masks=("left.png", "right.png"),
+    style_masks=("of a.png", "of b.png"),
+)
+BY_ADAM = {"optimizer": "adam", "learning_rate": 2.0}
+both_losses = pytest.mark.parametrize("loss", ["original", "normalized"])
+both_optimizers = pytest.mark.parametrize("changes", [{}, BY_ADAM], ids=["lbfgs", "adam"])
+
+pytestmark = pytest.mark.usefixtures("eagerly", "present_folder")
+
+
+def save_noise(path, height, width, seed, low=0):
+    values = np.random.default_rng(seed).uniform(low, 255, (height, width, 3))
+    images.save_picture(path, values)
+
+
+@pytest.fixture
+def present_folder(tmp_path, monkeypatch, use_network):
+    """Run in a folder that holds all the pictures, on the small network."""
+    use_network()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    save_noise("content.png", HEIGHT, WIDTH, 1)
+    save_noise("x/a.png", 24, 22, 2)
+    save_noise("b [2].png", 26, 22, 3, low=100)
+    left = np.zeros((HEIGHT, WIDTH, 3))
+    left[:, :10] = 255
+    images.save_picture("left.png", left)
+    images.save_picture("right.png", 255 - left)
+    save_noise("of a.png", 24, 22, 4)
+    save_noise("of b.png", 26, 22, 5)
+    images.save_picture("white.png", np.full((2 * HEIGHT, 2 * WIDTH, 3), 255))
+    images.save_picture("white of a.png", np.full((24, 22, 3), 255))
+    return tmp_path
+
+
+def stylize(config, *arguments, **changes):
+    return transfer.stylize(dataclasses.replace(config, **changes), *arguments)
+
+
+def without_times(record):
+    """The record without what a clock put in."""
+    stages = [{**stage, "seconds": None} for stage in record["stages"]]
+    return record | {"timing": None, "stages": stages}
+
+
+def assert_same_result(actual, expected):
+    np.testing.assert_array_equal(actual.image, expected.image)
+    assert without_times(actual.record) == without_times(expected.record)
+
+
+# --- several styles -----------------------------------------------------------------------------
+
+
+@both_losses
+@both_optimizers
+def test_the_whole_share_for_one_style_is_that_style_alone(loss, changes):
+    blended = stylize(CONFIG, loss=loss, style_blend=(1.0, 0.0), **changes)
+    alone = stylize(ALONE, loss=loss, **changes)
+    np.testing.assert_array_equal(blended.image, alone.image)
+    assert blended.record["loss"] == alone.record["loss"]
+    terms = blended.record["terms"]
+    assert list(terms) == [
+        "content/conv2_1",
+        *("style[a]/conv1_1", "style[a]/conv2_2", "style[b_2_]/conv1_1", "style[b_2_]/conv2_2"),
+    ]
+    for term, values in terms.items():
+        if "[b_2_]" in term:
+            assert values["coefficient"] == 0
+            assert values["final"] > 0
+        else:
+            assert values == alone.record["terms"][term.replace("[a]", "")]
+    reflection = blended.record["metrics"]["style_reflection"]
+    assert list(reflection) == ["a/conv1_1", "a/conv2_2", "b_2_/conv1_1", "b_2_/conv2_2"]
+
+
+@both_losses
+def test_shares_count_relative_to_their_sum(loss):
+    expected = stylize(CONFIG, loss=loss, style_blend=(0.7, 0.3))
+    result = stylize(CONFIG, loss=loss, style_blend=(7.0, 3.0))
+    np.testing.assert_array_equal(result.image, expected.image)
+    equal = stylize(CONFIG, loss=loss)
+    np.testing.assert_array_equal(equal.image, stylize(CONFIG, loss=loss, style_blend=(5, 5)).image)
+    assert np.abs(equal.image - expected.image).max() > 1
+
+
+@both_losses
+def test_the_same_style_twice_is_that_style(loss):
+    twice = stylize(CONFIG, loss=loss, style=("x/a.png", "x/a.png"))
+    alone = stylize(ALONE, loss=loss)
+    assert twice.record["loss"]["initial"] == pytest.approx(alone.record["loss"]["initial"])
+    assert "style[a#2]/conv1_1" in twice.record["terms"]
+    np.testing.assert_allclose(twice.image, alone.image, atol=0.1)
+
+
+@both_losses
+def test_every_style_draws_the_result_to_itself(loss):
+    reflections = {
+        shares: stylize(
+            CONFIG, loss=loss, style_blend=shares, lambda_os=0.0, iterations=(15,)
+        ).record["metrics"]["style_distance"]
+        for shares in ((9.0, 1.0), (1.0, 9.0))
+    }
+    for style, near, far in (("a", (9, 1), (1, 9)), ("b_2_", (1, 9), (9, 1))):
+        for layer in CONFIG.style_layers:
+            name = f"{style}/{layer}"
+            assert reflections[near][name] < reflections[far][name]
+
+
+def test_a_start_from_the_style_is_from_the_first():
+    seen = []
+    stylize(CONFIG, lambda progress: seen.append(progress.image()) or True, init="style")
+    both = [images.load_picture(path) for path in CONFIG.styles]
+    distances = [np.abs(images.resize(s, HEIGHT, WIDTH) - seen[0]).mean() for s in both]
+    assert distances[0] < 0.5 * distances[1]
+
+
+# --- regions ------------------------------------------------------------------------------------
+
+
+@both_losses
+@pytest.mark.parametrize("in_strips", [False, True])
+def test_white_masks_are_no_masks(loss, in_strips, monkeypatch):
+    if in_strips:
+        monkeypatch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
+        monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
+        monkeypatch.setattr(summary, "LEAST_ROWS", 8)
+    plain = stylize(ALONE, loss=loss)
+    masked = stylize(
+        ALONE, loss=loss, content_masks=("white.png",), style_masks=("white of a.png",)
+    )
+    assert plain.record["stages"][0]["in_strips"] == in_strips
+    np.testing.assert_array_equal(masked.image, plain.image)
+    for name in ("loss", "terms", "history", "metrics", "evaluations"):
+        assert masked.record[name] == plain.record[name]
+
+
+@both_losses
+def test_what_no_style_is_for_stays_as_it_is(loss):
+    """The network sees eight pixels far at most; with content at its best, nothing else pulls."""
+    one = dataclasses.replace(ALONE, content_masks=("strip.png",), lambda_os=0.0, loss=loss)
+    strip = np.zeros((HEIGHT, WIDTH, 3))
+    strip[:, :6] = 255
+    images.save_picture("strip.png", strip)
+    moved = np.abs(stylize(one).image - images.load_picture("content.png")).max(axis=(0, 2))
+    assert (moved[:6] > 1).all()
+    assert (moved[17:] == 0).all()
+
+
+def test_the_record_of_regions_is_of_regions():
+    """Distances computed once more from the pictures, with an objective posed by hand."""
+    result = stylize(REGIONS)
+    config = REGIONS.resolved()
+    pictures = scenes.load_pictures(config)
+    extractor = vgg.load_extractor(
+        None, frozenset(CONFIG.content_layers + CONFIG.style_layers), "max", ""
+    )
+    posed = objective.pose(config, extractor, scenes.at_size(config, pictures, WIDTH))
+    for when, image in (("initial", pictures.content), ("final", result.image)):
+        terms = posed.terms(posed.position(image))
+        assert result.record["loss"][when] == pytest.approx(posed.loss(terms), rel=1e-4)
+    for term, values in result.record["terms"].items():
+        if losses.is_style(term):
+            key = f"{term.partition('[')[2].partition(']')[0]}/{losses.layer_of(term)}"
+            energy = float(losses.energy(posed.targets[term]))
+            expected = values["final"] / energy
+            assert result.record["metrics"]["style_distance"][key] == pytest.approx(
+                expected, rel=1e-4
+            )
+            before = values["initial"]
+            reflected = 1 - np.sqrt(values["final"] / before)
+            assert result.record["metrics"]["style_reflection"][key] == pytest.approx(
+                reflected, rel=1e-3, abs=1e-4
+            )
+    assert result.record["stages"][0]["style_shapes"] == [
+        list(style.shape[:2]) for style in scenes.at_size(config, pictures, WIDTH).styles
+    ]
+
+
+def run_command(*flags):
+    return cli.run(["gatys-norm", *flags])
+
+
+def test_settings_taken_from_a_run_in_regions_make_its_picture_again(present_folder, capsys):
+    given = [
+        "--content=content.png",
+        '--style=x/a.png,"b [2].png"',
+        "--style_blend=7,3",
+        "--content_masks=left.png,right.png",
+        "--style_masks=of a.png,of b.png",
+        "--color=match",
+        "--content_layers=conv2_1",
+        "--style_layers=conv1_1,conv2_2",
+        f"--size={WIDTH}",
+        "--iterations=3",
+    ]
+    assert run_command(*given, "--output=first.png") == 0
+    record = json.loads((present_folder / "first.json").read_text())
+    assert "style[b_2_]/conv2_2" in capsys.readouterr().out
+    assert record["config"]["style"] == ["x/a.png", "b [2].png"]
+    assert record["config"]["content_masks"] == ["left.png", "right.png"]
+    assert json.loads(images.load_text("first.png")["config"]) == record["config"]
+    for source in ("first.png", "first.json"):
+        assert run_command(f"--config_from={source}", "--output=again.png") == 0
+        assert (present_folder / "again.png").read_bytes() == (
+            present_folder / "first.png"
+        ).read_bytes()
+
+
+def test_a_style_with_a_comma_in_its_name_is_quoted_on_the_command_line_alone(present_folder):
+    (present_folder / "x" / "a.png").rename(present_folder / "a, b.png")
+    layers = ["--content_layers=conv2_1", "--style_layers=conv1_1"]
+    flags = ["--content=content.png", f"--size={WIDTH}", "--iterations=2", "--output=out.png"]
+    assert run_command('--style="a, b.png"', *flags, *layers) == 0
+    record = json.loads((present_folder / "out.json").read_text())
+    assert record["config"]["style"] == "a, b.png"
+    plain = stylize(ALONE, style="a, b.png", style_layers=("conv1_1",), iterations=(2,))
+    saved = np.rint(np.clip(plain.image, 0, 255))
+    np.testing.assert_array_equal(images.load_picture("out.png"), saved)
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def checkpoint_at(config, iteration):
+    """Stop a transfer there; returns its checkpoint, through the file and back."""
+    taken = []
+
+    def stop(progress):
+        if progress.iteration >= iteration:
+            taken.append(progress.checkpoint())
+        return bool(taken)
+
+    interrupted = stylize(config, stop, None, (1,))
+    assert interrupted.record["status"] == "interrupted"
+    runs.save_checkpoint("x.checkpoint.npz", *taken[0])
+    return transfer.Checkpoint(*runs.load_checkpoint("x.checkpoint.npz"))
+
+
+@both_optimizers
+@pytest.mark.parametrize("color", ["style", "luminance"])
+def test_stopped_and_resumed_equals_never_stopped(changes, color):
+    config = dataclasses.replace(REGIONS, size=(20, 24), iterations=(3, 5), color=color, **changes)
+    whole = stylize(config)
+    for iteration in (2, 3, 6):
+        resumed = stylize(config, None, checkpoint_at(config, iteration))
+        assert_same_result(resumed, whole)
+
+
+@pytest.mark.parametrize("name", ["right.png", "of b.png", "b [2].png", "left.png", "x/a.png"])
+def test_a_checkpoint_is_refused_after_any_picture_has_changed(name, present_folder):
+    checkpoint = checkpoint_at(REGIONS, 2)
+    picture = images.load_picture(name)
+    picture[3, 4] = 128
+    images.save_picture(name, picture)
+    with pytest.raises(transfer.CheckpointMismatchError, match="another transfer, its pictures"):
+        stylize(REGIONS, None, checkpoint)
+
+
+def test_a_checkpoint_of_the_other_optimizer_is_refused():
+    with pytest.raises(transfer.CheckpointMismatchError, match="another transfer, its config"):
+        stylize(REGIONS, None, checkpoint_at(REGIONS, 2), **BY_ADAM)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("momentum", lambda values: values[:-3]),
+        ("velocity", lambda values: values * np.float32(np.nan)),
+        ("velocity", lambda values: values - np.float32(1)),
+        ("momentum", lambda values: values.astype(np.float64)),
+    ],
+)
+def test_a_damaged_checkpoint_of_adam_is_refused(name, change):
+    config = dataclasses.replace(ALONE, **BY_ADAM)
+    arrays, facts = checkpoint_at(config, 2)
+    damaged = transfer.Checkpoint(arrays | {name: change(arrays[name])}, facts)
+    with pytest.raises(transfer.CheckpointMismatchError, match="is damaged"):
+        stylize(config, None, damaged)
+
+
+# --- colours ------------------------------------------------------------------------------------
+
+
+@both_losses
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_luminance_alone_is_transferred(loss, kind):
+    config = dataclasses.replace(ALONE, color="luminance", size=(20,), loss=loss)
+    result = stylize(config, parametrization=kind)
+    content = images.resize(images.load_picture("content.png"), 17, 20)
+    assert result.image.shape == content.shape
+    for chroma in (CB, CR):
+        np.testing.assert_allclose(result.image @ chroma, content @ chroma, atol=1e-3)
+    assert np.abs(result.image @ Y - content @ Y).mean() > 2
+    assert result.record["loss"]["final"] < result.record["loss"]["initial"]
+
+
+@both_losses
+def test_the_record_of_luminance_is_that_of_the_grey_picture(loss):
+    result = stylize(CONFIG, color="luminance", loss=loss)
+    content = images.load_picture("content.png")
+    config = dataclasses.replace(CONFIG, loss=loss).resolved()  # in colour, of grey pictures
+    luminance = dataclasses.replace(config, color="luminance")
+    scene = scenes.at_size(luminance, scenes.load_pictures(luminance), WIDTH)
+    extractor = vgg.load_extractor(
+        None, frozenset(CONFIG.content_layers + CONFIG.style_layers), "max", ""
+    )
+    posed = objective.pose(config, extractor, scene)
+    for when, picture in (("initial", content), ("final", result.image)):
+        grey = np.repeat((picture @ Y)[..., np.newaxis], 3, axis=2).astype(np.float32)
+        terms = posed.terms(posed.position(grey))
+        assert result.record["loss"][when] == pytest.approx(posed.loss(terms), rel=1e-4)
+        for term, value in terms.items():
+            assert result.record["terms"][term][when] == pytest.approx(value, rel=1e-3, abs=1)
+    measured = result.record["metrics"]
+    energy = float(losses.energy(posed.targets["content/conv2_1"]))
+    assert measured["content_distance"]["conv2_1"] == pytest.approx(
+        terms["content/conv2_1"] / energy, rel=1e-3
+    )
+    energy = float(losses.energy(posed.targets["style[a]/conv2_2"]))
+    assert measured["style_distance"]["a/conv2_2"] == pytest.approx(
+        terms["style[a]/conv2_2"] / energy, rel=1e-3
+    )
+
+
+def test_pictures_on_the_way_have_the_contents_colours_too():
+    content = images.load_picture("content.png")
+    seen = []
+    stylize(ALONE, lambda progress: seen.append(progress.image()) and False, color="luminance")
+    for image in seen:
+        np.testing.assert_allclose(image @ CB, content @ CB, atol=1e-3)
+
+
+def test_matched_colours_are_those_of_the_style_matched_beforehand():
+    """The same as a style file that was matched by hand, to rounding of the file to 8 bits."""
+    content, style = (images.load_picture(path) for path in ("content.png", "x/a.png"))
+    style = np.rint(style * [0.3, 0.1, 0.2] + [120, 20, 60])
+    images.save_picture("x/a.png", style)
+    values, wanted = (picture.reshape(-1, 3).astype(np.float64) for picture in (style, content))
+
+    def power(of, exponent):
+        variances, axes = np.linalg.eigh(np.cov(of.T, bias=True))
+        return (axes * variances**exponent) @ axes.T
+
+    turned = (values - values.mean(axis=0)) @ (power(wanted, 0.5) @ power(values, -0.5)).T
+    images.save_picture("by hand.png", (turned + wanted.mean(axis=0)).reshape(style.shape))
+    expected = stylize(ALONE, style="by hand.png")
+    plain, result = stylize(ALONE), stylize(ALONE, color="match")
+    error = np.abs(result.image - expected.image).mean()
+    assert error < 0.2 * np.abs(result.image - plain.image).mean()
+    by_hand, unmatched, matched = (
+        one.record["loss"]["initial"] for one in (expected, plain, result)
+    )
+    assert abs(matched - by_hand) < 0.2 * abs(unmatched - by_hand)
+
+
+# --- Adam ---------------------------------------------------------------------------------------
+
+
+@both_losses
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_adam_evaluates_once_an_iteration_and_goes_down(loss, kind):
+    config = dataclasses.replace(ALONE, loss=loss, parametrization=kind, iterations=(20,))
+    record = stylize(config, **BY_ADAM).record
+    assert record["status"] == "completed"
+    assert (record["iterations"], record["evaluations"]) == (20, 21)
+    assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]
+    assert [row["iteration"] for row in record["history"]] == [*range(0, 21, 2)]
+    assert [row["evaluations"] for row in record["history"]] == [*range(1, 22, 2)]
+
+
+@both_losses
+def test_adam_moves_each_value_by_the_rate_at_first(loss):
+    content = images.load_picture("content.png")
+    moved = stylize(ALONE, loss=loss, iterations=(1,), **BY_ADAM).image - content
+    assert np.abs(moved).max() == pytest.approx(2, rel=1e-3)
+    assert np.median(np.abs(moved)) == pytest.approx(2, rel=1e-2)
+
+
+def test_adam_works_from_size_to_size():
+    config = dataclasses.replace(ALONE, size=(20, 22, 24), iterations=(2, 3, 4), **BY_ADAM)
+    record = stylize(config).record
+    counts = [(stage["iterations"], stage["evaluations"]) for stage in record["stages"]]
+    assert counts == [(2, 3), (3, 4), (4, 5)]
+    assert (record["iterations"], record["evaluations"]) == (9, 12)
+
+
+def test_adam_ends_in_float32_too(monkeypatch):
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+    fine = stylize(ALONE, iterations=(20,), **BY_ADAM)
+    coarse = stylize(ALONE, iterations=(20,), precision="bfloat16", **BY_ADAM)
+    assert coarse.record["network_precision"] == "bfloat16"
+    assert coarse.record["iterations"] == 20
+    assert coarse.record["evaluations"] == 22  # the start, and once more where float32 begins
+    # The small network is one and the same in both, so only the seam could differ.
+    np.testing.assert_allclose(coarse.image, fine.image, atol=1e-3)
+
+
+def test_adam_keeps_no_correction_pairs(present_folder):
+    """Whatever the history: position, gradient and two moments, and a few numbers."""
+    for history in (1, 500):
+        arrays, _ = checkpoint_at(dataclasses.replace(ALONE, history=history, **BY_ADAM), 2)
+        values = sum(array.size for array in arrays.values())
+        assert 4 * HEIGHT * WIDTH * 3 <= values < 4 * HEIGHT * WIDTH * 3 + 10
+
+
+def test_an_interrupted_run_of_adam_goes_on_from_the_command_line(present_folder, monkeypatch):
+    flags = [
+        *("--content=content.png", "--style=x/a.png", "--optimizer=adam", "--learning_rate=2"),
+        *("--content_layers=conv2_1", "--style_layers=conv1_1,conv2_2", f"--size={WIDTH}"),
+        *("--iterations=6", "--checkpoint_every=2"),
+    ]
+    assert run_command(*flags, "--output=whole.png") == 0
+    save, saved = runs.save_result, []
+    monkeypatch.setattr(runs, "save_result", lambda *what: saved.append(what) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_command(*flags, "--output=parts.png")
+    monkeypatch.setattr(runs, "save_result", save)
+    assert runs.load_checkpoint("parts.checkpoint.npz")[1]["iterations"] == 6
+    assert run_command(*flags, "--output=parts.png", "--resume") == 0
+    assert (present_folder / "parts.png").read_bytes() == (
+        present_folder / "whole.png"
+    ).read_bytes()
