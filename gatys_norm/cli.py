@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from gatys_norm.files import StrPath
     from gatys_norm.memory import Plan
+    from gatys_norm.preview import Preview
     from gatys_norm.runs import Record
     from gatys_norm.transfer import Progress
 
@@ -128,6 +129,8 @@ def make_flags() -> flags.FlagValues:
     )
     for define, name, default, explanation in others:
         define(name, default, explanation, flag_values=values)
+    explanation = "port of a page on this machine that shows the run and can stop it; 0 is any free"
+    flags.DEFINE_integer("preview", None, explanation, 0, 65535, flag_values=values)
     return define_help(values)
 
 
@@ -224,7 +227,27 @@ def transfer_command(values: flags.FlagValues) -> int:
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
     check_outputs([required(values, "output")], config, values)
-    return run_transfer(config, values.output, values, values.resume)
+    with previewing(values) as preview:
+        return run_transfer(config, values.output, values, values.resume, preview=preview)
+
+
+@contextlib.contextmanager
+def previewing(values: flags.FlagValues) -> Iterator[Preview | None]:
+    """Serve the page of --preview as long as the context lasts.
+
+    Yields:
+      What shows a run; None where the flag is not given.
+    """
+    if values.preview is None:
+        yield None
+        return
+    from gatys_norm.preview import Preview
+
+    with refusing(OSError, prefix=f"--preview: port {values.preview}: "):
+        preview = Preview(values.preview)
+    with contextlib.closing(preview):
+        print(f"preview: {preview.address}", flush=True)
+        yield preview
 
 
 def required(values: flags.FlagValues, name: str) -> Any:
@@ -254,7 +277,11 @@ def check_outputs(
 
 
 def run_transfer(
-    config: TransferConfig, output: StrPath, values: flags.FlagValues, resume: bool
+    config: TransferConfig,
+    output: StrPath,
+    values: flags.FlagValues,
+    resume: bool,
+    preview: Preview | None = None,
 ) -> int:
     """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
 
@@ -263,6 +290,7 @@ def run_transfer(
       output: path of the picture to write.
       values: parsed flags, for how often checkpoints and snapshots are kept.
       resume: go on from the checkpoint beside `output`.
+      preview: shows the run, and may stop it.
 
     Returns:
       Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
@@ -273,11 +301,13 @@ def run_transfer(
     with refusing(runs.OutputError, prefix="--output: "), runs.locked(output):
         with refusing(runs.CheckpointError, prefix="--resume: "):
             checkpoint = runs.load_checkpoint(runs.checkpoint_path(output)) if resume else None
+        if preview is not None:
+            preview.begin(output, config)
         transfer = start_tensorflow()
         with (
             refusing(*transfer.INPUT_ERRORS),
             signals_noted() as received,
-            _Reporter(output, values, received) as reporter,
+            _Reporter(output, values, received, preview) as reporter,
         ):
             result = transfer.stylize(
                 config, reporter, checkpoint, reporter.stops, reporter.show_plan
@@ -286,6 +316,8 @@ def run_transfer(
             runs.save_result(output, result.image, result.record)
         except (OSError, runs.images.PictureError) as error:
             return _report_unsaved(output, error)
+        if preview is not None:
+            preview.end(result)
         if result.record["status"] == "interrupted":
             goes_on = ", --resume goes on" if runs.checkpoint_path(output).exists() else ""
             print(f"interrupted; the picture so far is {output}{goes_on}")
@@ -317,16 +349,21 @@ def _reason(error: Exception) -> str:
 
 
 class _Reporter:
-    """What happens after each piece of iterations: bar, checkpoint, snapshot, stop."""
+    """What happens after each piece of iterations: bar, preview, checkpoint, snapshot, stop."""
 
     def __init__(
-        self, output: StrPath, values: flags.FlagValues, received_signals: list[int]
+        self,
+        output: StrPath,
+        values: flags.FlagValues,
+        received_signals: list[int],
+        preview: Preview | None,
     ) -> None:
         self.output = output
         self.checkpoint_every = values.checkpoint_every
         self.snapshot_every = values.snapshot_every
         self.stops = [every for every in (self.checkpoint_every, self.snapshot_every) if every]
         self.received_signals = received_signals
+        self.preview = preview
         self.bar: tqdm | None = None
         self.last_iteration: int | None = None
 
@@ -341,6 +378,10 @@ class _Reporter:
         from gatys_norm import runs
 
         self._show(progress)
+        if self.preview is not None:
+            self.preview.update(progress)
+            if self.preview.stop_asked:
+                self.received_signals.append(signal.SIGINT)
         stop = bool(self.received_signals)
         if stop or self._passed(self.checkpoint_every, progress):
             path = runs.checkpoint_path(self.output)

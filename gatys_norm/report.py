@@ -1,8 +1,6 @@
 """Records and pictures → one HTML page that needs nothing but the pictures. No TensorFlow."""
 
-import base64
 import functools
-import hashlib
 import itertools
 import os
 import re
@@ -15,11 +13,11 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
-from gatys_norm import files, runs
+from gatys_norm import files, pages, runs
 from gatys_norm.files import StrPath
 from gatys_norm.runs import Record
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATE = "report.html.jinja"
 NOTHING = "–"
 EXPECTED = {"less": "normalized below original", "more": "normalized above original"}
 USUAL_RATIO = 4 / 3  # width over height of the box of a picture whose size cannot be read
@@ -140,7 +138,7 @@ def write(
     """
     folder = Path(path).parent
     views = [_views(str(number), section) for number, section in enumerate(sections)]
-    page = _environment(folder).get_template(TEMPLATE.name)
+    page = _environment(folder).get_template(TEMPLATE)
     text = page.render(
         title=title,
         sections=sections,
@@ -182,21 +180,10 @@ def put_survey(path: StrPath, fragment: str) -> None:
 
 
 def _environment(folder: Path) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     picture = functools.cache(functools.partial(_picture, folder))
-    environment.filters |= {
-        "breakable": _breakable,
-        "picture": picture,
-        "shown": _shown,
-        "source_hash": _source_hash,
-    }
+    environment.filters |= {"breakable": _breakable, "picture": picture, "shown": _shown}
     environment.globals |= {
         "EXPECTED": EXPECTED,
         "facts": _facts,
@@ -228,11 +215,6 @@ def _ratio(pictures: Iterable[_Picture | None]) -> float:
 def _breakable(name: str) -> markupsafe.Markup:
     """Let a name break into lines after an underscore, but not within λ_os."""
     return markupsafe.Markup("<wbr>").join(re.split("(?<=[^λ]_)", name))
-
-
-def _source_hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline script or style by."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 # What is seen large

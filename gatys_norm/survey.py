@@ -10,9 +10,7 @@ Choi and Kim, JBE 25(6), 2020, section IV: every two corresponding pictures of F
 shown for 5 s each in random order, then there are 5 s to score both.
 """
 
-import base64
 import csv
-import hashlib
 import io
 import json
 import os
@@ -26,12 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
-from gatys_norm import answers, files, images
+from gatys_norm import answers, files, images, pages
 from gatys_norm.files import StrPath
 
-TEMPLATE = Path(__file__).with_name("survey.html.jinja")
+TEMPLATE = "survey.html.jinja"
 TITLE = "Rating style transfers"
 PAIR_COLUMNS = ("item", "row", "column", "a", "b")
 OPTIONAL_COLUMNS = ("style", "use")
@@ -323,21 +319,8 @@ def render_page(
       styles, examples: lists of {"picture": path, "width": pixels, "height": pixels}.
       page: what its script works with: `survey`, `pairs`, `seconds`, `columns`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["source_hash"] = _source_hash
-    template = environment.get_template(TEMPLATE.name)
+    template = pages.environment().get_template(TEMPLATE)
     return template.render(title=title, styles=styles, examples=examples, page=page).encode()
-
-
-def _source_hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline script or style by."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 # survey.json

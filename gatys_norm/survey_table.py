@@ -12,20 +12,18 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
-import jinja2
 import krippendorff
 import markupsafe
 import scipy.stats
 
-from gatys_norm import answers
+from gatys_norm import answers, pages
 
 if TYPE_CHECKING:
     from gatys_norm.survey import Pair, Survey
 
-TEMPLATE = Path(__file__).with_name("survey_table.html.jinja")
+TEMPLATE = "survey_table.html.jinja"
 TITLE = "Table 1: how well the style was transferred"
 COLUMNS = (
     *("item", "row", "column", "name", "mean", "standard_deviation", "scores", "missing", "mark"),
@@ -516,16 +514,10 @@ def _harmless(label: str) -> str:
 
 def as_html(table: Table) -> markupsafe.Markup:
     """Return the table as a section for `report.put_survey`: static, every text escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.filters |= {"mark": _mark, "shown": _shown}
     return markupsafe.Markup(
-        environment.get_template(TEMPLATE.name).render(
+        environment.get_template(TEMPLATE).render(
             title=TITLE,
             high=HIGH,
             low=LOW,

@@ -91,6 +91,10 @@ class Progress:
         """Return the `Checkpoint` from which `stylize` goes on exactly here."""
         return self._run.checkpoint()
 
+    def history(self) -> tuple[list[dict[str, float]], dict[str, float]]:
+        """Return the rows of the loss history so far, and {term: coefficient} of this size."""
+        return list(self._run.history), dict(self._run.objective.coefficients)
+
 
 @dataclass(frozen=True)
 class TransferResult:

@@ -44,14 +44,15 @@ def compare(values):
     cli.check_outputs([sheet, *outputs.values(), *shown.values()], configs["original"], values)
     if values.report and page.is_dir():
         raise cli.InputError(f"--output: {page}: is a folder; a file will be written there")
-    for loss in LOSSES:
-        if values.resume and runs.is_finished(outputs[loss], configs[loss]):
-            continue
-        print(f"{loss} loss, λ_os {configs[loss].resolved().lambda_os:g}")
-        started = runs.checkpoint_path(outputs[loss]).exists()
-        code = cli.run_transfer(configs[loss], outputs[loss], values, values.resume and started)
-        if code:
-            return code
+    with cli.previewing(values) as preview:
+        for loss in LOSSES:
+            if values.resume and runs.is_finished(outputs[loss], configs[loss]):
+                continue
+            print(f"{loss} loss, λ_os {configs[loss].resolved().lambda_os:g}")
+            resume = values.resume and runs.checkpoint_path(outputs[loss]).exists()
+            code = cli.run_transfer(configs[loss], outputs[loss], values, resume, preview=preview)
+            if code:
+                return code
     records = {
         loss: json.loads(runs.record_path(output).read_text()) for loss, output in outputs.items()
     }

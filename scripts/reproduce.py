@@ -139,6 +139,8 @@ def study_from_flags(values):
     for name in SET_BY_FIGURES:
         if values[name].present:
             raise cli.InputError(f"--{name}: is not taken here; the figures set it themselves")
+    if values["preview"].present:
+        raise cli.InputError("--preview: is not taken here; it shows one transfer at a time")
     if not values.styles:
         raise cli.InputError("--styles: is needed, the paths of the style pictures")
     content = {} if values["content"].present else {"content": str(SAMPLES / "river_town.jpg")}

@@ -33,13 +33,15 @@ MAY_IMPORT = {
     "memory": set(),
     "metrics": {"losses"},
     "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},
+    "pages": set(),
     "parametrization": {"colors"},
     "plots": {"sheets"},
+    "preview": {"images", "pages", "web_server"},
     "probes": {
         *("config", "images", "losses", "objective", "scenes", "summary", "vgg", "weights"),
     },
     "ray_executor": {"cells", "files", "images", "runs", "scenes", "transfer", "weights"},
-    "report": {"files", "runs"},
+    "report": {"files", "pages", "runs"},
     "reproduction": {
         *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
         *("sheets", "survey"),
@@ -48,14 +50,15 @@ MAY_IMPORT = {
     "scenes": {"colors", "images"},
     "sheets": set(),
     "summary": {"losses", "vgg"},
-    "survey": {"answers", "files", "images"},
-    "survey_server": {"answers", "survey"},
-    "survey_table": {"answers"},
+    "survey": {"answers", "files", "images", "pages"},
+    "survey_server": {"answers", "survey", "web_server"},
+    "survey_table": {"answers", "pages"},
     "transfer": {
         *("adam", "checkpoint", "colors", "config", "images", "lbfgs", "losses", "memory"),
         *("metrics", "objective", "scenes", "summary", "vgg", "weights"),
     },
     "vgg": {"weights"},
+    "web_server": set(),
     "weights": {"files", "legacy_pickle"},
 }
 SPEAKERS = {"cli", "__main__"}

@@ -67,7 +67,7 @@ def call(capsys):
 def received(monkeypatch):
     """Collect the (config, output, flags, resume) of every transfer instead of running it."""
     calls = []
-    monkeypatch.setattr(cli, "run_transfer", lambda *arguments: calls.append(arguments) or 0)
+    monkeypatch.setattr(cli, "run_transfer", lambda *given, **_: calls.append(given) or 0)
     return calls
 
 
@@ -357,6 +357,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "weights": "(default: 'auto')",
     "checkpoint_every": "(default: '50')",
     "snapshot_every": "(default: '0')",
+    "preview": "0 is any free",
     "resume": "(default: 'false')",
     "log_every": "(default: '10')",
 }
@@ -447,7 +448,9 @@ NUMBERS = (
     *("lambda_os", "tv_weight", "content_weights", "style_weights", "style_blend"),
     "learning_rate",
 )
-WHOLE_NUMBERS = ("history", "seed", "log_every", "checkpoint_every", "snapshot_every")
+WHOLE_NUMBERS = (
+    *("history", "seed", "log_every", "checkpoint_every", "snapshot_every", "preview"),
+)
 LISTS_OF_WHOLE_NUMBERS = ("size", "iterations")
 ENUMS = (
     *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),

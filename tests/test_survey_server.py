@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gatys_norm import answers, survey, survey_server
+from gatys_norm import answers, survey, survey_server, web_server
 from gatys_norm.survey import Pair, Survey, SurveyError
 
 ROOT = Path(__file__).parent.parent
@@ -215,7 +215,7 @@ def test_a_connection_serves_several_requests(server, folder):
 
 
 def test_the_limits_hold_for_each_request_anew(server, monkeypatch):
-    monkeypatch.setattr(survey_server, "READ_LIMIT", 500)
+    monkeypatch.setattr(web_server, "READ_LIMIT", 500)
     with contextlib.closing(connect(server)) as connection:
         connection.connect()
         used = connection.sock
@@ -316,7 +316,7 @@ def test_too_long_a_head_is_given_up(server):
     head = b"GET / HTTP/1.1\r\n" + (b"A: " + b"b" * 8000 + b"\r\n") * 20
     with contextlib.suppress(ConnectionError):
         assert say(server, head) == b""
-    assert time.monotonic() - started < survey_server.SECONDS / 2
+    assert time.monotonic() - started < web_server.SECONDS / 2
 
 
 # --- answers -----------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_a_body_must_say_its_length_and_be_short(refusing, data, status):
 def test_a_body_too_long_is_not_waited_for(server):
     started = time.monotonic()
     assert status_of(say(server, post(100_000, body=b""))) == 413
-    assert time.monotonic() - started < survey_server.SECONDS / 2
+    assert time.monotonic() - started < web_server.SECONDS / 2
 
 
 def test_a_client_that_still_sends_is_heard_out(refusing):
@@ -603,7 +603,7 @@ def test_a_connection_that_fails_is_told_only_if_that_is_not_its_own_doing(
         raise error
 
     with serving(folder, on_error=errors.append) as server:
-        monkeypatch.setattr(survey_server._Handler, "setup", fail)
+        monkeypatch.setattr(web_server._Handler, "setup", fail)
         assert say(server, b"GET / HTTP/1.1\r\n\r\n") == b""
         monkeypatch.undo()
         assert ask(server, "GET", "/")[0] == 200
@@ -618,7 +618,7 @@ def test_a_connection_that_fails_is_told_only_if_that_is_not_its_own_doing(
     "data", [b"", b"GET / HTTP/1.1\r\nHost: ", post(100, body=b"{"), b"GET / HTTP/1.0"]
 )
 def test_a_silent_client_is_given_up(server, monkeypatch, data):
-    monkeypatch.setattr(survey_server, "SECONDS", 0.3)
+    monkeypatch.setattr(web_server, "SECONDS", 0.3)
     started = time.monotonic()
     assert say(server, data) == b""
     assert 0.2 < time.monotonic() - started < 5
@@ -626,7 +626,7 @@ def test_a_silent_client_is_given_up(server, monkeypatch, data):
 
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nA: ", post(4096, body=b"")])
 def test_a_client_that_drips_is_given_up(server, monkeypatch, start):
-    monkeypatch.setattr(survey_server, "SECONDS", 0.5)
+    monkeypatch.setattr(web_server, "SECONDS", 0.5)
     started = time.monotonic()
     with socket.create_connection(server.server_address, timeout=0.05) as connection:
         connection.sendall(start)
@@ -640,7 +640,7 @@ def test_a_client_that_drips_is_given_up(server, monkeypatch, start):
 
 
 def test_a_client_that_does_not_take_the_reply_is_given_up(folder, monkeypatch):
-    monkeypatch.setattr(survey_server, "SECONDS", 0.3)
+    monkeypatch.setattr(web_server, "SECONDS", 0.3)
     path = folder / "page" / "pictures" / f"{TOKENS[0]}.png"
     path.write_bytes(bytes(30 << 20))
     with serving(folder) as server, socket.socket() as connection:
@@ -661,7 +661,7 @@ def wait_until(is_so):
 
 
 def test_connections_are_limited(server, monkeypatch):
-    monkeypatch.setattr(survey_server, "CONNECTION_LIMIT", 3)
+    monkeypatch.setattr(web_server, "CONNECTION_LIMIT", 3)
     with contextlib.ExitStack() as stack:
         held = [
             stack.enter_context(socket.create_connection(server.server_address)) for _ in range(3)
@@ -825,9 +825,9 @@ def test_a_closed_server_lets_its_clients_go_and_stores_nothing(folder):
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
         server.shutdown()
         server.server_close()
-        connection.settimeout(survey_server.SECONDS / 2)
+        connection.settimeout(web_server.SECONDS / 2)
         assert connection.recv(1 << 16) == b""
-        with pytest.raises(survey_server._RefusedError, match="the survey is closed"):
+        with pytest.raises(web_server.RefusedError, match="the survey is closed"):
             server.store.add(ANSWER)
     assert stored(folder) == []
 
