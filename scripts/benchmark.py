@@ -9,16 +9,12 @@ the paper preset's run. The loss to reach is the worse of both presets' last one
 """
 
 import collections
-import concurrent.futures
 import contextlib
 import dataclasses
-import datetime
 import functools
 import json
 import math
-import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,11 +24,10 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, files, weights
+from gatys_norm import cli, files, measuring, weights
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,8 +41,6 @@ QUICK = {"sizes": (128, 256, 384), "rounds": 3, "size": 128, "iterations": 40}
 HEADLINE_SIZES = (256, 512, 1024)
 PRECISIONS = ("float32", "bfloat16")
 
-PACKAGES = ("tensorflow", "tensorflow-probability")
-CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 MATMUL_SIDE = 4096
 MATMUL_OPERATIONS = 2 * MATMUL_SIDE**3
 LEAST_SECONDS = 0.2  # a timing lasts at least so long; what is quicker is repeated
@@ -92,11 +85,11 @@ def benchmark(values):
     """Measure everything and write the report."""
     load = os.getloadavg()[0]
     plan = plan_from_flags(values)
-    output = output_path(values.output or "results/benchmark.json")
-    machine = in_own_process(describe_machine, plan.config.weights) | {"load_before": load}
+    output = measuring.report_path(values.output or "results/benchmark.json")
+    machine = measuring.in_own_process(measuring.describe_machine, plan.config.weights, load)
     if values.update:
         for page in PAGES:
-            update(page, machine["kind"])
+            measuring.update(page, markers(machine["kind"]))
     plan = plan._replace(
         config=dataclasses.replace(plan.config, weights=machine["weights"]),
         peer_python=install_peer(Path(values.peer_dir)) if values.peer else None,
@@ -109,7 +102,7 @@ def benchmark(values):
     print(f"\nwritten: {', '.join(map(str, contents))}")
     if values.update:
         for page, text in zip(PAGES, (headline_tables(report), tables), strict=True):
-            update(page, machine["kind"], text)
+            measuring.update(page, markers(machine["kind"]), text)
 
 
 def plan_from_flags(values):
@@ -139,18 +132,6 @@ def plan_from_flags(values):
     return Plan(config, *config.size, *config.iterations, sizes, rounds, values.repeats)
 
 
-def output_path(name):
-    """Return the report's path, in a folder that is there."""
-    output = Path(name)
-    if output.suffix != ".json":
-        raise cli.InputError(f"--output: {name}: must end in .json")
-    with cli.refusing(OSError, prefix="--output: "):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    if output.is_dir() or not os.access(output.parent, os.W_OK):
-        raise cli.InputError(f"--output: {name}: cannot be written")
-    return output
-
-
 def say(text):
     """Show on standard error what is being done."""
     print(text, file=sys.stderr, flush=True)
@@ -161,40 +142,12 @@ def progress_bar(title, total=None):
     return tqdm(desc=title, total=total, mininterval=0.1 if sys.stderr.isatty() else 30)
 
 
-def in_own_process(function, *arguments):
-    """Call in a new process: nothing is loaded or traced before, and a GPU is free afterwards."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def describe_machine(weights_source):
-    """Return what a reader needs to judge the figures, and which weights are had."""
-    transfer = cli.start_tensorflow()
-    with cli.refusing(weights.WeightsError):
-        weights_source = weights.locate(weights_source).source
-    processor = {}
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = dict(map(str.strip, line.split(":", 1)) for line in lines if ":" in line)
-    return transfer.environment() | {
-        "kind": "gpu" if transfer.tf.config.list_physical_devices("GPU") else "cpu",
-        "processor": processor.get("model name", platform.processor()),
-        "cores": os.cpu_count(),
-        "features": [name for name in CPU_FEATURES if name in processor.get("flags", "").split()],
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "system": platform.platform(),
-        "weights": weights_source,
-        "date": datetime.date.today().isoformat(),
-    }
-
-
 def measure(plan):
     """Measure everything and return the report, all but the machine."""
     with tempfile.TemporaryDirectory() as folder:
         problem = Path(folder, "problem.npz")
         say(f"1 of 3: single evaluations at {', '.join(map(str, plan.sizes))} px")
-        found = in_own_process(measure_evaluations, plan, problem)
+        found = measuring.in_own_process(measure_evaluations, plan, problem)
         rounds, size = found["rounds"], plan.size
         sizes = [size_row(rounds, facts) for facts in found["sizes"]]
         peer = found["peer"] and peer_timings(found["peer"], rounds, size)
@@ -444,7 +397,7 @@ def measure_line_searches(plan):
     found = {}
     for name in ("unit_step", "hager_zhang"):
         own = dataclasses.replace(config, line_search=name)
-        last = in_own_process(run_transfer, own, name, time.monotonic())[-1]
+        last = measuring.in_own_process(run_transfer, own, name, time.monotonic())[-1]
         per_iteration = sum(last["evaluations"]) / last["iterations"]
         found[name] = {"size": config.size[0], "evaluations_per_iteration": per_iteration, **last}
     return found
@@ -457,7 +410,7 @@ def measure_fixed_loss(plan, problem, peer):
     """
     fast = dataclasses.replace(plan.config, **PRESETS["fast"])
     contestants = {
-        name: functools.partial(in_own_process, run_transfer, config, name)
+        name: functools.partial(measuring.in_own_process, run_transfer, config, name)
         for name, config in {"paper preset": plan.config, "fast preset": fast}.items()
     }
     runs = collections.defaultdict(list)
@@ -623,23 +576,10 @@ def all_tables(report):
     return "\n\n".join(parts)
 
 
-def table(titles, rows):
-    """Return a Markdown table; a row is one text with a | between its cells."""
-    lines = [titles, " | ".join(["---"] * (titles.count("|") + 1)), *rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
 def machine_line(report):
     """Return the machine, the versions and the date in one sentence."""
-    machine = report["machine"]
-    packages = [f"{name} {machine['packages'][name]}" for name in PACKAGES]
-    packages += [f"torch {report['peer']['torch']}"] if report["peer"] else []
-    return (
-        f"{machine['date']}, {machine['device']}: {machine['processor']}, {machine['cores']} cores "
-        f"({', '.join(machine['features'])}), {machine['memory_gib']} GiB, {machine['system']}, "
-        f"Python {machine['python']}, {', '.join(packages)}, weights {machine['weights']}; "
-        f"load average before the start {machine['load_before']:.2f}."
-    )
+    peer = [f"torch {report['peer']['torch']}"] if report["peer"] else []
+    return measuring.machine_line(report["machine"], *peer)
 
 
 def size_table(rows):
@@ -655,7 +595,7 @@ def size_table(rows):
             line += f" | {found['seconds']:.3g} | {found['least']:.3g}–{found['most']:.3g}"
             line += f" | {found['share']:.0%}"
         lines.append(line)
-    return table(titles, lines)
+    return measuring.table(titles, lines)
 
 
 def growth_part(report):
@@ -668,7 +608,7 @@ def growth_part(report):
         if found["explanation"]:
             steep.append(f"The exponent in {precision} is above {STEEP}: {found['explanation']}.")
     text = "Seconds grow with pixels^exponent; how far each size lies off that fit:"
-    return ["### Growth", text, table(" | ".join(titles), lines), *steep]
+    return ["### Growth", text, measuring.table(" | ".join(titles), lines), *steep]
 
 
 def peer_part(report):
@@ -680,7 +620,7 @@ def peer_part(report):
         for variant, found in peer["variants"].items()
     ]
     titles = "variant | s | times as fast as ours"
-    return ["### One evaluation in PyTorch", text, table(titles, lines)]
+    return ["### One evaluation in PyTorch", text, measuring.table(titles, lines)]
 
 
 def line_search_part(runs):
@@ -691,7 +631,8 @@ def line_search_part(runs):
         f"{run['evaluations_per_iteration']:.2f} | {run['loss']:.4g} | {run['seconds']:.1f}"
         for name, run in runs.items()
     ]
-    return ["### Line searches", f"At {runs['unit_step']['size']} px:", table(titles, lines)]
+    text = f"At {runs['unit_step']['size']} px:"
+    return ["### Line searches", text, measuring.table(titles, lines)]
 
 
 def fixed_loss_part(report):
@@ -720,29 +661,12 @@ def fixed_loss_part(report):
         f"all the time with the start of the program, the tracing, and the loss every {LOG_EVERY} "
         "iterations."
     )
-    return [text, table(titles, lines)]
+    return [text, measuring.table(titles, lines)]
 
 
-def update(page, kind, text=None):
-    """Write text between the markers that a page holds for this kind of device, or only look."""
-    with cli.refusing(OSError, ValueError, prefix=f"--update: {page.name}: "):
-        changed = replace_between(page.read_text(encoding="utf-8"), kind, text or "")
-        if text is not None:
-            files.write_atomically(page, changed.encode())
-
-
-def replace_between(page, kind, text):
-    """Return the page with what lies between the markers of a kind of device replaced.
-
-    Raises:
-      ValueError: the markers are missing.
-    """
-    first, last = f"<!-- benchmark {kind} -->", f"<!-- end benchmark {kind} -->"
-    before, found_first, rest = page.partition(first)
-    _, found_last, after = rest.partition(last)
-    if not (found_first and found_last):
-        raise ValueError(f"has no {first} … {last}")
-    return f"{before}{first}\n{text}\n{last}{after}"
+def markers(kind):
+    """Return what encloses the tables of a kind of device on a page."""
+    return f"<!-- benchmark {kind} -->", f"<!-- end benchmark {kind} -->"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app, flags
 from tqdm import tqdm
 
-from gatys_norm import cli, images, runs
+from gatys_norm import cli, images, measuring, runs
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 MARKERS = ("<!-- soak figures -->", "<!-- end of soak figures -->")
@@ -35,6 +35,12 @@ _SEED = flags.DEFINE_integer("seed", 0, "seed of the moments")
 
 def main(_):
     """Run the soak and print its figures as JSON."""
+    if _UPDATE.value:
+        try:
+            measuring.update(Path(_UPDATE.value), MARKERS)
+        except cli.InputError as error:
+            print(f"soak.py: {error}", file=sys.stderr)
+            sys.exit(cli.BAD_INPUT)
     # A server that has TensorFlow loaded forks each run: no run pays for the import.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gatys_norm.transfer"])
@@ -57,20 +63,13 @@ def main(_):
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(figures))
     if _UPDATE.value:
-        _update(Path(_UPDATE.value), figures)
+        measuring.update(Path(_UPDATE.value), MARKERS, _table(figures))
     sys.exit(1 if figures["corrupt_files"] or figures["mismatches"] else 0)
 
 
-def _update(path, figures):
-    """Write the figures between the markers that `path` holds for them."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(MARKERS[0])
-    _, _, after = rest.partition(MARKERS[1])
-    if not after:
-        raise ValueError(f"{path}: has no {MARKERS[0]} … {MARKERS[1]}")
-    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items()]
-    table = "\n".join(["| figure | |", "| --- | --- |", *rows])
-    path.write_text(f"{before}{MARKERS[0]}\n{table}\n{MARKERS[1]}{after}", encoding="utf-8")
+def _table(figures):
+    rows = [f"{name.replace('_', ' ')} | {value}" for name, value in figures.items()]
+    return measuring.table("figure |", rows)
 
 
 def _soak(context, folder, seconds, expected, bar, number, kills):

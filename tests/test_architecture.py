@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "lbfgs": set(),
     "legacy_pickle": set(),
     "losses": set(),
+    "measuring": {"cli", "files", "weights"},
     "memory": set(),
     "metrics": {"losses"},
     "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},
