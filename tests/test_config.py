@@ -324,7 +324,7 @@ def test_a_refused_number_of_masks_says_what_would_be_right():
 
 def test_adam_takes_steps_of_a_grey_level():
     resolved = TransferConfig(optimizer="adam").resolved()
-    assert (resolved.optimizer, resolved.learning_rate) == ("adam", 1.0)
+    assert (resolved.optimizer, resolved.learning_rate) == ("adam", 10.0)
     assert TransferConfig().optimizer == "lbfgs"
 
 
