@@ -699,7 +699,7 @@ def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
     assert json.loads(images.load_text("out.png")["config"]) == DEFAULTS.as_dict()
     assert out.splitlines() == [
         MEMORY.rstrip(),
-        "style/λ            6 → 1",
+        f"{'style/λ':20}            6 → 1",
         "completed: out.png, record in out.json",
     ]
     assert (fake.received.config, fake.received.checkpoint) == (DEFAULTS, None)
