@@ -15,7 +15,7 @@ def test_every_cell_runs():
     parameters = next(
         cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
     )
-    small = parameters.source.replace("SIZE, ITERATIONS = 192, 60", "SIZE, ITERATIONS = 48, 3")
+    small = parameters.source.replace("SIZE, ITERATIONS = 160, 60", "SIZE, ITERATIONS = 48, 3")
     assert small != parameters.source
     parameters.source = small
     for cell in notebook.cells:
