@@ -7,7 +7,6 @@ import itertools
 import random
 import re
 from fractions import Fraction
-from pathlib import Path
 from xml.etree import ElementTree
 
 import markdown_it
@@ -196,25 +195,6 @@ def test_the_order_of_answers_has_no_influence():
 
 
 # --- the paper ---------------------------------------------------------------------------------
-
-
-def test_the_papers_table_is_what_was_printed():
-    source = Path(__file__).parent.parent.parent / "shared/paper"
-    text = source / "paper-jbe-2020-normalized-loss.ko.txt"
-    if not text.exists():
-        pytest.skip("the paper's text is not here")
-    printed = text.read_text().split("Table. 1.")[1].split("다) 이상의")[0]
-    summary = (source / "PAPER.md").read_text().split("Table 1 of the paper")[1].split("\n## ")[0]
-    published = [
-        f"{rating.mean:.1f}±{rating.standard_deviation:.2f}"
-        for rows in survey_table.PAPER.values()
-        for row in rows
-        for line in row.lines
-        for rating in line
-    ]
-    assert len(published) == 2 * (10 + 10 + 6)
-    for source in (printed, summary):
-        assert re.findall(r"\d\.\d±\d\.\d\d", source) == published
 
 
 # The first row of Fig. 2(a) and the second, as far as ten whole scores give their deviations.
