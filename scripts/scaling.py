@@ -433,11 +433,15 @@ def prediction_part(report):
     """Return predicted and measured seconds: the first round's costs, the other rounds' grids."""
     lines = []
     for workers, (first, *others) in report["grids"].items():
+        if not others:
+            continue
         costs = costs_of(first, workers or 1)
         predicted = grid_seconds(costs, len(first["ended"]), workers or 1)
-        measured = median(map(whole, others or [first]))
+        measured = median(map(whole, others))
         line = f"{short(predicted)} | {short(measured)} | {predicted / measured - 1:+.1%}"
         lines.append(f"{name_of(workers)} | {line}")
+    if not lines:
+        return []
     text = "From the first round's costs, against the later rounds:"
     table = measuring.table("run | predicted, s | measured, s | off", lines)
     return ["### Predicted and measured", text, table]
