@@ -14,7 +14,7 @@ import tempfile
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -461,6 +461,18 @@ def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
         yield
     except errors as error:
         raise InputError(prefix + " ".join(str(error).split())) from error
+
+
+def refuse_flags(names: Iterable[str], values: flags.FlagValues, reason: str) -> None:
+    """Raise `InputError` if one of these flags was given."""
+    for name in names:
+        if values[name].present:
+            raise InputError(f"--{name}: is not taken here; {reason}")
+
+
+def take_only(names: Collection[str], values: flags.FlagValues, reason: str) -> None:
+    """Raise `InputError` if a flag of the main command other than these was given."""
+    refuse_flags((name for name in make_flags() if name not in names), values, reason)
 
 
 @contextlib.contextmanager

@@ -107,9 +107,7 @@ def benchmark(values):
 
 def plan_from_flags(values):
     """Return the `Plan` that the flags describe."""
-    for name in cli.make_flags():
-        if values[name].present and name not in TAKEN:
-            raise cli.InputError(f"--{name}: is not taken here; the contestants have their own")
+    cli.take_only(TAKEN, values, "the contestants have their own")
     default = QUICK if values.quick else FULL
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),

@@ -30,6 +30,7 @@ CONTESTANTS = {
     "Adam, steps of 1": {"optimizer": "adam", "learning_rate": 1.0},
     "Adam, steps of 3": {"optimizer": "adam", "learning_rate": 3.0},
     "Adam, steps of 10": {"optimizer": "adam", "learning_rate": 10.0},
+    "Adam, steps of 30": {"optimizer": "adam", "learning_rate": 30.0},
 }
 
 
@@ -67,9 +68,7 @@ def compare(values):
 
 def config_from_flags(values):
     """Return the settings that all contestants share."""
-    for name in cli.make_flags():
-        if values[name].present and name not in TAKEN:
-            raise cli.InputError(f"--{name}: is not taken here; the contestants have their own")
+    cli.take_only(TAKEN, values, "the contestants have their own")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
         "style": str(ROOT / "data" / "flowing_strokes.jpg"),

@@ -136,11 +136,8 @@ def figures_from_flags(values):
 
 def study_from_flags(values):
     """Return the `Study` that the flags describe."""
-    for name in SET_BY_FIGURES:
-        if values[name].present:
-            raise cli.InputError(f"--{name}: is not taken here; the figures set it themselves")
-    if values["preview"].present:
-        raise cli.InputError("--preview: is not taken here; it shows one transfer at a time")
+    cli.refuse_flags(SET_BY_FIGURES, values, "the figures set it themselves")
+    cli.refuse_flags(("preview",), values, "it shows one transfer at a time")
     if not values.styles:
         raise cli.InputError("--styles: is needed, the paths of the style pictures")
     content = {} if values["content"].present else {"content": str(SAMPLES / "river_town.jpg")}

@@ -157,9 +157,7 @@ def markers(kind):
 
 def plan_from_flags(values):
     """Return the `Plan` that the flags describe."""
-    for name in cli.make_flags():
-        if values[name].present and name not in TAKEN:
-            raise cli.InputError(f"--{name}: is not taken here")
+    cli.take_only(TAKEN, values, "the grids set it themselves")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
         "style": str(ROOT / "data" / "flowing_strokes.jpg"),

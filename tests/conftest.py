@@ -73,26 +73,41 @@ def small_model():
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium; where the environment says CI, it has to be there."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (program and driver):
-        missing = "chromium or chromedriver is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for name in (
-        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(f"--{name}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    yield started
-    started.quit()
+def start_browser(tmp_path_factory):
+    """Give the function that starts headless Chromium, keeping logs of the kinds given.
+
+    Where the environment says CI, it has to be there.
+    """
+    running = contextlib.ExitStack()
+
+    def start(*logs):
+        program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+        if not (program and driver):
+            missing = "chromium or chromedriver is not installed"
+            if os.environ.get("CI"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        options = webdriver.ChromeOptions()
+        options.binary_location = program
+        for name in (
+            *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+            *("disable-background-networking", "disable-component-update", "disable-sync"),
+            f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+        ):
+            options.add_argument(f"--{name}")
+        options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
+        started = webdriver.Chrome(options=options, service=Service(driver))
+        running.callback(started.quit)
+        return started
+
+    with running:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def browser(start_browser):
+    """Headless Chromium, whose console is kept."""
+    return start_browser("browser")
 
 
 @pytest.fixture
