@@ -99,7 +99,7 @@ def executor(
     ) -> Iterator[cells.Outcome]:
         import ray
 
-        board = ray.remote(_Board).options(num_cpus=0).remote()
+        board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote()
         run = ray.remote(
             num_cpus=cpus_per_cell,
             num_gpus=gpus_per_cell,
@@ -134,7 +134,10 @@ def executor(
 
 
 class _Board:
-    """An actor to which running cells say how far they are, and which tells them when to stop."""
+    """An actor to which running cells say how far they are, and which tells them when to stop.
+
+    Where it is lost Ray makes a new one, which hears of every cell at that cell's next report.
+    """
 
     def __init__(self) -> None:
         self._iterations: dict[int, int] = {}

@@ -37,6 +37,8 @@ def test_no_pixel_fits_into_too_little():
         (1024, True, {"precision": "bfloat16"}, 2.43),
         (1024, True, {"parametrization": "fourier"}, 2.54),
         (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 3.05),
+        (1024, True, {"style": ("a", "b")}, 2.46),
+        (1024, True, {"style": ("a", "b"), "content_masks": ("m", "n")}, 2.43),
     ],
 )
 def test_estimate_is_what_was_measured(size, in_strips, change, gigabytes):

@@ -31,22 +31,22 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def two_machines():
-    """The address of a cluster of two machines with a core each."""
+def cluster():
+    """Two machines with a core each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback, see `connected`
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         cluster.add_node(num_cpus=1)
-        yield cluster.address
+        yield cluster
         cluster.shutdown()
 
 
 @pytest.fixture
-def connected(two_machines, monkeypatch, tmp_path):
-    """Be connected to the two machines; nothing is left in the user's cache folder."""
-    with ray_executor.connected(two_machines):
+def connected(cluster):
+    """Be connected to the two machines."""
+    with ray_executor.connected(cluster.address):
         yield
 
 
@@ -86,12 +86,12 @@ def pictures(outcomes):
     return {outcome.config: outcome.output.read_bytes() for outcome in outcomes}
 
 
-def workers():
+def workers(name="_run"):
     """Processes that run a cell now."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"] and process.info["cmdline"][0].startswith("ray::_run")
+        if process.info["cmdline"] and process.info["cmdline"][0].startswith(f"ray::{name}")
     ]
 
 
@@ -137,9 +137,8 @@ def test_workers_keep_their_network_for_the_next_cell(configs, tmp_path):
 
 @pytest.mark.usefixtures("connected")
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_killed_worker_costs_nothing(configs, locally, tmp_path, monkeypatch, shared):
+def test_a_killed_worker_costs_nothing(configs, locally, tmp_path, shared):
     """Its cell goes on from its checkpoint and ends in the same picture."""
-    cache = tmp_path / "cache"
     folder = tmp_path / "cluster"
     long = [dataclasses.replace(config, iterations=(400,)) for config in configs[:3]]
     place = folder if shared else ray_executor.weights.cache_folder() / "cells"
@@ -156,7 +155,43 @@ def test_a_killed_worker_costs_nothing(configs, locally, tmp_path, monkeypatch, 
     found = pictures(cells.run_cells(long, folder, kill_one, 5, execute))
     assert len(killed) == 1
     assert found == locally(long)
-    assert not cache.exists()
+    assert shared or not any((place / name).exists() for name in names)
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_killed_board_costs_nothing(configs, locally, tmp_path):
+    """The one process besides the driver that all cells speak to."""
+    killed = []
+
+    def kill(progress):
+        if progress.running and not killed:
+            killed.extend(workers("_Board"))
+            killed[0].kill()
+
+    long = [dataclasses.replace(config, iterations=(200,)) for config in configs[:3]]
+    execute = ray_executor.executor()
+    found = pictures(cells.run_cells(long, tmp_path / "cluster", kill, execute=execute))
+    assert len(killed) == 1
+    assert found == locally(long)
+
+
+def test_a_lost_machine_costs_nothing(cluster, configs, locally, tmp_path):
+    """All but the driver's are lost while they run cells."""
+    others = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    killed = []
+
+    def lose(progress):
+        if progress.running == 4 and not killed:
+            killed.extend(others)
+            for machine in others:
+                cluster.remove_node(machine, allow_graceful=False)
+
+    long = [dataclasses.replace(config, iterations=(400,)) for config in configs]
+    with ray_executor.connected(cluster.address):
+        execute = ray_executor.executor()
+        found = pictures(cells.run_cells(long, tmp_path / "cluster", lose, execute=execute))
+    assert killed == others
+    assert found == locally(long)
 
 
 @pytest.mark.usefixtures("connected")
