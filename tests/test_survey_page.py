@@ -178,7 +178,8 @@ class Viewer:
         )
         folder.mkdir(exist_ok=True)
         self.find("download").click()
-        (path,) = self.wait(lambda: list(folder.glob("*.csv")))
+        # the browser reserves the name with an empty file
+        (path,) = self.wait(lambda: [file for file in folder.glob("*.csv") if file.stat().st_size])
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
             assert reader.fieldnames == self.page["columns"]
