@@ -87,7 +87,7 @@ def pictures(outcomes):
 
 
 def workers(name="_run"):
-    """Processes that run a cell now."""
+    """Ray's processes that run a task or an actor of this name now; a cell by default."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
