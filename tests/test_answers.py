@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from helpers.disk import limited_file_size
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -316,7 +317,7 @@ def test_every_answer_is_synced_even_one_that_is_there(path, monkeypatch):
 
 
 @pytest.mark.parametrize("room", [0, 50, len(HEADER) + 1, len(HEADER) + 50])
-def test_a_full_disk_leaves_no_new_file(path, limited_file_size, room):
+def test_a_full_disk_leaves_no_new_file(path, room):
     with limited_file_size(room), pytest.raises(OSError, match="File too large"):
         answers.append(path.parent, ANSWER, SURVEY)
     assert list(path.parent.iterdir()) == []
@@ -325,7 +326,7 @@ def test_a_full_disk_leaves_no_new_file(path, limited_file_size, room):
 
 
 @pytest.mark.parametrize("room", [0, 1, 50, len(NEXT)])
-def test_a_full_disk_leaves_the_file_as_it_was(path, limited_file_size, room):
+def test_a_full_disk_leaves_the_file_as_it_was(path, room):
     answers.append(path.parent, ANSWER, SURVEY)
     before = path.read_bytes()
     with limited_file_size(len(before) + room), pytest.raises(OSError, match=r"too large|a part"):

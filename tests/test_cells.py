@@ -12,9 +12,8 @@ LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")
 
 
 @pytest.fixture
-def configs(tmp_path, use_network, eagerly):
+def configs(tmp_path, small_network, eagerly):
     """Settings of three short transfers on small pictures and a small network."""
-    use_network()
     generator = np.random.default_rng(0)
     for name in ("content", "style"):
         picture = generator.uniform(0, 255, (24, 32, 3)).astype(np.float32)

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from helpers.disk import limited_file_size
 
 from gatys_norm import files
 
@@ -53,7 +54,7 @@ def test_a_failing_step_leaves_the_old_file_alone(target, monkeypatch, step, err
     assert os.listdir(target.parent) == [target.name]
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_alone(target, limited_file_size):
+def test_a_disk_that_fills_up_leaves_the_old_file_alone(target):
     with limited_file_size(100), pytest.raises(OSError, match="File too large"):
         files.write_atomically(target, bytes(1000))
     assert target.read_bytes() == OLD
@@ -68,7 +69,7 @@ def test_several_files_are_written_together(target):
 
 
 @pytest.mark.parametrize("large", ["first", "second"])
-def test_none_is_written_if_one_cannot_be(target, limited_file_size, large):
+def test_none_is_written_if_one_cannot_be(target, large):
     first, second = (bytes(1000) if name == large else b"1" for name in ("first", "second"))
     with limited_file_size(100), pytest.raises(OSError, match="File too large"):
         files.write_together({target: first, target.with_name("new"): second})

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.disk import limited_file_size
+from helpers.programs import load_script
 
 from gatys_norm import cli, files, images, runs
 
@@ -31,13 +33,12 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, use_network):
+def folder(tmp_path, monkeypatch, small_network):
     """Run in a folder with two pictures."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for name in sorted(INPUTS):
         images.save_picture(name, generator.uniform(0, 255, (20, 24, 3)))
-    use_network()
     return tmp_path
 
 
@@ -55,7 +56,7 @@ def run(capsys):
 
 
 @pytest.fixture
-def disk_is_full_for(monkeypatch, limited_file_size):
+def disk_is_full_for(monkeypatch):
     """Give {file name: how often it can be written before the disk is full}, to be filled."""
     left = {}
     really_open = files.open_atomically
@@ -150,7 +151,7 @@ def test_at_the_result(run, folder, disk_is_full_for, name):
 
 
 @pytest.mark.parametrize("name", ["both.png", "both-curves.png", "both.html"])
-def test_at_the_comparison(folder, disk_is_full_for, load_script, capsys, name):
+def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
     compare = load_script("compare")
     command = ["compare.py", *FLAGS, "--output=both.png", "--report"]
     disk_is_full_for[name] = 0

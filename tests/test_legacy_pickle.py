@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.weights_files import legacy_layout
 
 from gatys_norm.legacy_pickle import LegacyPickleError, read_tensors
 
@@ -15,7 +16,7 @@ SAVED = {
 }
 
 
-def test_tensors_come_back_as_they_were_saved(legacy_layout):
+def test_tensors_come_back_as_they_were_saved():
     tensors = read_tensors(legacy_layout(SAVED))
 
     assert list(tensors) == list(SAVED)
@@ -25,7 +26,7 @@ def test_tensors_come_back_as_they_were_saved(legacy_layout):
         np.testing.assert_array_equal(tensors[name], values)
 
 
-def test_a_tensor_may_be_a_part_of_its_storage(legacy_layout):
+def test_a_tensor_may_be_a_part_of_its_storage():
     def last_two_rows(storage, offset, shape, strides):
         return storage, 4, (2, 4), (4, 1)
 
@@ -34,7 +35,7 @@ def test_a_tensor_may_be_a_part_of_its_storage(legacy_layout):
     np.testing.assert_array_equal(read_tensors(data)["x"], [[4, 5, 6, 7], [8, 9, 10, 11]])
 
 
-def test_truncated_anywhere_is_an_error(legacy_layout):
+def test_truncated_anywhere_is_an_error():
     data = legacy_layout(SAVED)
 
     for length in range(len(data)):
@@ -42,7 +43,7 @@ def test_truncated_anywhere_is_an_error(legacy_layout):
             read_tensors(data[:length])
 
 
-def test_a_changed_byte_gives_tensors_or_an_error_but_never_anything_else(legacy_layout):
+def test_a_changed_byte_gives_tensors_or_an_error_but_never_anything_else():
     data = legacy_layout(SAVED)
 
     for position in range(len(data)):
@@ -67,7 +68,7 @@ class Call:
 
 
 @pytest.mark.parametrize("place", ["whole file", "among the tensors", "in place of the keys"])
-def test_a_hostile_pickle_does_not_run(place, tmp_path, legacy_layout):
+def test_a_hostile_pickle_does_not_run(place, tmp_path):
     marker = tmp_path / "ran"
     hostile = Call(os.system, f"touch {marker}")
     if place == "whole file":
@@ -85,7 +86,7 @@ def test_a_hostile_pickle_does_not_run(place, tmp_path, legacy_layout):
     assert marker.exists()  # so the pickle would have run
 
 
-def test_an_unknown_name_is_named(legacy_layout):
+def test_an_unknown_name_is_named():
     with pytest.raises(LegacyPickleError, match=r"builtins\.eval|__builtin__\.eval"):
         read_tensors(legacy_layout({"x": Call(eval, "1")}))
 
@@ -125,17 +126,17 @@ def test_a_vast_memo_index_allocates_nothing():
         ({"pid": lambda *a: a[:3]}, "damaged"),
     ],
 )
-def test_an_inconsistent_file_is_refused(changed, message, legacy_layout):
+def test_an_inconsistent_file_is_refused(changed, message):
     with pytest.raises(LegacyPickleError, match=message):
         read_tensors(legacy_layout(SAVED, **changed))
 
 
 @pytest.mark.parametrize("saved", [{"x": 1}, {3: np.zeros(2, np.float32)}])
-def test_only_a_dict_of_tensors_is_accepted(saved, legacy_layout):
+def test_only_a_dict_of_tensors_is_accepted(saved):
     with pytest.raises(LegacyPickleError, match="not a dict from names to tensors"):
         read_tensors(legacy_layout(saved))
 
 
-def test_left_over_bytes_are_refused(legacy_layout):
+def test_left_over_bytes_are_refused():
     with pytest.raises(LegacyPickleError, match="left over"):
         read_tensors(legacy_layout(SAVED) + b"\0")

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -112,10 +113,12 @@ def assert_sound(result):
         ),
     ],
 )
-def test_the_last_finite_picture_is_kept_and_the_term_named(config, use_network, changes, spoil):
+def test_the_last_finite_picture_is_kept_and_the_term_named(
+    config, monkeypatch, small_model, changes, spoil
+):
     config = dataclasses.replace(config, **changes)
     start = images.load_picture(config.content)
-    use_network(lambda extractor: Spoilt(extractor, start, spoil))
+    network.use(monkeypatch, small_model, lambda extractor: Spoilt(extractor, start, spoil))
     result, notes = stylize(config)
     record = result.record
     assert_sound(result)
@@ -129,7 +132,7 @@ def test_the_last_finite_picture_is_kept_and_the_term_named(config, use_network,
     ]
 
 
-def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, use_network):
+def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, monkeypatch, small_model):
     """The finer picture lies beyond what float32 can hold; the coarser one does not."""
 
     class SpoiltWhenFine(Spoilt):
@@ -139,7 +142,7 @@ def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, use_network):
             return features if image.shape[1] < 30 else features | {"conv2_2": bad}
 
     config = dataclasses.replace(config, size=(24, 40), iterations=(5, 5), loss="original")
-    use_network(lambda extractor: SpoiltWhenFine(extractor, None, None))
+    network.use(monkeypatch, small_model, lambda extractor: SpoiltWhenFine(extractor, None, None))
     result, notes = stylize(config)
     assert_sound(result)
     assert result.image.shape == (20, 24, 3)
@@ -152,17 +155,16 @@ def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, use_network):
     assert notes == [
         "style/conv2_2: not finite at the start of size 40; the picture of the size before is kept"
     ]
-    use_network()
     coarse, _ = stylize(dataclasses.replace(config, size=(24,), iterations=(5,)))
     np.testing.assert_array_equal(result.image, coarse.image)
 
 
 @pytest.mark.parametrize("loss", ["original", "normalized"])
 @pytest.mark.parametrize("scale", [1e9, 1e30])
-def test_kernels_too_large_are_named_at_the_start(config, use_network, small_model, scale, loss):
+def test_kernels_too_large_are_named_at_the_start(config, monkeypatch, small_model, scale, loss):
     large = tf.keras.models.clone_model(small_model)
     large.set_weights([scale * values for values in small_model.get_weights()])
-    use_network(model=large)
+    network.use(monkeypatch, large)
     with pytest.raises(losses.NonFiniteError, match=r"/conv2_[12].* not finite"):
         stylize(dataclasses.replace(config, loss=loss))
 
@@ -184,9 +186,8 @@ PICTURES = {
 @pytest.mark.parametrize("loss", ["original", "normalized"])
 @pytest.mark.parametrize("color", ["luminance", "match"])
 def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colours(
-    config, use_network, color, loss
+    config, small_network, color, loss
 ):
-    use_network()
     config = dataclasses.replace(config, color=color, loss=loss, iterations=(1,))
     plain = ("grey", "one colour")
     for content, style in (
@@ -263,11 +264,11 @@ def transfers(draw):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=transfers())
-def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, use_network, small_model):
+def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model):
     config, pictures, decade = drawn
-    network = tf.keras.models.clone_model(small_model)
-    network.set_weights([10.0**decade * values for values in small_model.get_weights()])
-    use_network(model=network)
+    scaled = tf.keras.models.clone_model(small_model)
+    scaled.set_weights([10.0**decade * values for values in small_model.get_weights()])
+    network.use(monkeypatch, scaled)
     pictures = scenes.converted(pictures, lambda how: PICTURES[how[0]](*how[1:]))
     monkeypatch.setattr(scenes, "load_pictures", lambda config: pictures)
     try:

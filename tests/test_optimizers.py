@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.programs import load_script
 
 from gatys_norm.config import TransferConfig
 
@@ -12,7 +13,7 @@ LAYERS = {"content_layers": ("conv1_2",), "style_layers": ("conv1_1",)}
 
 
 @pytest.fixture
-def optimizers(load_script):
+def optimizers():
     return load_script("optimizers")
 
 

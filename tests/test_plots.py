@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from helpers.pictures import assert_is_picture
 from matplotlib.text import Text
 
 from gatys_norm import plots
@@ -185,7 +186,7 @@ DRAWINGS = [
 
 
 @pytest.mark.parametrize(("function", "arguments"), DRAWINGS)
-def test_texts_lie_inside_the_picture_and_apart(draw, assert_is_picture, function, arguments):
+def test_texts_lie_inside_the_picture_and_apart(draw, function, arguments):
     drawing = draw(function, *arguments)
     assert_is_picture(drawing.picture)
     height, width, _ = drawing.picture.shape

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import load_script
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -622,8 +623,7 @@ def is_served(page):
 
 
 @pytest.mark.usefixtures("folder", "eagerly")
-def test_the_command_says_where_the_page_is_and_ends_it(use_network, served, capsys):
-    use_network()
+def test_the_command_says_where_the_page_is_and_ends_it(small_network, served, capsys):
     assert cli.run(["gatys-norm", *TRANSFER, *LAYERS, "--size=24", "--preview=0"]) == 0
     out = capsys.readouterr().out
     [page] = served
@@ -639,15 +639,14 @@ def test_the_command_says_where_the_page_is_and_ends_it(use_network, served, cap
 
 
 @pytest.mark.usefixtures("folder", "eagerly")
-def test_without_the_flag_nothing_is_served(use_network, served, capsys):
-    use_network()
+def test_without_the_flag_nothing_is_served(small_network, served, capsys):
     assert cli.run(["gatys-norm", *TRANSFER, *LAYERS, "--size=24"]) == 0
     assert served == []
     assert "preview" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_stopping_is_as_ctrl_c(use_network, served, capsys, folder, monkeypatch):
+def test_stopping_is_as_ctrl_c(small_network, served, capsys, folder, monkeypatch):
     update = preview.Preview.update
 
     def stop_after_two(page, progress):
@@ -656,7 +655,6 @@ def test_stopping_is_as_ctrl_c(use_network, served, capsys, folder, monkeypatch)
             assert ask(page, "POST", "/stop", page._token)[0] == 204
 
     monkeypatch.setattr(preview.Preview, "update", stop_after_two)
-    use_network()
     command = ["gatys-norm", *TRANSFER, *LAYERS, "--size=24,32"]
     assert cli.run([*command, "--preview=0"]) == 130
     out = capsys.readouterr().out
@@ -675,7 +673,7 @@ def test_stopping_is_as_ctrl_c(use_network, served, capsys, folder, monkeypatch)
 
 
 @pytest.mark.usefixtures("folder", "eagerly")
-def test_the_preview_changes_no_bit_of_the_result(use_network, served, monkeypatch):
+def test_the_preview_changes_no_bit_of_the_result(small_network, served, monkeypatch):
     update, taken = preview.Preview.update, []
 
     def update_as_if_watched(page, progress):
@@ -685,7 +683,6 @@ def test_the_preview_changes_no_bit_of_the_result(use_network, served, monkeypat
         taken.append(page._state["image"])
 
     monkeypatch.setattr(preview.Preview, "update", update_as_if_watched)
-    use_network()
     pictures = []
     for flags in (["--preview=0"], []):
         assert cli.run(["gatys-norm", *TRANSFER, *LAYERS, "--size=24", *flags]) == 0
@@ -728,7 +725,7 @@ def test_a_run_that_fails_ends_the_page(served, capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_comparison_shows_both_transfers_on_one_page(load_script, served, monkeypatch, capsys):
+def test_a_comparison_shows_both_transfers_on_one_page(served, monkeypatch, capsys):
     seen = []
 
     def run_transfer(config, output, _values, _resume, preview):
@@ -745,7 +742,7 @@ def test_a_comparison_shows_both_transfers_on_one_page(load_script, served, monk
     assert not is_served(served[0])
 
 
-def test_a_reproduction_takes_no_preview(load_script, capsys):
+def test_a_reproduction_takes_no_preview(capsys):
     reproduce = load_script("reproduce")
     arguments = ["reproduce.py", "--preview=0"]
     assert cli.call("", reproduce.reproduce, arguments, reproduce.define_flags) == 2
@@ -753,10 +750,9 @@ def test_a_reproduction_takes_no_preview(load_script, capsys):
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_progress_tells_the_history_of_every_size(use_network, folder):
+def test_progress_tells_the_history_of_every_size(small_network, folder):
     from gatys_norm import transfer
 
-    use_network()
     config = TransferConfig(
         content="content.png",
         style="style.png",

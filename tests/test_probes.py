@@ -12,9 +12,8 @@ LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")
 
 
 @pytest.fixture
-def config(tmp_path, use_network, eagerly, monkeypatch):
+def config(tmp_path, small_network, eagerly, monkeypatch):
     """Settings for two small pictures of one size and a small network."""
-    use_network()
     monkeypatch.setattr(probes, "LAYERS", ("conv1_1", "relu1_1", "conv2_2", "relu2_2"))
     monkeypatch.setattr(probes, "FEATURE_LAYER", "relu2_1")
     generator = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from helpers.weights_files import write_weights
 
 from gatys_norm import cells, images, ray_executor, runs, transfer
 from gatys_norm.config import TransferConfig
@@ -51,7 +52,7 @@ def connected(cluster):
 
 
 @pytest.fixture
-def configs(tmp_path, write_weights):
+def configs(tmp_path):
     """Settings of six short transfers over a network of two layers."""
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     generator = np.random.default_rng(0)
@@ -332,7 +333,7 @@ def listening_addresses(processes):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_driver_goes_on_and_leaves_no_cluster(tmp_path, write_weights, number):
+def test_a_stopped_driver_goes_on_and_leaves_no_cluster(tmp_path, number):
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     words = command(tmp_path, tmp_path / "weights.h5")
     before = ray_processes()
@@ -371,7 +372,7 @@ def test_a_stopped_driver_goes_on_and_leaves_no_cluster(tmp_path, write_weights,
         (["--gpus_per_cell=-1"], "--gpus_per_cell"),
     ],
 )
-def test_wrong_flags_are_refused_in_one_line(tmp_path, write_weights, arguments, named):
+def test_wrong_flags_are_refused_in_one_line(tmp_path, arguments, named):
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     words = command(tmp_path / "out", tmp_path / "weights.h5", *arguments)
     finished = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -381,7 +382,7 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, write_weights, arguments,
     assert not (tmp_path / "out" / "cells").exists()
 
 
-def test_without_ray_the_way_to_get_it_is_said(tmp_path, write_weights):
+def test_without_ray_the_way_to_get_it_is_said(tmp_path):
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     (tmp_path / "ray.py").write_text("raise ImportError('no ray here')")
     words = command(tmp_path / "out", tmp_path / "weights.h5")

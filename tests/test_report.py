@@ -11,6 +11,7 @@ from pathlib import Path
 
 import markupsafe
 import pytest
+from helpers.disk import limited_file_size
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -404,7 +405,7 @@ def test_a_page_that_is_not_there_is_an_oserror(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_survey_that_does_not_fit_on_the_disk_leaves_the_page(tmp_path, limited_file_size):
+def test_a_survey_that_does_not_fit_on_the_disk_leaves_the_page(tmp_path):
     before, _ = written(tmp_path)
     with limited_file_size(len(before.encode()) + 10), pytest.raises(OSError, match="too large"):
         put(tmp_path / "report.html", "text")

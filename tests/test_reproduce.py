@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.programs import load_script
 
 from gatys_norm import cli, experiments
 
@@ -17,7 +18,7 @@ SCRIPT = ROOT / "scripts" / "reproduce.py"
 
 
 @pytest.fixture(scope="module")
-def reproduce(load_script):
+def reproduce():
     """The script as a module."""
     return load_script("reproduce")
 

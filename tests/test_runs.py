@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.disk import limited_file_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,7 +220,7 @@ def test_missing_checkpoint_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [0, 100, 5000])
-def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, limited_file_size, limit):
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, limit):
     path = tmp_path / "x.checkpoint.npz"
     runs.save_checkpoint(path, ARRAYS, FACTS)
     larger = ARRAYS | {"position": np.ones(100_000, np.float32)}
@@ -245,7 +246,7 @@ def test_a_failure_at_the_end_leaves_the_earlier_checkpoint(tmp_path, monkeypatc
     assert_same_checkpoint(runs.load_checkpoint(path))
 
 
-def test_a_full_disk_leaves_the_earlier_result(tmp_path, image, limited_file_size):
+def test_a_full_disk_leaves_the_earlier_result(tmp_path, image):
     runs.save_result(tmp_path / "out.png", image, RECORD)
     before = folder_contents(tmp_path)
     with limited_file_size(100), pytest.raises(OSError, match="File too large"):

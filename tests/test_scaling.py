@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import load_script
+from helpers.weights_files import write_weights
 
 from gatys_norm import cli, images, measuring
 
@@ -24,7 +26,7 @@ needs_ray = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def scaling(load_script):
+def scaling():
     """The script as a module."""
     return load_script("scaling")
 
@@ -313,7 +315,7 @@ def test_help_takes_no_tensorflow():
 
 @needs_ray
 @pytest.mark.slow
-def test_whole_program(tmp_path, write_weights):
+def test_whole_program(tmp_path):
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     output = tmp_path / "new" / "scaling.json"
     flags = [
@@ -370,7 +372,7 @@ def test_what_the_page_names_is_there():
 
 @needs_ray
 @pytest.mark.slow
-def test_the_study_of_the_page_runs(tmp_path, write_weights):
+def test_the_study_of_the_page_runs(tmp_path):
     """Its code as it stands, with small numbers and a cluster of its own."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     write_weights(tmp_path / "weights.h5", kernel=0.02)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.pictures import assert_is_picture
 
 from gatys_norm import sheets
 
@@ -48,7 +49,7 @@ def is_inked(part):
     return bool((part.max(axis=2) < 128).any())
 
 
-def test_grid_places_each_cell_in_its_row_and_column(assert_is_picture):
+def test_grid_places_each_cell_in_its_row_and_column():
     colours = [[RED, GREEN, BLUE], [YELLOW, CYAN, MAGENTA]]
     cells = [[plain(colour) for colour in row] for row in colours]
     sheet = sheets.labelled_grid(["first", "second"], ["a", "b", "c"], cells, 120, "title")
@@ -165,7 +166,7 @@ def test_every_grid_label_is_drawn_with_its_own_glyphs(place):
         assert not np.array_equal(one, other)
 
 
-def test_a_grid_takes_names_that_are_no_unicode(assert_is_picture):
+def test_a_grid_takes_names_that_are_no_unicode():
     assert_is_picture(sheets.labelled_grid(["\udcff"], ["a\nb"], [["\udcff\n" * 9]], 100, "\udcff"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.disk import limited_file_size
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
@@ -225,7 +226,7 @@ def test_a_picture_that_cannot_be_used_leaves_nothing_behind(tmp_path, pairs):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path, pairs, limited_file_size):
+def test_a_full_disk_leaves_nothing_behind(tmp_path, pairs):
     before = sorted(tmp_path.rglob("*"))
     with limited_file_size(200), pytest.raises(OSError, match="too large"):
         survey.build(tmp_path / "survey", pairs)

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers.browser import chromium
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -234,11 +235,11 @@ def chosen(button):
 
 
 @pytest.fixture(scope="module")
-def browser(start_browser):
+def browser(tmp_path_factory):
     """Headless Chromium that notes the page's phases and every request."""
-    started = start_browser("browser", "performance")
-    started.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": OBSERVE})
-    return started
+    with chromium(tmp_path_factory.mktemp("profile"), "browser", "performance") as started:
+        started.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": OBSERVE})
+        yield started
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.disk import limited_file_size
 
 from gatys_norm import answers, survey, survey_server, web_server
 from gatys_norm.survey import Pair, Survey, SurveyError
@@ -790,7 +791,7 @@ def test_a_torn_line_is_repaired_at_the_start(folder):
     assert path.read_bytes() == whole
 
 
-def test_a_full_disk_is_said_and_costs_nothing(folder, limited_file_size):
+def test_a_full_disk_is_said_and_costs_nothing(folder):
     errors = []
     path = folder / "answers" / f"{VIEWER}.csv"
     with serving(folder, on_error=errors.append) as server:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
+from helpers.disk import limited_file_size
+from helpers.programs import load_script
 from PIL import Image
 
 from gatys_norm import cli, images, runs
@@ -20,7 +22,7 @@ LAST = 200
 
 
 @pytest.fixture
-def timelapse(load_script):
+def timelapse():
     return load_script("timelapse")
 
 
@@ -244,7 +246,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder, call, prepare, argum
     assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
 
 
-def test_a_full_disk_leaves_the_older_animation(folder, call, limited_file_size):
+def test_a_full_disk_leaves_the_older_animation(folder, call):
     Path("out-timelapse.webp").write_bytes(b"older")
     with limited_file_size(100):
         code, out, err = call("--output=out.png")

