@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from gatys_norm import machine
 from gatys_norm.config import PRESETS, ConfigError, Settings, TransferConfig, from_dict
 
 if TYPE_CHECKING:
@@ -439,9 +440,13 @@ def start_tensorflow() -> types.ModuleType:
     with silent_stderr():
         transfer = importlib.import_module("gatys_norm.transfer")
         transfer.tf.config.experimental.enable_op_determinism()
+        if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            with contextlib.suppress(RuntimeError):  # another run of this process has begun
+                transfer.tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
         transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
     transfer.tf.get_logger().setLevel("ERROR")  # it warns of a graph for every size
     warnings.showwarning = _show_warning
+    warnings.simplefilter("default", UserWarning)  # whatever PYTHONWARNINGS says
     return transfer
 
 

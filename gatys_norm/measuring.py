@@ -1,7 +1,6 @@
 """What programs that measure share: own processes, the machine, tables, sections of pages."""
 
 import concurrent.futures
-import contextlib
 import datetime
 import multiprocessing
 import os
@@ -12,10 +11,9 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import psutil
 
-from gatys_norm import cli, files, weights
+from gatys_norm import cli, files, machine, weights
 
 PACKAGES = ("tensorflow", "tensorflow-probability")
-CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 Machine: TypeAlias = dict[str, Any]  # plain JSON values
 P = ParamSpec("P")
@@ -39,16 +37,10 @@ def describe_machine(weights_source: str, load_before: float) -> Machine:
     transfer = cli.start_tensorflow()
     with cli.refusing(weights.WeightsError):
         weights_source = weights.locate(weights_source).source
-    processor: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        facts = (line.partition(":") for line in lines)
-        processor = {name.strip(): value.strip() for name, _, value in facts}
     return transfer.environment() | {
         "kind": "gpu" if transfer.tf.config.list_physical_devices("GPU") else "cpu",
-        "processor": processor.get("model name", platform.processor()),
+        "processor": machine.processor().get("model name", platform.processor()),
         "cores": os.cpu_count(),
-        "features": [name for name in CPU_FEATURES if name in processor.get("flags", "").split()],
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),
         "weights": weights_source,
@@ -57,14 +49,16 @@ def describe_machine(weights_source: str, load_before: float) -> Machine:
     }
 
 
-def machine_line(machine: Machine, *more_packages: str) -> str:
+def machine_line(described: Machine, *more_packages: str) -> str:
     """Return the machine, the versions and the date in one sentence."""
-    packages = [f"{name} {machine['packages'][name]}" for name in PACKAGES]
+    packages = [f"{name} {described['packages'][name]}" for name in PACKAGES]
+    processor = f"{described['processor']}, {described['cores']} cores"
+    features = ", ".join(described["instruction_sets"])
     return (
-        f"{machine['date']}, {machine['device']}: {machine['processor']}, {machine['cores']} cores "
-        f"({', '.join(machine['features'])}), {machine['memory_gib']} GiB, {machine['system']}, "
-        f"Python {machine['python']}, {', '.join([*packages, *more_packages])}, weights "
-        f"{machine['weights']}; load average before the start {machine['load_before']:.2f}."
+        f"{described['date']}, {described['device']}: {processor} ({features}), "
+        f"{described['memory_gib']} GiB, {described['system']}, Python {described['python']}, "
+        f"{', '.join([*packages, *more_packages])}, weights {described['weights']}; "
+        f"load average before the start {described['load_before']:.2f}."
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
 from gatys_norm import (
     adam,
@@ -23,6 +24,7 @@ from gatys_norm import (
     images,
     lbfgs,
     losses,
+    machine,
     memory,
     metrics,
     objective,
@@ -561,8 +563,12 @@ class _Run:
         return compiled(tf.constant(image), self.objective.masks)
 
 
-def environment() -> dict[str, str | dict[str, str]]:
-    """Return package versions and the device that TensorFlow computes on."""
+def environment() -> dict[str, Any]:
+    """Return package versions, the device, and all else that the bytes of a picture depend on.
+
+    `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions
+    are oneDNN's, `onednn_max_cpu_isa` the limit that the user set to oneDNN's instruction sets.
+    """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     gpus = tf.config.list_physical_devices("GPU")
     device = ", ".join(
@@ -572,4 +578,18 @@ def environment() -> dict[str, str | dict[str, str]]:
         "python": platform.python_version(),
         "packages": versions,
         "device": device or f"CPU {platform.machine()}, {os.cpu_count()} cores",
+        "instruction_sets": machine.instruction_sets(),
+        "threads": _thread_count(),
+        "onednn": bool(_pywrap_util_port.IsMklEnabled()),
+        "onednn_max_cpu_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
     }
+
+
+def _thread_count() -> int:
+    """Of one operation; by default TensorFlow goes by its variable, then by the process's cores."""
+    asked_for = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return (
+        tf.config.threading.get_intra_op_parallelism_threads()
+        or (int(asked_for) if asked_for.isdecimal() else 0)
+        or machine.affine_cores()
+    )

@@ -5,19 +5,18 @@ from __future__ import annotations  # keras is loaded when it is first used, not
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import tensorflow as tf
 
+from gatys_norm import machine
 from gatys_norm import weights as weights_module
 from gatys_norm.weights import WeightsFile
 
 HEAD_BLOCKS = 2
 HEAD_STRIDE = 2**HEAD_BLOCKS
 SLOW_CHANNELS = 256
-CPU_DESCRIPTION = Path("/proc/cpuinfo")
-FAST_BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
+WITH_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
 # Name, convolution, bias; a pooling has only the name.
@@ -66,11 +65,7 @@ def has_fast_bfloat16() -> bool:
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    try:
-        features = set(CPU_DESCRIPTION.read_text().split())
-    except OSError:
-        return False
-    return not features.isdisjoint(FAST_BFLOAT16_FEATURES)
+    return not WITH_BFLOAT16.isdisjoint(machine.instruction_sets())
 
 
 class Extractor(tf.Module):

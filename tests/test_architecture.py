@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "lbfgs": set(),
     "legacy_pickle": set(),
     "losses": set(),
-    "measuring": {"cli", "files", "weights"},
+    "machine": set(),
+    "measuring": {"cli", "files", "machine", "weights"},
     "memory": set(),
     "metrics": {"losses"},
     "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},
@@ -55,10 +56,10 @@ MAY_IMPORT = {
     "survey_server": {"answers", "survey", "web_server"},
     "survey_table": {"answers", "pages"},
     "transfer": {
-        *("adam", "checkpoint", "colors", "config", "images", "lbfgs", "losses", "memory"),
-        *("metrics", "objective", "scenes", "summary", "vgg", "weights"),
+        *("adam", "checkpoint", "colors", "config", "images", "lbfgs", "losses", "machine"),
+        *("memory", "metrics", "objective", "scenes", "summary", "vgg", "weights"),
     },
-    "vgg": {"weights"},
+    "vgg": {"machine", "weights"},
     "web_server": set(),
     "weights": {"files", "legacy_pickle"},
 }

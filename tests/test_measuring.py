@@ -97,7 +97,7 @@ def test_machine_line_has_what_a_reader_needs():
         "device": "CPU z80, 3 cores",
         "processor": "Zilog",
         "cores": 3,
-        "features": ["avx2"],
+        "instruction_sets": ["avx2"],
         "memory_gib": 5,
         "system": "CP/M",
         "python": "3.11",

@@ -1,0 +1,79 @@
+"""What this process may use of the machine: instruction sets, cores."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CPU_DESCRIPTION = Path("/proc/cpuinfo")  # only Linux has it
+CONTROL_GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+# Those that decide which way a sum of products is computed, and so how it is rounded.
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+
+
+def processor() -> dict[str, str]:
+    """Return what the operating system says of the first processor; empty but on Linux."""
+    with contextlib.suppress(OSError):
+        lines = CPU_DESCRIPTION.read_text().partition("\n\n")[0].splitlines()
+        facts = (line.partition(":") for line in lines)
+        return {name.strip(): value.strip() for name, _, value in facts}
+    return {}
+
+
+def instruction_sets() -> list[str]:
+    """Return those of `INSTRUCTION_SETS` that the processor has; none where nothing tells."""
+    facts = processor()
+    features = (facts.get("flags") or facts.get("Features") or "").split()
+    return [name for name in INSTRUCTION_SETS if name in features]
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity and its control groups' shares."""
+    shares = [quota / period for quota, period in _processor_quotas() if quota > 0 and period > 0]
+    return min([affine_cores(), *(max(1, math.ceil(share)) for share in shares)])
+
+
+def affine_cores() -> int:
+    """Return how many cores the operating system may run this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor_quotas() -> Iterator[tuple[float, float]]:
+    """The (microseconds, of each so many) of every control group around this process."""
+    for folder in control_groups(""):
+        words = _read(folder / "cpu.max").split()
+        if len(words) == 2 and words[0] != "max":
+            yield float(words[0]), float(words[1])
+    for folder in control_groups("cpu"):
+        quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        if quota and period:
+            yield float(quota), float(period)
+
+
+def control_groups(controller: str) -> list[Path]:
+    """Return the folders of this process's control group and of all around it.
+
+    Args:
+      controller: that of version 1, such as "memory"; "" is version 2, which has one tree for all.
+    """
+    for line in _read(CONTROL_GROUPS_OF_PROCESS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            # A container may show the path of the machine outside, and its own group as the root.
+            root = CONTROL_GROUPS / controller
+            group = root / path.lstrip("/")
+            folders = [group, *group.parents]
+            return [folder for folder in folders[: folders.index(root) + 1] if folder.is_dir()]
+    return []
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text().strip()
+    return ""
