@@ -1,17 +1,18 @@
-"""The page that shows a run: its server, talked to over real connections, and a real browser."""
+"""The page that shows a run: what it is told over real connections, and a real browser.
+
+test_web_server.py has what lies below.
+"""
 
 import base64
 import contextlib
 import html.parser
-import http.client
 import io
 import itertools
 import json
 import os
 import re
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import types
@@ -19,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.programs import load_script
+from helpers.http import ask, connect, posted, say, status_of
+from helpers.programs import COMMAND, load_script, start, wait_for
+from helpers.rounding import gamma
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -33,7 +36,11 @@ CONFIG = TransferConfig(
     content="pictures/town.jpg", style=("a.png", "b.png"), size=(64, 96), iterations=(20, 30)
 )
 COEFFICIENTS = {"content/conv4_2": 0.5, "style/conv1_2": 2.0}
-SECONDS = 0.05  # instead of one
+
+
+# Of one colour, at quality 95 (steps of 2 between brightnesses and colours, eighths of which are
+# kept): each of Y, Cb and Cr is rounded by 1/2 and wrong by 1/8, and B = Y + 1.772 Cb is rounded.
+JPEG_ERROR = int((0.5 + 0.125) * (1 + 1.772) + 0.5)
 
 
 def row(size, iteration, content=0.0, style=100.0):
@@ -67,25 +74,22 @@ def result(status="completed", colour=(0, 0, 255), rows=ROWS):
     return types.SimpleNamespace(record=record, image=np.full((48, 64, 3), colour, np.float32))
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Let a page show everything at once, and end at once."""
+    serve_forever = web_server.Server.serve_forever
+    monkeypatch.setattr(preview, "SECONDS", 0.0)
+    monkeypatch.setattr(
+        preview.Preview, "serve_forever", lambda page, _: serve_forever(page, 0.002), raising=False
+    )
+
+
 @pytest.fixture
-def page(monkeypatch):
+def page(at_once):
     """Serve the page of a transfer that begins."""
-    monkeypatch.setattr(preview, "SECONDS", SECONDS)
     with contextlib.closing(preview.Preview(0)) as served:
         served.begin("results/out.png", CONFIG)
         yield served
-
-
-def connect(page):
-    return http.client.HTTPConnection(*page.server_address, timeout=30)
-
-
-def ask(page, method, path, body=None, headers=None):
-    """Make a request of its own connection; returns (status, headers, body)."""
-    with contextlib.closing(connect(page)) as connection:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
 
 
 class Viewer:
@@ -122,13 +126,6 @@ def shown_picture(event):
     prefix, _, data = event["picture"].partition(",")
     assert prefix == "data:image/jpeg;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-
-
-def wait_until(is_so):
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # --- the server --------------------------------------------------------------------------------
@@ -198,11 +195,9 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     ],
 )
 def test_nothing_else_is_served(page, path):
-    with socket.create_connection(page.server_address, timeout=30) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-    assert reply.split()[1] in (b"400", b"404")
-    assert reply.endswith((b"there is nothing of this name\n", b"Bad Request\n"))
+    reply = say(page, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert status_of(reply) == 404
+    assert reply.endswith(b"\r\n\r\nthere is nothing of this name\n")
 
 
 def test_events_are_not_kept_and_end_with_their_connection(page):
@@ -239,21 +234,13 @@ def token(page):
         return viewer.next()["token"]
 
 
-@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.elsewhere.example", ""])
-def test_another_name_for_this_machine_is_refused(page, host):
-    body, headers = token(page), {"Host": host}
+def test_under_another_name_it_tells_nothing_and_stops_nothing(page):
+    body, headers = token(page), {"Host": "elsewhere.example"}
     for method, path in (("GET", "/"), ("GET", "/events"), ("POST", "/stop")):
         status, _, text = ask(page, method, path, body, headers)
         assert status == 403
         assert body.encode() not in text
     assert not page.stop_asked
-
-
-@pytest.mark.parametrize("host", ["localhost:{}", "127.0.0.1:{}", "LOCALHOST"])
-def test_its_own_names_are_taken(page, host):
-    headers = {"Host": host.format(page.server_port)}
-    assert ask(page, "POST", "/stop", token(page), headers)[0] == 204
-    assert page.stop_asked
 
 
 @pytest.mark.parametrize(
@@ -288,15 +275,10 @@ def test_the_wish_to_stop_is_shown_to_all(page):
     assert page.stop_asked
 
 
-@pytest.mark.parametrize(
-    ("length", "status"), [(None, 411), (5000, 413), (10**12, 413), ("x", 400), (-1, 400)]
-)
-def test_bodies_are_limited(page, length, status):
-    lines = [] if length is None else [f"Content-Length: {length}\r\n"]
-    head = f"POST /stop HTTP/1.1\r\nHost: localhost\r\n{''.join(lines)}\r\n"
-    with socket.create_connection(page.server_address, timeout=30) as connection:
-        connection.sendall(head.encode() + b"x" * 5000)
-        assert connection.recv(1 << 16).split()[1] == str(status).encode()
+def test_a_refused_body_stops_nothing(page):
+    body = token(page).encode()
+    assert status_of(say(page, posted("/stop", body, length=False))) == 411
+    assert status_of(say(page, posted("/stop", body * 200))) == 413
     assert not page.stop_asked
 
 
@@ -443,11 +425,10 @@ def test_the_picture_changes_with_the_progress(page, encoded):
     with Viewer(page) as viewer:
         assert viewer.next()["picture"] is None
         for colour in ((250, 10, 10), (10, 250, 10)):
-            time.sleep(SECONDS)
             page.update(Progress(colour=colour))
             picture = shown_picture(viewer.next())
             assert picture.shape == (48, 64, 3)
-            assert np.abs(picture.astype(int) - colour).max() < 4
+            assert np.abs(picture.astype(int) - colour).max() <= JPEG_ERROR
     assert len(encoded) == 2
 
 
@@ -475,30 +456,36 @@ def test_pictures_are_taken_once_a_second_at_most(page, monkeypatch):
     assert progress.taken == 5
 
 
-def test_events_come_once_a_second_at_most(page, monkeypatch):
-    monkeypatch.setattr(preview, "SECONDS", 0.5)
+def test_between_events_a_second_passes(page, monkeypatch):
+    monkeypatch.setattr(preview, "SECONDS", 0.2)
+    started = time.monotonic()
     with Viewer(page) as viewer:
         viewer.next()
         for iteration in range(1, 40):
             page.update(Progress(iteration=iteration))
-        started = time.monotonic()
         assert viewer.next()["progress"]["iteration"] == 39
-        assert 0.3 < time.monotonic() - started < 5
+        assert time.monotonic() - started >= 0.2
+
+
+def test_only_the_end_comes_before_its_second(page, monkeypatch):
+    monkeypatch.setattr(preview, "SECONDS", 3600.0)
+    with Viewer(page) as viewer:
+        viewer.next()
+        for iteration in range(1, 40):
+            page.update(Progress(iteration=iteration))
+        page.close()
+        event = viewer.next()
+        assert (event["progress"]["iteration"], event["closed"]) == (39, True)
 
 
 def test_no_picture_is_taken_after_the_last_viewer_left(page):
     progress = Progress()
     with Viewer(page) as viewer:
         viewer.next()
-        wait_until(lambda: page._viewers == 1)
-    for _ in range(200):  # the server hears of it when it has something to tell
-        page.update(progress)
-        time.sleep(SECONDS / 5)
-        if not page._viewers:
-            break
-    assert page._viewers == 0
+        assert page._viewers == 1
+    # the server hears of it when it has something to tell
+    wait_for(lambda: page.update(progress) or not page._viewers)
     taken = progress.taken
-    time.sleep(2 * SECONDS)
     page.update(progress)
     assert progress.taken == taken
 
@@ -539,7 +526,7 @@ def test_viewers_are_told_of_the_end_and_given_the_last_picture(page, status):
         page.close()
         event = viewer.wait_for(lambda event: event["closed"])
         assert event["status"] == status
-        assert shown_picture(event)[0, 0, 2] > 250
+        assert shown_picture(event)[0, 0, 2] >= 255 - JPEG_ERROR
         assert event["curves"][-1]["iterations"] == [20, 30]
         assert viewer.next() is None
 
@@ -575,14 +562,13 @@ def test_a_viewer_who_takes_nothing_does_not_hold_up_the_end(page, monkeypatch):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(page.server_address)
         connection.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        wait_until(lambda: page._viewers == 1)
-        for _ in range(10):
-            noise = noise[::-1].copy()
-            page.update(progress)
-            time.sleep(2 * SECONDS)
+        wait_for(lambda: page._viewers == 1)
+        for own in page._connections:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        page.update(progress)  # its picture is larger than both buffers
         started = time.monotonic()
         page.close()
-        assert 0.2 < time.monotonic() - started < web_server.SECONDS / 2
+        assert 0.3 <= time.monotonic() - started < web_server.SECONDS / 2
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -615,6 +601,15 @@ def served(monkeypatch):
     return made
 
 
+def loss_error(terms):
+    """How far the loss may be from Σ coefficient · squared distance: all are positive.
+
+    A term is its coefficient, rounded to float32, times a distance; the terms are added; what is
+    minimised is their sum times a constant, by which the loss is divided again.
+    """
+    return gamma(1 + 1 + (terms - 1) + 2, "float32")
+
+
 def is_served(page):
     try:
         return ask(page, "GET", "/")[0] == 200
@@ -633,7 +628,9 @@ def test_the_command_says_where_the_page_is_and_ends_it(small_network, served, c
     [part] = preview.curves(page._state["rows"], page._state["coefficients"])
     assert part["iterations"] == [0, 2, 4, 6]
     summed = np.sum(list(part["terms"].values()), axis=0)
-    np.testing.assert_allclose(summed, part["loss"], rtol=1e-4)
+    written = 2 * 0.5e-5  # six digits, of the terms and of the loss
+    rounded = loss_error(len(part["terms"]))
+    np.testing.assert_allclose(summed, part["loss"], rtol=written + rounded)
     record = json.loads(Path("out.json").read_text())
     assert page._state["rows"] == record["history"]
 
@@ -774,7 +771,7 @@ def test_progress_tells_the_history_of_every_size(small_network, folder):
         assert own[0]["iteration"] == 0
         for each in own:
             summed = sum(factor * each[term] for term, factor in coefficients.items())
-            assert summed == pytest.approx(each["loss"])
+            assert summed == pytest.approx(each["loss"], rel=loss_error(len(coefficients)), abs=0)
 
 
 # --- in a browser ------------------------------------------------------------------------------
@@ -815,6 +812,11 @@ class Page:
             return [...context.getImageData(8, 8, 1, 1).data].slice(0, 3);
         """)
 
+    def shows(self, colour):
+        """Whether the picture is of one colour, as near as JPEG keeps it."""
+        seen = self.colour()
+        return bool(seen) and np.abs(np.subtract(seen, colour)).max() <= JPEG_ERROR
+
     def curves(self):
         """{name of a curve in the legend: how many points are drawn of it, over all sizes}."""
         return self.run("""
@@ -836,6 +838,24 @@ class Page:
         question.accept() if answer else question.dismiss()
 
 
+COUNT_FAILURES = """
+  window.failures = 0;
+  window.EventSource = class extends EventSource {
+    constructor(address) {
+      super(address);
+      this.addEventListener("error", () => { failures += 1; });
+    }
+  };
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(browser):
+    """Headless Chromium that counts how often a page lost its events."""
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": COUNT_FAILURES})
+    return browser
+
+
 @pytest.fixture
 def shown(browser):
     """Give the browser; what it complains of before this asks again is the test's to explain."""
@@ -852,17 +872,14 @@ def test_the_browser_shows_what_happens(page, shown):
     page.update(Progress(rows=ROWS[:3], loss=1234567.0, seconds_left=3725.0))
     shown.wait_for(status="Running", iteration="5 / 50", size="64 (1 of 2)", evaluations="9")
     shown.wait_for(loss="1.23e6", spent="1 min 1 s", left="1 h 2 min")
-    shown.wait(
-        lambda: shown.colour() and np.abs(np.subtract(shown.colour(), (200, 30, 30))).max() < 6
-    )
+    shown.wait(lambda: shown.shows((200, 30, 30)))
     assert shown.curves() == {"sum": 3, "style/conv1_2": 3, "content/conv4_2": 2}  # 0 is not drawn
     names = shown.browser.find_elements(By.CSS_SELECTOR, "#legend th")
     assert [name.text for name in names] == ["sum", "style/conv1_2", "content/conv4_2"]
     assert shown.browser.title == "10 % · out.png"
-    time.sleep(SECONDS)
     page.update(Progress(45, ROWS, (30, 200, 30), size=96))
     shown.wait_for(iteration="45 / 50", size="96 (2 of 2)")
-    shown.wait(lambda: np.abs(np.subtract(shown.colour(), (30, 200, 30))).max() < 6)
+    shown.wait(lambda: shown.shows((30, 200, 30)))
     assert shown.curves() == {"sum": 5, "style/conv1_2": 5, "content/conv4_2": 3}
     page._next_image = time.monotonic() + 60
     page.update(Progress(46, ROWS, size=96))
@@ -895,12 +912,16 @@ def test_the_button_asks_and_then_stops(page, shown):
     shown.open(page.address)
     page.update(Progress())
     shown.wait_for(status="Running")
+    posts, reply = [], page.reply
+    page.reply = lambda request: (
+        (request.method == "POST" and posts.append(request.path)) or reply(request)
+    )
     shown.stop(answer=False)
-    time.sleep(3 * SECONDS)
-    assert not page.stop_asked
+    assert shown.browser.find_element(By.ID, "stop").is_enabled()
     shown.stop()
     shown.wait_for(status="Stopping after this iteration …")
     assert page.stop_asked
+    assert posts == ["/stop"]
     assert not shown.browser.find_element(By.ID, "stop").is_enabled()
     page.end(result("interrupted"))
     shown.wait_for(status="Stopped. The same command with --resume goes on.")
@@ -908,15 +929,15 @@ def test_the_button_asks_and_then_stops(page, shown):
 
 
 @pytest.mark.parametrize(
-    ("ended", "text"),
+    ("ended", "text", "failures"),
     [
-        (result("completed"), "Completed."),
-        (result("converged"), "Ended: converged."),
-        (result("stalled"), "Ended: stalled."),
-        (None, "The run broke off; its terminal says why."),
+        pytest.param(result("completed"), "Completed.", 2, marks=pytest.mark.slow),  # tries again
+        (result("converged"), "Ended: converged.", 1),
+        (result("stalled"), "Ended: stalled.", 1),
+        (None, "The run broke off; its terminal says why.", 1),
     ],
 )
-def test_the_browser_says_how_it_ended(page, shown, ended, text):
+def test_the_browser_says_how_it_ended(page, shown, ended, text, failures):
     shown.open(page.address)
     page.update(Progress())
     shown.wait_for(status="Running")
@@ -926,11 +947,12 @@ def test_the_browser_says_how_it_ended(page, shown, ended, text):
     shown.wait_for(status=text)
     assert not shown.browser.find_element(By.ID, "stop").is_enabled()
     if ended:
-        shown.wait(lambda: np.abs(np.subtract(shown.colour(), (0, 0, 255))).max() < 6)
-    time.sleep(3)  # the browser has tried to connect again
+        shown.wait(lambda: shown.shows((0, 0, 255)))
+    shown.wait(lambda: shown.run("return failures") >= failures)
     assert shown.text("status") == text
 
 
+@pytest.mark.slow
 def test_the_browser_goes_on_with_the_next_run_at_the_port(page, shown, monkeypatch):
     shown.open(page.address)
     page.update(Progress())
@@ -949,6 +971,7 @@ def test_the_browser_goes_on_with_the_next_run_at_the_port(page, shown, monkeypa
         shown.wait(lambda: other.stop_asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height", "mobile"), [(1280, 800, False), (390, 844, True), (320, 568, True)]
 )
@@ -960,14 +983,15 @@ def test_the_page_fits(page, shown, width, height, mobile):
     shown.wait_for(status="Running")
     shown.wait(shown.colour)
     assert shown.run("return document.documentElement.scrollWidth") <= width
-    assert shown.run("return document.documentElement.clientWidth") >= width - 20
+    beside = 15  # px of Chromium's scroll bar
+    assert shown.run("return document.documentElement.clientWidth") >= width - beside
     labels = shown.browser.find_elements(By.CSS_SELECTOR, "#chart text")
     assert "size 96" in [label.text for label in labels]
     for rect in (label.rect for label in labels):
         assert 0 <= rect["x"] <= rect["x"] + rect["width"] <= width
     button = shown.browser.find_element(By.ID, "stop")
     assert button.rect["y"] + button.rect["height"] < height
-    assert button.rect["height"] >= 44
+    assert button.rect["height"] >= 44  # px, what a finger meets (WCAG 2.2, 2.5.5)
     assert shown.browser.get_log("browser") == []
 
 
@@ -976,21 +1000,16 @@ def test_the_page_fits(page, shown, width, height, mobile):
 @pytest.mark.usefixtures("real_weights")
 def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
     output = tmp_path / "out & more.png"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gatys_norm", "--size=96", "--iterations=100000"),
-            f"--content={ROOT / 'data' / 'river_town.jpg'}",
-            f"--style={ROOT / 'data' / 'flowing_strokes.jpg'}",
-            *("--content_layers=conv2_1", "--style_layers=conv1_1,conv1_2", "--log_every=1"),
-            *(f"--output={output}", "--preview=0"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    program = start(
+        *(COMMAND, "--size=64", "--iterations=100000"),
+        f"--content={ROOT / 'data' / 'river_town.jpg'}",
+        f"--style={ROOT / 'data' / 'flowing_strokes.jpg'}",
+        *("--content_layers=conv2_1", "--style_layers=conv1_1,conv1_2", "--log_every=1"),
+        *(f"--output={output}", "--preview=0"),
     )
     try:
-        address = re.fullmatch(r"preview: (http://127\.0\.0\.1:\d+/)\n", process.stdout.readline())
+        said = r"preview: (http://127\.0\.0\.1:\d+/)\n"
+        address = wait_for(lambda: re.match(said, program.said()[0]))
         shown.open(address[1])
         shown.wait_for(output=output.name)
         shown.wait(shown.colour, seconds=120)
@@ -1004,12 +1023,14 @@ def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
         }
         assert shown.browser.get_log("browser") == []
         shown.stop()
-        out, err = process.communicate(timeout=120)
+        shown.wait_for(status="Stopped. The same command with --resume goes on.")
+        finished = program.finish(120)
     finally:
-        process.kill()
-    assert process.returncode == 130, err
-    assert out.endswith(f"interrupted; the picture so far is {output}, --resume goes on\n")
-    shown.wait_for(status="Stopped. The same command with --resume goes on.")
+        program.send_signal(signal.SIGKILL)
+    assert finished.returncode == 130, finished.stderr
+    assert finished.stdout.endswith(
+        f"interrupted; the picture so far is {output}, --resume goes on\n"
+    )
     names = {"out & more.png", "out & more.json", "out & more.checkpoint.npz"}
     assert {path.name for path in tmp_path.iterdir()} == names
     record = json.loads(output.with_suffix(".json").read_text())
