@@ -6,8 +6,7 @@
 TensorFlow is loaded when `stylize` is first looked up, not before.
 """
 
-import importlib
-
+from gatys_norm import surroundings
 from gatys_norm.config import TransferConfig
 
 TYPE_CHECKING = False  # not typing's own, which would be another import
@@ -19,5 +18,5 @@ __all__ = ["TransferConfig", "TransferResult", "stylize"]
 
 def __getattr__(name: str) -> object:
     if name in ("stylize", "TransferResult"):
-        return getattr(importlib.import_module("gatys_norm.transfer"), name)
+        return getattr(surroundings.import_transfer(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

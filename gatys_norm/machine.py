@@ -1,4 +1,4 @@
-"""What this process may use of the machine: instruction sets, cores."""
+"""What this process may use of the machine: instruction sets, cores, memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 CPU_DESCRIPTION = Path("/proc/cpuinfo")  # only Linux has it
 CONTROL_GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
@@ -54,6 +61,36 @@ def _processor_quotas() -> Iterator[tuple[float, float]]:
         quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
         if quota and period:
             yield float(quota), float(period)
+
+
+def available_bytes() -> int:
+    """Return to how many bytes of main memory this process may grow without swapping.
+
+    That is the least of what the machine, every control group around the process and the limit of
+    its address space leave it. What it uses already is part of it.
+    """
+    used = psutil.Process().memory_info()
+    bounds = [psutil.virtual_memory().available + used.rss]
+    for limit, left in _control_group_limits():
+        bounds.append(min(limit, left + used.rss))  # not all that is resident counts as its use
+    if resource is not None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            bounds.append(limit - used.vms + used.rss)
+    return max(0, min(bounds))
+
+
+def _control_group_limits() -> Iterator[tuple[int, int]]:
+    """The (limit, bytes left) of every control group around this process."""
+    for controller, limit, used, cached in (
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        for folder in control_groups(controller):
+            most, now = _read(folder / limit), _read(folder / used)
+            if most.isdecimal() and now.isdecimal():
+                facts = dict(line.split() for line in _read(folder / "memory.stat").splitlines())
+                yield int(most), int(most) - int(now) + int(facts.get(cached, 0))
 
 
 def control_groups(controller: str) -> list[Path]:

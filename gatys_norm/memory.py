@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
@@ -33,7 +31,7 @@ def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
     Args:
       pixel_count: H · W of the larger of x and the style picture.
       config: `TransferConfig`; its layers, history and parametrization count.
-      available: bytes that can be had.
+      available: bytes that the process may grow to; see `machine.available_bytes`.
 
     Returns:
       Plan.
@@ -52,11 +50,6 @@ def estimated_bytes(pixel_count: int, config: TransferConfig, in_strips: bool) -
 def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
     """Return how many pixels a transfer in strips may have that fits into `byte_count` bytes."""
     return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(config, in_strips=True))
-
-
-def available_bytes() -> int:
-    """Return the bytes of main memory that can be had without swapping."""
-    return psutil.virtual_memory().available
 
 
 def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -10,7 +11,7 @@ import math
 import os
 import platform
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -22,6 +23,7 @@ from gatys_norm import (
     adam,
     colors,
     images,
+    keras_vgg19,
     lbfgs,
     losses,
     machine,
@@ -30,6 +32,7 @@ from gatys_norm import (
     objective,
     scenes,
     summary,
+    surroundings,
     vgg,
     weights,
 )
@@ -45,6 +48,11 @@ OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 # bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
 FLOAT32_SHARE = 0.1
+REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
+    "auto_mixed_precision",
+    "auto_mixed_precision_mkl",
+    "auto_mixed_precision_onednn_bfloat16",
+)
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
 
 
@@ -53,6 +61,7 @@ class OutOfMemoryError(ValueError):
 
 
 INPUT_ERRORS = (
+    keras_vgg19.KerasError,
     images.PictureError,
     weights.WeightsError,
     losses.ZeroEnergyError,
@@ -143,6 +152,20 @@ def stylize(
       OutOfMemoryError: a size would not fit into memory.
       CheckpointMismatchError: the checkpoint is of another transfer.
     """
+    if not tf.executing_eagerly():
+        raise RuntimeError("TensorFlow's eager execution is switched off; stylize needs it")
+    with _graphs_in_full_precision():
+        return _stylize(config, on_progress, checkpoint, stop_at_multiples_of, on_plan, inputs)
+
+
+def _stylize(
+    config: TransferConfig,
+    on_progress: OnProgress | None,
+    checkpoint: Stored | None,
+    stop_at_multiples_of: Collection[int],
+    on_plan: Callable[[memory.Plan], object] | None,
+    inputs: Inputs | None,
+) -> TransferResult:
     config = config.resolved()
     if inputs is None:
         pictures = scenes.load_pictures(config)
@@ -154,16 +177,33 @@ def stylize(
     run = _Run(config, pictures, weights_file, plan.in_strips)
     if checkpoint is not None:
         run.restore(checkpoint)
+    if on_plan is not None:
+        on_plan(plan)
     try:
         run.open_stage()
-        if on_plan is not None:
-            on_plan(plan)
         return run.finish(on_progress, stop_at_multiples_of)
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemoryError(
             f"--size: {config.size[run.stage]} does not fit into the device's memory; "
             "choose a smaller one"
         ) from error
+
+
+@contextlib.contextmanager
+def _graphs_in_full_precision() -> Iterator[None]:
+    """Switch off what rewrites graphs to coarser numbers or fuses operations; all returns after.
+
+    These settings belong to the whole process, and a library cannot know who set them.
+    """
+    optimizer = tf.config.optimizer
+    options, jit = optimizer.get_experimental_options(), optimizer.get_jit()
+    try:
+        optimizer.set_experimental_options(dict.fromkeys(REWRITES, False))
+        optimizer.set_jit(False)
+        yield
+    finally:
+        optimizer.set_experimental_options(dict.fromkeys(REWRITES, False) | options)
+        optimizer.set_jit(jit)
 
 
 def plan_memory(config: TransferConfig, pictures: scenes.Pictures[np.ndarray]) -> memory.Plan:
@@ -179,7 +219,7 @@ def plan_memory(config: TransferConfig, pictures: scenes.Pictures[np.ndarray]) -
     content_shape, style_shapes = scenes.picture_shapes(config, pictures, config.size[-1])
     pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    available = math.inf if on_gpu else memory.available_bytes()
+    available = math.inf if on_gpu else machine.available_bytes()
     plan = memory.plan(pixels, config, available)
     if plan.byte_count > available:
         share = memory.largest_pixel_count(available, config) / pixels
@@ -567,7 +607,7 @@ def environment() -> dict[str, Any]:
     """Return package versions, the device, and all else that the bytes of a picture depend on.
 
     `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions
-    are oneDNN's, `onednn_max_cpu_isa` the limit that the user set to oneDNN's instruction sets.
+    are oneDNN's, `variables` what is set of the environment variables that rounding depends on.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     gpus = tf.config.list_physical_devices("GPU")
@@ -581,7 +621,7 @@ def environment() -> dict[str, Any]:
         "instruction_sets": machine.instruction_sets(),
         "threads": _thread_count(),
         "onednn": bool(_pywrap_util_port.IsMklEnabled()),
-        "onednn_max_cpu_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "variables": surroundings.variables_in_effect(),
     }
 
 

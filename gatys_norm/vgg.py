@@ -9,13 +9,14 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from gatys_norm import machine
+from gatys_norm import keras_vgg19, machine
 from gatys_norm import weights as weights_module
 from gatys_norm.weights import WeightsFile
 
 HEAD_BLOCKS = 2
 HEAD_STRIDE = 2**HEAD_BLOCKS
 SLOW_CHANNELS = 256
+MINUS_MEANS = (-103.939, -116.779, -123.68)  # blue, green, red, of the ImageNet pictures
 WITH_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
@@ -33,7 +34,7 @@ def load_model(weights_file: WeightsFile) -> tf.keras.Model:
     Raises:
       WeightsError: the file cannot be read, has other shapes, or holds values that are not finite.
     """
-    model = tf.keras.applications.VGG19(include_top=False, weights=None)
+    model = keras_vgg19.make()
     weights_module.load_into(model, weights_file)
     return model
 
@@ -126,8 +127,7 @@ class Extractor(tf.Module):
 
     def head(self, image: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Compute ({layer: φ_j(image)} of blocks 1 and 2, what block 3 takes in)."""
-        value = tf.keras.applications.vgg19.preprocess_input(image[tf.newaxis])
-        return self._run(tf.cast(value, self._compute_dtype), self._head)
+        return self._run(tf.cast(_preprocessed(image), self._compute_dtype), self._head)
 
     def tail(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j} of the blocks from 3 on, from what `head` gave."""
@@ -159,6 +159,15 @@ def feature_size(layer: str, height: int, width: int) -> tuple[int, int]:
     """Return (H_j, W_j) of a layer for a picture of H × W; each pooling halves, rounding down."""
     poolings = block_of(layer) - 1
     return height >> poolings, width >> poolings
+
+
+def _preprocessed(image: tf.Tensor) -> tf.Tensor:
+    """What `tf.keras.applications.vgg19.preprocess_input` makes of a picture, 1 × H × W × 3, BGR.
+
+    Keras's own function goes by Keras's global number type and image layout.
+    """
+    image = tf.convert_to_tensor(image)
+    return image[tf.newaxis, ..., ::-1] + tf.constant(MINUS_MEANS, image.dtype)
 
 
 def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType) -> list[_Step]:

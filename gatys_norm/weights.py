@@ -188,14 +188,16 @@ def _imagenet() -> WeightsFile:
     """Let Keras find or download its file, whose hash it checks each time."""
     import tensorflow as tf
 
+    from gatys_norm import keras_vgg19
+
     # Starts the devices before the clock does, which can take longer than a network is given.
-    tf.keras.applications.VGG19(include_top=False, weights=None)
+    keras_vgg19.make()
     keras_utils = tf.keras.utils
     was_talking = keras_utils.is_interactive_logging_enabled()
     keras_utils.disable_interactive_logging()  # its progress bar goes to the standard output
     try:
         with _cache_lock(), _impatient_sockets():
-            tf.keras.applications.VGG19(include_top=False, weights="imagenet")
+            keras_vgg19.make(weights="imagenet")
             # With the file in Keras's cache this fetches nothing: it tells where the file is.
             path = keras_utils.get_file(_KERAS_FILE, origin=_KERAS_FILE, cache_subdir="models")
     except WeightsError:

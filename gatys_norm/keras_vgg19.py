@@ -1,0 +1,63 @@
+"""Keras's VGG-19, the same whatever Keras's global settings are."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from gatys_norm import surroundings
+
+_lock = threading.RLock()  # the settings belong to the whole process
+
+
+class KerasError(RuntimeError):
+    """Keras cannot be used here; the message says why and what would be right."""
+
+
+def make(weights: str | None = None) -> tf.keras.Model:
+    """Return `tf.keras.applications.VGG19` without its classifier, float32, channels last.
+
+    Args:
+      weights: None, or "imagenet" for Keras's own file, which is fetched where it is missing.
+
+    Raises:
+      KerasError: Keras cannot be loaded, or is loaded with another backend than TensorFlow.
+    """
+    _load_keras()
+    with _settings_held():
+        return tf.keras.applications.VGG19(include_top=False, weights=weights)
+
+
+def _load_keras() -> None:
+    """Load Keras over TensorFlow, whatever KERAS_BACKEND and Keras's own file of settings say."""
+    try:
+        surroundings.import_keras()
+        backend = tf.keras.backend.backend()
+    except (ImportError, ValueError, AttributeError) as error:
+        raise KerasError(f"Keras cannot be loaded: {' '.join(str(error).split())}") from error
+    if backend != surroundings.KERAS_BACKEND:
+        raise KerasError(
+            f"Keras is loaded with the backend {backend} and this program needs "
+            f"{surroundings.KERAS_BACKEND}: set the environment variable "
+            f"KERAS_BACKEND={surroundings.KERAS_BACKEND} before Keras is imported"
+        )
+
+
+@contextlib.contextmanager
+def _settings_held() -> Iterator[None]:
+    """Hold number type, policy and image layout at Keras's own defaults; they return afterwards."""
+    backend, policies = tf.keras.backend, tf.keras.mixed_precision
+    wanted: tuple[tuple[Any, Any, Any], ...] = (
+        (backend.floatx, backend.set_floatx, "float32"),
+        (policies.global_policy, policies.set_global_policy, "float32"),
+        (backend.image_data_format, backend.set_image_data_format, "channels_last"),
+    )
+    with _lock, contextlib.ExitStack() as stack:
+        for get, put, value in wanted:
+            stack.callback(put, get())
+            put(value)
+        yield
