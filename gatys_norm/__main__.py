@@ -1,8 +1,17 @@
-"""`python -m gatys_norm`: the main command."""
+"""`python -m gatys_norm`, and what pip installs as `gatys-norm`: the main command."""
 
-import sys
+import signal
+from typing import NoReturn
 
-from gatys_norm import cli
+
+def main() -> NoReturn:
+    """Run the main command and end the process. Before and after it Ctrl-C ends at once."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from gatys_norm import cli, console
+
+    console.leave(cli.run())
+
 
 if __name__ == "__main__":
-    sys.exit(cli.run())
+    main()

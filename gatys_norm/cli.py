@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
-import io
 import os
 import signal
 import sys
-import tempfile
 import types
 import typing
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
-from gatys_norm import machine
+from gatys_norm import console, machine, surroundings
 from gatys_norm.config import PRESETS, ConfigError, Settings, TransferConfig, from_dict
 
 if TYPE_CHECKING:
@@ -34,12 +31,18 @@ if TYPE_CHECKING:
 
 FAILED = 1
 BAD_INPUT = 2
+PATH_SETTINGS = ("content", "style", "content_masks", "style_masks", "init", "weights")
+_Paths = TypeVar("_Paths", str, tuple[str, ...], list[str], None)
 USAGE = """Restyle one picture in the manner of another.
 
     gatys-norm --content=C.jpg --style=S.jpg --output=out.png
 
 Beside out.png goes out.json, the record of the run.
 """
+
+
+class LoadingError(Exception):
+    """TensorFlow or what it needs cannot be loaded; ends in one line and exit code 1."""
 
 
 class InputError(Exception):
@@ -74,24 +77,41 @@ def call(
       Exit code.
     """
     program = "gatys-norm" if argv[0].endswith("__main__.py") else os.path.basename(argv[0])
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has λ and →
-    try:
-        values = make_flags() if values is None else define_help(values)
-        if define_flags is not None:
-            define_flags(values)
-        operands = _parse(values, argv)
-        if values.help or values.helpshort:
-            _print_help(usage, values)
-            return 0
-        if takes_operands:
-            return command(values, operands) or 0
-        if operands:
-            raise InputError(f"unexpected {operands[0]!r}; everything is given as --flag=value")
-        return command(values) or 0
-    except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return BAD_INPUT
+    with console.forgiving_streams():
+        try:
+            with console.ending_in_order():
+                return _run(usage, command, argv, define_flags, values, takes_operands)
+        except InputError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return BAD_INPUT
+        except LoadingError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return FAILED
+        except console.Interrupted as interrupted:
+            print(f"{program}: interrupted", file=sys.stderr)
+            return 128 + interrupted.number
+
+
+def _run(
+    usage: str,
+    command: Callable[..., int | None],
+    argv: Sequence[str],
+    define_flags: Callable[[flags.FlagValues], object] | None,
+    values: flags.FlagValues | None,
+    takes_operands: bool,
+) -> int:
+    values = make_flags() if values is None else define_help(values)
+    if define_flags is not None:
+        define_flags(values)
+    operands = _parse(values, argv)
+    if values.help or values.helpshort:
+        _print_help(usage, values)
+        return 0
+    if takes_operands:
+        return command(values, operands) or 0
+    if operands:
+        raise InputError(f"unexpected {operands[0]!r}; everything is given as --flag=value")
+    return command(values) or 0
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -121,9 +141,9 @@ def make_flags() -> flags.FlagValues:
     )
     flags.DEFINE_enum("preset", "paper", list(PRESETS), explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
+    define_path("output", None, "picture to write: .png, .jpg or .webp", values)
+    define_path("config_from", None, "take the settings of this .png or .json", values)
     others: Iterable[tuple[Callable[..., object], str, int | None, str]] = (
-        (flags.DEFINE_string, "output", None, "picture to write: .png, .jpg or .webp"),
-        (flags.DEFINE_string, "config_from", None, "take the settings of this .png or .json"),
         (flags.DEFINE_bool, "resume", False, "go on from the checkpoint beside --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
@@ -201,8 +221,32 @@ def _settings_given(values: flags.FlagValues) -> Settings:
             value = flag.value
             if value is not None and _is_list(field):
                 value = tuple(_convert(field, text) for text in value)
-            settings[field.name] = value
+            settings[field.name] = expanded(value) if field.name in PATH_SETTINGS else value
     return settings
+
+
+def expanded(paths: _Paths) -> _Paths:
+    """Return a path, or several, with ~ and ~user replaced by home folders."""
+    if isinstance(paths, str):
+        return os.path.expanduser(paths)
+    return paths and type(paths)(map(os.path.expanduser, paths))
+
+
+def define_path(
+    name: str, default: str | None, explanation: str, flag_values: flags.FlagValues
+) -> None:
+    """Define a flag whose value is a path, in which ~ stands for the home folder."""
+    flags.DEFINE(_PathParser(), name, default, explanation, flag_values)
+
+
+class _PathParser(flags.ArgumentParser[str]):
+    """Expands ~."""
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+    def flag_type(self) -> str:
+        return "string"
 
 
 def _settings_of_run(path: str) -> Settings:
@@ -227,7 +271,8 @@ def _convert(field: dataclasses.Field[Any], text: str) -> str | float:
 def transfer_command(values: flags.FlagValues) -> int:
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
-    check_outputs([required(values, "output")], config, values)
+    output = required(values, "output")
+    check_outputs([output], config, values)
     with previewing(values) as preview:
         return run_transfer(config, values.output, values, values.resume, preview=preview)
 
@@ -262,17 +307,66 @@ def required(values: flags.FlagValues, name: str) -> Any:
     return values[name].value
 
 
+def _check_inputs(config: TransferConfig) -> None:
+    """Refuse pictures and weights that are not there, before TensorFlow is loaded.
+
+    Raises:
+      InputError: the line names the flag and the file.
+    """
+    from gatys_norm import images, weights
+
+    for name, paths in _pictures_by_flag(config):
+        for path in paths:
+            with refusing(images.PictureError, prefix=f"--{name}: "):
+                images.read_size(path)
+    with refusing(weights.WeightsError):
+        weights.check_path(config.weights)
+
+
+def _pictures_by_flag(config: TransferConfig) -> list[tuple[str, tuple[str, ...]]]:
+    from gatys_norm import scenes
+
+    paths = scenes.picture_paths(config)
+    return [
+        ("content", (paths.content,)),
+        ("style", paths.styles),
+        ("init", () if paths.init is None else (paths.init,)),
+        ("content_masks", paths.content_masks),
+        ("style_masks", paths.style_masks),
+    ]
+
+
+@contextlib.contextmanager
+def _refusing_inputs(errors: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
+    """Turn errors of a transfer into `InputError`, with the flag whose file they name."""
+    try:
+        yield
+    except errors as error:
+        message = " ".join(str(error).split())
+        raise InputError(_flag_of(message, config) + message) from error
+
+
+def _flag_of(message: str, config: TransferConfig) -> str:
+    """Return `--flag: ` for a message that begins with a path that the flag gave, else nothing."""
+    for name, paths in _pictures_by_flag(config):
+        if any(message.startswith(f"{path}: ") for path in paths):
+            return f"--{name}: "
+    return ""
+
+
 def check_outputs(
     outputs: Iterable[StrPath], config: TransferConfig, values: flags.FlagValues
 ) -> None:
-    """Refuse pictures that cannot be written, before any work."""
+    """Refuse pictures that cannot be read or written, before any work."""
     from gatys_norm import runs, scenes
 
+    _check_inputs(config)
     inputs: list[str] = []
     scenes.converted(scenes.picture_paths(config), inputs.append)
     with refusing(runs.OutputError, prefix="--output: "):
         for output in outputs:
             runs.check_output(output, inputs, snapshots=values.snapshot_every > 0)
+            runs.check_derived(output, config, values.snapshot_every, values.resume)
             if values.checkpoint_every:
                 runs.check_space(output, config)
 
@@ -297,17 +391,20 @@ def run_transfer(
       Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
       written.
     """
-    from gatys_norm import runs
+    from gatys_norm import resuming, runs
 
     with refusing(runs.OutputError, prefix="--output: "), runs.locked(output):
         with refusing(runs.CheckpointError, prefix="--resume: "):
             checkpoint = runs.load_checkpoint(runs.checkpoint_path(output)) if resume else None
+        if checkpoint is not None:
+            with refusing(runs.images.PictureError, resuming.CheckpointMismatchError):
+                resuming.check_before_work(checkpoint[1], config)
         if preview is not None:
             preview.begin(output, config)
         transfer = start_tensorflow()
         with (
-            refusing(*transfer.INPUT_ERRORS),
-            signals_noted() as received,
+            _refusing_inputs(transfer.INPUT_ERRORS, config),
+            console.signals_noted() as received,
             _Reporter(output, values, received, preview) as reporter,
         ):
             result = transfer.stylize(
@@ -437,8 +534,11 @@ def _print_terms(record: Record) -> None:
 
 def start_tensorflow() -> types.ModuleType:
     """Import TensorFlow without its start-up lines, make it deterministic, return `transfer`."""
-    with silent_stderr():
-        transfer = importlib.import_module("gatys_norm.transfer")
+    surroundings.drop_coarser_ways()
+    warnings.simplefilter("ignore")  # whatever PYTHONWARNINGS says; ours are shown, see below
+    with _loading(), console.silent_stderr():
+        transfer = surroundings.import_transfer()
+        console.raise_if_interrupted()
         transfer.tf.config.experimental.enable_op_determinism()
         if "TF_NUM_INTRAOP_THREADS" not in os.environ:
             with contextlib.suppress(RuntimeError):  # another run of this process has begun
@@ -446,8 +546,20 @@ def start_tensorflow() -> types.ModuleType:
         transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
     transfer.tf.get_logger().setLevel("ERROR")  # it warns of a graph for every size
     warnings.showwarning = _show_warning
-    warnings.simplefilter("default", UserWarning)  # whatever PYTHONWARNINGS says
+    warnings.simplefilter("default", UserWarning)
     return transfer
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Turn the failure of a heavy import into `LoadingError`."""
+    try:
+        yield
+    except Exception as error:  # a damaged or half-installed package raises nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise LoadingError(
+            f"TensorFlow could not be loaded ({reason}); install the program and its packages anew"
+        ) from error
 
 
 def _show_warning(
@@ -478,42 +590,3 @@ def refuse_flags(names: Iterable[str], values: flags.FlagValues, reason: str) ->
 def take_only(names: Collection[str], values: flags.FlagValues, reason: str) -> None:
     """Raise `InputError` if a flag of the main command other than these was given."""
     refuse_flags((name for name in make_flags() if name not in names), values, reason)
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Hold back what native code writes to stderr; show it if the import fails."""
-    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
-        sys.stderr.flush()
-        original = os.dup(2)
-        stack.callback(os.close, original)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-
-
-@contextlib.contextmanager
-def signals_noted() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM instead of dying of them, so that the run can end in order.
-
-    Yields:
-      The list of signals received so far. A second one of the same kind ends the program at once.
-    """
-    received: list[int] = []
-
-    def note(number: int, _frame: types.FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -85,7 +85,8 @@ def locate(source: str) -> WeightsFile:
     if source == "imagenet-8bit":
         return _imagenet_8bit()
     if source != "auto":
-        return _file_of_user(source)
+        check_path(source)
+        return _described(Path(source), source)
     try:
         return _imagenet()
     except WeightsError as error:
@@ -93,7 +94,8 @@ def locate(source: str) -> WeightsFile:
     try:
         found = _imagenet_8bit()
     except WeightsError as error:
-        raise WeightsError(f"{reason}; and {error}") from error
+        both = dict.fromkeys((str(reason), str(error)))  # an unusable folder stops both
+        raise WeightsError("; and ".join(both)) from error
     warnings.warn(
         "--weights=auto uses imagenet-8bit, the same network with each kernel rounded to 256 "
         f"values: {reason}",
@@ -160,17 +162,18 @@ def _check_structure(path: Path, most_values: int) -> None:
         file.visititems(check)
 
 
-def _file_of_user(source: str) -> WeightsFile:
-    path = os.path.expanduser(source)
-    if not os.path.isfile(path):
-        what = "is a folder" if os.path.isdir(path) else "no such file"
+def check_path(source: str) -> None:
+    """Raise WeightsError if `source` is the path of a file that cannot be weights."""
+    if source in ("auto", "imagenet", "imagenet-8bit"):
+        return
+    if not os.path.isfile(source):
+        what = "is a folder" if os.path.isdir(source) else "no such file"
         raise WeightsError(
             f"--weights={source}: {what}; give auto, imagenet, imagenet-8bit, "
             "or the path of a Keras .h5 or .weights.h5 file"
         )
-    if not path.endswith((".h5", ".hdf5")):  # Keras tells layouts apart by the name
+    if not source.endswith((".h5", ".hdf5")):  # Keras tells layouts apart by the name
         raise WeightsError(f"--weights={source}: not named as a Keras .h5 or .weights.h5 file")
-    return _described(Path(path), source)
 
 
 def _described(path: Path, source: str) -> WeightsFile:

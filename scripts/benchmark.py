@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, files, measuring, weights
+from gatys_norm import cli, console, files, measuring, weights
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ def define_flags(values):
     count("repeats", 1, "runs of each contestant to the fixed loss")
     switch("quick", help="less of everything, for some two minutes")
     switch("peer", help=f"compare with PyTorch {TORCH}, which pip installs into --peer_dir")
-    flags.DEFINE_string("peer_dir", "results/peer", "virtual environment of --peer", values)
+    cli.define_path("peer_dir", "results/peer", "virtual environment of --peer", values)
     switch("update", help="write the tables into README.md and docs/performance.md")
 
 
@@ -668,4 +668,4 @@ def markers(kind):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, benchmark, sys.argv, define_flags))
+    console.leave(cli.call(__doc__, benchmark, sys.argv, define_flags))

@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, files, measuring
+from gatys_norm import cli, console, files, measuring
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "optimizers.md"
@@ -129,4 +129,4 @@ def tables(report):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, compare, sys.argv, define_flags))
+    console.leave(cli.call(__doc__, compare, sys.argv, define_flags))

@@ -20,7 +20,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, experiments, weights
+from gatys_norm import cli, console, experiments, weights
 from gatys_norm.config import ConfigError
 
 SAMPLES = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "data"))
@@ -33,6 +33,7 @@ def define_flags(values):
     default = {field.name: field.default for field in dataclasses.fields(experiments.Study)}
     define_list = functools.partial(flags.DEFINE_list, flag_values=values)
     define_text = functools.partial(flags.DEFINE_string, flag_values=values)
+    define_path = functools.partial(cli.define_path, flag_values=values)
     define_number = functools.partial(flags.DEFINE_float, flag_values=values)
 
     def define_numbers(name, explanation):
@@ -40,8 +41,8 @@ def define_flags(values):
 
     define_list("figures", ["all"], f"all, or some of {', '.join(experiments.FIGURES)}")
     define_list("styles", [str(SAMPLES / f"{name}.jpg") for name in STYLES], "the style pictures")
-    define_text("output_dir", "results/reproduction", "folder for everything; made if missing")
-    define_text("summary_dir", None, "folder for a small version to keep: claims and figures")
+    define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
+    define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
     define_numbers("lambdas_original", "λ_os along figure 2(a)")
     define_numbers("lambdas_normalized", "λ_os along figure 6(a)")
     define_numbers("lambdas_by_style", "λ_os of each style in figures 2(b) and 2(c)")
@@ -64,7 +65,7 @@ def define_flags(values):
     )
     define_number("cpus_per_cell", 1.0, "CPU cores of a transfer on Ray")
     define_number("gpus_per_cell", 0.0, "GPUs of a transfer on Ray, as 0.25")
-    define_text(
+    define_path(
         "shared_dir",
         None,
         "folder that every machine of the cluster sees; transfers are kept there instead of under "
@@ -81,11 +82,9 @@ def reproduce(values):
         if values[name].value:
             with cli.refusing(OSError, prefix=f"--{name}: "):
                 Path(values[name].value).mkdir(parents=True, exist_ok=True)
+    check_pictures(study)
     transfer = cli.start_tensorflow()
     with cli.refusing(*transfer.INPUT_ERRORS):
-        sizes = tuple(sorted({*study.base.size, *study.sizes}))
-        for style in study.styles:
-            transfer.scenes.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
         study = with_found_weights(study)
     from gatys_norm import reproduction
 
@@ -120,6 +119,20 @@ def reproduce(values):
     return cli.FAILED if failed else 0
 
 
+def check_pictures(study):
+    """Refuse pictures that cannot be used at every size, before TensorFlow is loaded."""
+    from gatys_norm import images, scenes
+
+    sizes = tuple(sorted({*study.base.size, *study.sizes}))
+    with cli.refusing(images.PictureError, prefix="--content: "):
+        images.read_size(study.base.content)
+    for style in study.styles:
+        with cli.refusing(images.PictureError, prefix="--styles: "):
+            images.read_size(style)
+        with cli.refusing(images.PictureError):
+            scenes.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
+
+
 def figures_from_flags(values):
     """Return the names of the wanted figures, in the paper's order."""
     wanted = values.figures
@@ -141,7 +154,8 @@ def study_from_flags(values):
     if not values.styles:
         raise cli.InputError("--styles: is needed, the paths of the style pictures")
     content = {} if values["content"].present else {"content": str(SAMPLES / "river_town.jpg")}
-    base = cli.config_from_flags(values, style=values.styles[0], **content)
+    styles = tuple(cli.expanded(values.styles))
+    base = cli.config_from_flags(values, style=styles[0], **content)
     numbers = {
         name: parsed(values, name, float)
         for name in ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
@@ -151,7 +165,7 @@ def study_from_flags(values):
     with cli.refusing(ConfigError, prefix="--"):
         study = experiments.Study(
             base,
-            tuple(values.styles),
+            styles,
             sizes=sizes,
             lambda_normalized=values.lambda_normalized,
             boost=values.boost,
@@ -192,7 +206,7 @@ def executor_from_flags(values):
         with (
             cli.refusing(ImportError, prefix="--executor=ray: pip install gatys-norm[ray] first: "),
             cli.refusing(ray_executor.ClusterError, prefix="--ray_address: "),
-            cli.silent_stderr(),
+            console.silent_stderr(),
         ):
             stack.enter_context(ray_executor.connected(values.ray_address))
         shared = values.ray_address is None or values.shared_dir is not None
@@ -210,7 +224,7 @@ def run_all(configs, folder, checkpoint_every, execute):
         delay=1,
         bar_format="{percentage:3.0f}%|{bar:30}| {desc}",
     )
-    with cli.signals_noted() as received, contextlib.closing(bar):
+    with console.signals_noted() as received, contextlib.closing(bar):
 
         def show(progress):
             bar.set_description_str(
@@ -247,4 +261,4 @@ def print_findings(findings):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, reproduce, sys.argv, define_flags))
+    console.leave(cli.call(__doc__, reproduce, sys.argv, define_flags))

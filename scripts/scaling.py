@@ -29,7 +29,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, files, images, measuring, weights
+from gatys_norm import cli, console, files, images, measuring, weights
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,7 +289,7 @@ def connected(workers):
     from gatys_norm import ray_executor
 
     with contextlib.ExitStack() as stack:
-        with cli.refusing(ray_executor.ClusterError), cli.silent_stderr():
+        with cli.refusing(ray_executor.ClusterError), console.silent_stderr():
             stack.enter_context(ray_executor.connected())
         import ray
 
@@ -503,4 +503,4 @@ def study_part(report):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, scaling, sys.argv, define_flags))
+    console.leave(cli.call(__doc__, scaling, sys.argv, define_flags))

@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app, flags
 from tqdm import tqdm
 
-from gatys_norm import cli, images, measuring, runs
+from gatys_norm import cli, console, images, measuring, runs
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 MARKERS = ("<!-- soak figures -->", "<!-- end of soak figures -->")
@@ -44,7 +44,7 @@ def main(_):
     # A server that has TensorFlow loaded forks each run: no run pays for the import.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gatys_norm.transfer"])
-    with cli.silent_stderr():
+    with console.silent_stderr():
         multiprocessing.forkserver.ensure_running()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -16,23 +16,23 @@ from pathlib import Path
 
 from absl import flags
 
-from gatys_norm import answers, cli, files, images, survey
+from gatys_norm import answers, cli, console, files, images, survey
 
 LOSSES = ("original loss", "normalized loss")
 
 
 def define_build_flags(values):
     """Flags of `build`."""
-    define_text = functools.partial(flags.DEFINE_string, flag_values=values)
+    define_path = functools.partial(cli.define_path, flag_values=values)
     define_number = functools.partial(flags.DEFINE_float, flag_values=values)
-    define_text("run_dir", None, "folder of a finished scripts/reproduce.py, whose pairs to rate")
-    define_text(
+    define_path("run_dir", None, "folder of a finished scripts/reproduce.py, whose pairs to rate")
+    define_path(
         "pairs",
         None,
         f"or a list of pairs: CSV with columns {','.join(survey.PAIR_COLUMNS)}, and if wanted "
         f"{','.join(survey.OPTIONAL_COLUMNS)} ({' or '.join(survey.USES)})",
     )
-    define_text("output_dir", None, "folder to make")
+    define_path("output_dir", None, "folder to make")
     flags.DEFINE_list(
         "names", None, "what A and B are; default A,B, or both losses", flag_values=values
     )
@@ -76,7 +76,7 @@ def build(values):
 def define_serve_flags(values):
     """Flags of `serve`."""
     define_text = functools.partial(flags.DEFINE_string, flag_values=values)
-    define_text("survey_dir", None, "folder made by build")
+    cli.define_path("survey_dir", None, "folder made by build", values)
     define_text("address", "127.0.0.1", "where to listen; 0.0.0.0 is every network of the machine")
     flags.DEFINE_integer("port", 8000, "0 is any free one", 0, 65535, flag_values=values)
 
@@ -101,7 +101,7 @@ def serve(values):
 
         with cli.refusing(OSError, prefix=f"--address, --port: {values.address}:{values.port}: "):
             server = survey_server.make_server(folder, values.address, values.port, show, warn)
-    with server, cli.signals_noted() as received:
+    with server, console.signals_noted() as received:
         host, port, *_ = server.server_address
         print(f"serving http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         print(f"answers: {folder / 'answers'}; Ctrl-C ends", flush=True)
@@ -114,11 +114,11 @@ def serve(values):
 
 def define_table_flags(values):
     """Flags of `table`."""
-    flags.DEFINE_string(
+    cli.define_path(
         "survey_dir",
         None,
         "folder made by build; default the one above the folder of the first answer file",
-        flag_values=values,
+        values,
     )
 
 
@@ -131,6 +131,7 @@ def table(values, paths):
     """
     if not paths:
         raise cli.InputError("answer files are needed: survey.py table SURVEY/answers/*.csv")
+    paths = cli.expanded(paths)
     folder = Path(values.survey_dir or Path(paths[0]).resolve().parent.parent)
     with cli.refusing(survey.SurveyError, prefix="--survey_dir: "):
         asked = survey.load(folder)
@@ -191,4 +192,4 @@ def run(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    console.leave(run(sys.argv))
