@@ -4,6 +4,7 @@ Every picture, taken or returned, is float32 H × W × 3, RGB, 0–255.
 """
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 MARGIN = 12
 GAP = 6  # pixels between the cells of a grid
 LABEL_LINES = 2
+LABEL_EMS = 8  # a place for a label is at least this wide, unless the label is narrower
 INK, PAPER, GREY = (32, 32, 32), (255, 255, 255), (222, 222, 222)
 
 Cell: TypeAlias = np.ndarray | str | None  # a picture, the message of a failed cell, or nothing
@@ -24,6 +26,9 @@ _Font: TypeAlias = ImageFont.FreeTypeFont
 def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.ndarray:
     """Lay pictures side by side at one height, a caption under each.
 
+    A caption is broken to the width of its picture; a narrow picture stands in the middle of a
+    place wide enough to read it. A line of a caption that is too long for two loses its middle.
+
     Args:
       pictures: list of (caption, float32 H × W × 3, RGB, 0–255); a caption may have two lines.
       height: height of each picture in the result, in pixels.
@@ -32,24 +37,32 @@ def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.
       float32 H × W × 3, RGB, 0–255.
     """
     font = _font(max(12, height // 22))
-    line = sum(font.getmetrics())
-    lines = max(caption.count("\n") + 1 for caption, _ in pictures)
-    scaled = [(caption, _at_height(picture, height)) for caption, picture in pictures]
-    width = sum(picture.width + MARGIN for _, picture in scaled) + MARGIN
-    sheet = Image.new("RGB", (width, height + lines * line + 3 * MARGIN), PAPER)
+    parts = [caption.split("\n", 1) for caption, _ in pictures]
+    scaled = [_at_height(picture, height) for _, picture in pictures]
+    widths = [
+        max(picture.width, _label_width(part, font))
+        for picture, part in zip(scaled, parts, strict=True)
+    ]
+    captions = [
+        [line for text in part for line in _wrapped(text, font, width, LABEL_LINES)]
+        for part, width in zip(parts, widths, strict=True)
+    ]
+    below = max(map(len, captions)) * sum(font.getmetrics())
+    size = sum(widths) + MARGIN * (len(widths) + 1), height + below + 3 * MARGIN
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     left = MARGIN
-    for caption, picture in scaled:
-        sheet.paste(picture, (left, MARGIN))
+    for picture, caption, width in zip(scaled, captions, widths, strict=True):
+        sheet.paste(picture, (left + (width - picture.width) // 2, MARGIN))
         draw.multiline_text(
-            (left + picture.width // 2, height + 2 * MARGIN),
-            caption,
+            (left + width // 2, height + 2 * MARGIN),
+            "\n".join(caption),
             font=font,
             fill=INK,
             anchor="ma",
             align="center",
         )
-        left += picture.width + MARGIN
+        left += width + MARGIN
     return np.asarray(sheet, np.float32)
 
 
@@ -62,8 +75,9 @@ def labelled_grid(
 ) -> np.ndarray:
     """Lay pictures out in a grid: column labels above, row labels at the left, rotated.
 
-    A row is as high as its first picture at `cell_width`; a picture of another shape is fitted
-    into its cell whole. A label too long for two lines loses its middle.
+    A row is as high as its first picture at `cell_width`, and higher where its label needs it; a
+    picture of another shape is fitted into its cell whole. A label too long for two lines loses its
+    middle.
 
     Args:
       rows, columns: labels, one a row and one a column.
@@ -77,7 +91,8 @@ def labelled_grid(
     """
     font = _font(max(12, cell_width // 20))
     line = sum(font.getmetrics())
-    heights = _row_heights(cells, cell_width, least=LABEL_LINES * line)
+    least = [max(LABEL_LINES * line, _label_width([label], font)) for label in rows]
+    heights = _row_heights(cells, cell_width, least)
     above = [_wrapped(label, font, cell_width, LABEL_LINES) for label in columns]
     beside = [
         _wrapped(label, font, height, LABEL_LINES)
@@ -121,6 +136,11 @@ def _font(size: float, bold: bool = False) -> _Font:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
+def _label_width(lines: Sequence[str], font: _Font) -> int:
+    """Return the width in which a label of these lines can be read, at most `LABEL_EMS`."""
+    return math.ceil(min(LABEL_EMS * font.size, max(font.getlength(one_line(x)) for x in lines)))
+
+
 def _at_height(picture: np.ndarray, height: int) -> Image.Image:
     return _scaled(picture, max(1, round(picture.shape[1] * height / picture.shape[0])), height)
 
@@ -130,14 +150,18 @@ def _scaled(picture: np.ndarray, width: int, height: int) -> Image.Image:
     return Image.fromarray(eight_bits).resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _row_heights(cells: Sequence[Sequence[Cell]], cell_width: int, least: int) -> list[int]:
+def _row_heights(
+    cells: Sequence[Sequence[Cell]], cell_width: int, least: Sequence[int]
+) -> list[int]:
     """Return each row's height; a row without pictures takes that of the first with one, or ¾."""
     heights = [
         next((_height(cell, cell_width) for cell in row if isinstance(cell, np.ndarray)), None)
         for row in cells
     ]
     usual = next(filter(None, heights), cell_width * 3 / 4)
-    return [max(least, round(height or usual)) for height in heights]
+    return [
+        max(needed, round(height or usual)) for needed, height in zip(least, heights, strict=True)
+    ]
 
 
 def _height(picture: np.ndarray, width: int) -> float:
