@@ -1,10 +1,13 @@
 """Every setting of a transfer, its paper value and its validation. No TensorFlow here."""
 
+import contextlib
 import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, TypeAlias, TypeVar
 
@@ -47,7 +50,8 @@ class TransferConfig:
 
     `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
     stands for the default that the other settings imply; `resolved()` fills it in. A tuple of one
-    `style` is the same as that style.
+    `style` is the same as that style. Real numbers of every kind are taken, NumPy's among them, and
+    lists and arrays in place of tuples; what is kept is an int, a float or a tuple.
 
     Raises:
       ConfigError: when made with a value out of range.
@@ -140,6 +144,8 @@ class TransferConfig:
     log_every: int = _setting(10, "iterations between rows of the loss history")
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name), _is_list(field)))
         if isinstance(self.style, tuple) and len(self.style) <= 1:
             only = (*self.style, "")[0]
             if isinstance(only, str):
@@ -225,10 +231,23 @@ def from_dict(values: Settings) -> TransferConfig:
     unknown = set(values) - set(known)
     if unknown:
         raise ConfigError(f"{min(unknown, key=str)}: no such setting; there are {', '.join(known)}")
-    settings: Settings = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return TransferConfig(**settings)
+    return TransferConfig(**values)
+
+
+def _is_list(field: dataclasses.Field[Any]) -> bool:
+    return "tuple" in str(field.type)
+
+
+def _plain(value: Any, is_list: bool) -> Any:
+    """Return a setting as Python's own int, float or tuple; what is none of these as it is."""
+    if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and their elements
+        value = value.tolist()
+    if is_list and isinstance(value, (list, tuple)):
+        return tuple(_plain(item, is_list=False) for item in value)
+    if isinstance(value, (numbers.Real, Decimal)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError, ValueError):  # above every float, signalling NaN
+            return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
 
 
 def _check_types(config: TransferConfig) -> None:
@@ -238,11 +257,9 @@ def _check_types(config: TransferConfig) -> None:
             raise ConfigError(f"{field.name}: must be text, not {value!r}")
         if field.name in ("init", "weights") and not value:
             raise ConfigError(f"{field.name}: must not be empty")
-        if "tuple" in str(field.type) and not isinstance(value, (tuple, type(field.default))):
+        if _is_list(field) and not isinstance(value, (tuple, type(field.default))):
             text = "text or " * isinstance(field.default, str)
-            raise ConfigError(
-                f"{field.name}: must be {text}a tuple (in JSON a list), not {value!r}"
-            )
+            raise ConfigError(f"{field.name}: must be {text}a tuple or a list, not {value!r}")
 
 
 def _check_choices(config: TransferConfig) -> None:
