@@ -14,10 +14,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from gatys_norm import files
 from gatys_norm.files import StrPath
@@ -36,9 +36,12 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     ".webp": {"format": "WEBP", "lossless": True},
 }
 SUFFIXES = tuple(ENCODINGS)
+PROGRAM = "gatys-norm"  # in the EXIF data of every picture written, to know it again by
 
 _EXPECTED = f"expected a whole picture file ({', '.join(READ_FORMATS)})"
 _FORMATS_THAT_MOVE = ("PNG", "WEBP", "GIF")
+_PAGES_SEARCHED = 100  # of a TIFF, for one that is a picture of its own
+_SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version of another, or its mask
 _MODES_OF_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _MODES_OF_COLOUR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
 _TURNS = {
@@ -61,8 +64,8 @@ def load_picture(path: StrPath) -> np.ndarray:
     """Read a picture file as it is meant to be seen.
 
     EXIF orientation is applied, colour profiles are converted to sRGB, transparency is laid over
-    white, 16-bit samples are scaled to 8 bits, and of an animation the first frame is taken.
-    CMYK without a profile is converted by Pillow's plain formula.
+    white, 16-bit samples are scaled to 8 bits, and of an animation the first frame is taken, of
+    several pages the first. CMYK without a profile is converted by Pillow's plain formula.
 
     Args:
       path: a file in one of `READ_FORMATS`; its content decides which, not its name.
@@ -75,7 +78,8 @@ def load_picture(path: StrPath) -> np.ndarray:
         range (floats, 32-bit integers), or breaks PIXEL_LIMIT, MIN_SIDE or ASPECT_LIMIT.
 
     Warns:
-      UserWarning: one line naming the file, for an animation and for an unusable profile.
+      UserWarning: one line naming the file, for an animation, several pages and an unusable
+        profile.
     """
     notes: list[str] = []
     with _opened(path) as picture:
@@ -154,10 +158,27 @@ def encode_picture(
         encoding["pnginfo"] = _png_text(text or {})
     encoded = io.BytesIO()
     try:
-        picture.save(encoded, **encoding)
+        picture.save(encoded, exif=mark(), **encoding)
     except (OSError, ValueError) as error:  # memory only, so never the disk
         raise PictureError(f"{path}: {_one_line(error)}; PNG holds any size") from error
     return encoded.getvalue()
+
+
+def mark() -> Image.Exif:
+    """Return EXIF data that say what program wrote a picture."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = PROGRAM
+    return exif
+
+
+def is_marked(path: StrPath) -> bool:
+    """Tell whether `encode_picture` made a picture, which puts its name into the EXIF data.
+
+    Raises:
+      PictureError: as for `load_picture`, as far as the header shows it.
+    """
+    with _opened(path) as picture:
+        return "exif" in picture.info and picture.getexif().get(ExifTags.Base.Software) == PROGRAM
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -274,6 +295,8 @@ def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
     """Return an opened picture as float32 H×W×3, appending what the user should know to `notes`."""
     if opened.format in _FORMATS_THAT_MOVE and getattr(opened, "is_animated", False):
         notes.append("is animated; its first frame is used")
+    if opened.format == "TIFF" and opened.fp is not None and _has_pages(opened.fp):
+        notes.append("has several pages; its first is used")
     _scale_colour_key(opened)
     opened.load()
     profile = opened.info.get("icc_profile")
@@ -286,6 +309,18 @@ def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.float32)[..., None] / 255
         image = 255 + (image - 255) * alpha
     return image
+
+
+def _has_pages(file: IO[bytes]) -> bool:
+    """Whether a TIFF has a page after the first that is a picture of its own."""
+    with contextlib.suppress(Exception):  # EOFError: there is none; any other: it is damaged
+        file.seek(0)
+        pages = TiffImagePlugin.TiffImageFile(file)
+        for number in range(1, _PAGES_SEARCHED):
+            pages.seek(number)
+            if not pages.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & _SMALLER_OR_MASK:
+                return True
+    return False
 
 
 def _orientation(picture: Image.Image) -> Any:
@@ -318,7 +353,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
     mode = _MODES_OF_COLOUR.get(picture.mode, "RGB")
-    if profile:
+    if profile and picture.mode != "LAB":  # whose numbers mean the same colours everywhere
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             profile_mode = _MODES_OF_PROFILES.get(source.profile.xcolor_space)
