@@ -1,23 +1,25 @@
 """Draw the sample pictures in data/: a town view (content), its masks, three paintings (styles).
 
+    python scripts/make_samples.py
+
 Everything is computed from numpy and Pillow with fixed seeds; no outside picture is read.
 """
 
 import dataclasses
 import functools
+import io
 import math
-import pathlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image, ImageDraw
 
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    str(pathlib.Path(__file__).resolve().parent.parent / "data"),
-    "Folder that receives the pictures.",
-)
+from gatys_norm import cli, files, runs
+
+DATA = Path(__file__).resolve().parent.parent / "data"
 
 # -------------------------------------------------------------------------------- shared tools
 
@@ -1078,15 +1080,32 @@ PICTURES = {
 }
 
 
-def main(argv):
+def define_flags(values):
+    """Flags of this program, which takes none of the main command's."""
+    explanation = "folder that receives the pictures; made if missing"
+    flags.DEFINE_string("output_dir", str(DATA), explanation, flag_values=values)
+
+
+def make_samples(values):
     """Draw every picture and save it as a JPEG."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    folder = pathlib.Path(_OUTPUT_DIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(cli.required(values, "output_dir"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"is no folder and cannot be made one ({error.strerror}); name another"
+        raise cli.InputError(f"--output_dir: {folder}: {reason}") from error
+    with cli.refusing(runs.OutputError, prefix="--output_dir: "):
+        for name in PICTURES:
+            runs.check_output(folder / f"{name}.jpg", ())
     for name, draw in PICTURES.items():
-        draw().save(folder / f"{name}.jpg", quality=90, optimize=True)
+        encoded, path = io.BytesIO(), folder / f"{name}.jpg"
+        draw().save(encoded, "JPEG", quality=90, optimize=True)
+        try:
+            files.write_atomically(path, encoded.getvalue())
+        except OSError as error:
+            return cli.report_unwritten(path, error, "what was drawn before it is kept")
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(cli.call(__doc__, make_samples, sys.argv, define_flags, flags.FlagValues()))
