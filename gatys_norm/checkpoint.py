@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gatys_norm import adam, lbfgs, losses
+from gatys_norm import adam, lbfgs, losses, resuming
+from gatys_norm.config import from_dict
+from gatys_norm.resuming import CheckpointMismatchError as CheckpointMismatchError
+from gatys_norm.resuming import check_number
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -18,10 +20,6 @@ if TYPE_CHECKING:
 Stored: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 RESULTS = {"lbfgs": lbfgs.LBfgsOptimizerResults, "adam": adam.AdamResults}  # what is kept of each
-
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint is of another transfer, or damaged; the message says which."""
 
 
 class Checkpoint(NamedTuple):
@@ -42,7 +40,7 @@ def check(
 
     Args:
       checkpoint: `Checkpoint`, hostile until checked.
-      identity: the facts that tell one transfer from another: settings, weights, pictures.
+      identity: the facts that tell one transfer from another: precision, weights, pictures.
       config: resolved `TransferConfig`.
       value_counts: number of values of x at each size.
       phase_counts: number of phases at each size.
@@ -51,38 +49,51 @@ def check(
       CheckpointMismatchError: the reason.
     """
     arrays, facts = checkpoint
-    for name, value in identity.items():
-        if facts.get(name) != value:
-            raise CheckpointMismatchError(
-                f"--resume: the checkpoint is of another transfer, its {name} differ"
-            )
+    resuming.check(facts, identity, config)
     try:
         _check_facts(facts, config, phase_counts)
         values = value_counts[facts["stage"]]
         _check_arrays(arrays, values, config, facts["iterations"])
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointMismatchError(f"--resume: the checkpoint is damaged ({error})") from error
+    except resuming.DAMAGED as error:
+        raise resuming.damaged(error) from error
+
+
+def history(facts: Mapping[str, Any], config: TransferConfig) -> list[dict[str, float]]:
+    """Return the loss history of a checked checkpoint.
+
+    Of several styles the terms are named after the files, which may have other names by now.
+
+    Args:
+      facts: of the checkpoint.
+      config: resolved `TransferConfig`.
+    """
+    named = zip(_terms(from_dict(facts["config"])), _terms(config), strict=True)
+    names = dict(named)
+    return [
+        {names.get(name, name): value for name, value in row.items()} for row in facts["history"]
+    ]
 
 
 def _check_facts(
     facts: Mapping[str, Any], config: TransferConfig, phase_counts: Sequence[int]
 ) -> None:
     json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
-    _check_number(facts, "stage", 0, len(config.size) - 1, int)
+    check_number(facts, "stage", 0, len(config.size) - 1, int)
     stage = facts["stage"]
-    _check_number(facts, "phase", 0, phase_counts[stage] - 1, int)
-    _check_number(facts, "iterations", 1, config.iterations[stage], int)
-    _check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
-    _check_number(facts, "scale", float(np.finfo(np.float32).tiny))
-    _check_number(facts, "seconds")
+    check_number(facts, "phase", 0, phase_counts[stage] - 1, int)
+    check_number(facts, "iterations", 1, config.iterations[stage], int)
+    check_number(facts, "restarts", 0, lbfgs.MAX_RESTARTS, int)
+    check_number(facts, "scale", float(np.finfo(np.float32).tiny))
+    check_number(facts, "seconds")
     if not isinstance(facts["in_strips"], bool):
         raise ValueError(f"in_strips is {facts['in_strips']!r}")
+    terms = _terms(from_dict(facts["config"]))
     for row in facts["history"]:
-        for name in ("size", "iteration", "evaluations", "loss", *_terms(config)):
-            _check_number(row, name)
+        for name in ("size", "iteration", "evaluations", "loss", *terms):
+            check_number(row, name)
     for row in facts["stages"]:
         for name in ("iterations", "evaluations", "seconds"):
-            _check_number(row, name)
+            check_number(row, name)
     if len(facts["stages"]) != stage:
         raise ValueError("the sizes before are missing")
     if config.size[stage] not in [row["size"] for row in facts["history"]]:
@@ -114,18 +125,5 @@ def _check_arrays(
     if "velocity" in arrays and arrays["velocity"].min() < 0:
         raise ValueError("its velocity is below 0")
     array = (np.ndarray, np.generic)
-    _check_number(arrays, "num_iterations", 0, iterations, array)
-    _check_number(arrays, "num_objective_evaluations", 1, kind=array)
-
-
-def _check_number(
-    values: Mapping[str, Any],
-    name: str,
-    least: float = 0,
-    most: float = sys.float_info.max,
-    kind: type | tuple[type, ...] = (int, float),
-) -> None:
-    value = values[name]
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}")
+    check_number(arrays, "num_iterations", 0, iterations, array)
+    check_number(arrays, "num_objective_evaluations", 1, kind=array)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
-import hashlib
 import importlib.metadata
 import math
 import os
@@ -30,13 +28,14 @@ from gatys_norm import (
     memory,
     metrics,
     objective,
+    resuming,
     scenes,
     summary,
     surroundings,
     vgg,
     weights,
 )
-from gatys_norm.checkpoint import RESULTS, Checkpoint, CheckpointMismatchError, check
+from gatys_norm.checkpoint import RESULTS, Checkpoint, CheckpointMismatchError, check, history
 from gatys_norm.config import SIZE_RANGE, filled_in
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 
 OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
-# bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
-FLOAT32_SHARE = 0.1
 REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
     "auto_mixed_precision",
     "auto_mixed_precision_mkl",
@@ -138,7 +135,7 @@ def stylize(
       config: `TransferConfig`.
       on_progress: called with a `Progress` after each piece of iterations; returning True ends
         the transfer with status "interrupted".
-      checkpoint: a `Checkpoint` of the same settings, pictures and weights to go on from.
+      checkpoint: a `Checkpoint` of the same transfer to go on from; the iterations may be more.
       stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress` is
         sure to be called, for checkpoints and snapshots.
       on_plan: called before the iterations with a `memory.Plan`: how much memory is needed.
@@ -339,22 +336,14 @@ class _Run:
         self.stage, self.phase = facts["stage"], facts["phase"]
         self.in_strips |= facts["in_strips"]
         self.seconds = float(facts["seconds"])
-        self.history, self.stages = list(facts["history"]), list(facts["stages"])
+        self.history, self.stages = history(facts, self.config), list(facts["stages"])
 
     def _identity(self) -> dict[str, Any]:
-        hashes = scenes.converted(
-            self.pictures, lambda picture: hashlib.sha256(picture.tobytes()).hexdigest()
-        )
-        pictures = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(hashes).items()
-            if value
-        }
         return {
             "config": self.config.as_dict(),
             "network_precision": self.precision,
             "weights": {"source": self.weights_file.source, "sha256": self.weights_file.sha256},
-            "pictures": pictures,
+            "pictures": resuming.picture_hashes(self.pictures),
         }
 
     def open_stage(self) -> None:
@@ -430,11 +419,7 @@ class _Run:
 
     def _phases(self, stage: int) -> list[tuple[str, int]]:
         """The (precision, last iteration) of each part of a size."""
-        iterations = self.config.iterations[stage]
-        if self.precision == "float32" or stage < len(self.config.size) - 1:
-            return [(self.precision, iterations)]
-        coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
-        return [(self.precision, coarse), ("float32", iterations)]
+        return resuming.phases(self.config, self.precision, stage)
 
     def _phase_objective(self) -> objective.Objective:
         precision, _ = self._phases(self.stage)[self.phase]

@@ -525,23 +525,23 @@ CASES = {
     "nothing to resume": (["--resume"], ["--resume: out.checkpoint.npz: there is no checkpoint"]),
     "checkpoint of other settings": (
         resume(None, "--lambda_os=0.5"),
-        ["--resume: the checkpoint is of another transfer, its config"],
+        ["--resume: the checkpoint is of another transfer: lambda_os is 0.001 there and 0.5 here"],
     ),
     "checkpoint of other pictures": (
         resume_after_the_style_changed,
-        ["--resume: the checkpoint is of another transfer, its pictures"],
+        ["of another transfer: the style picture is another one, style.png has changed"],
     ),
     "checkpoint of no masks": (
         resume_after_a_mask_changed,
-        ["--resume: the checkpoint is of another transfer, its config"],
+        ["of another transfer: content_masks is none there and mask.png here"],
     ),
     "checkpoint of another optimizer": (
         resume(None, "--optimizer=adam"),
-        ["--resume: the checkpoint is of another transfer, its config"],
+        ["--resume: the checkpoint is of another transfer: optimizer is lbfgs there and adam here"],
     ),
     "checkpoint of other weights": (
         resume_with_other_weights,
-        ["--resume: the checkpoint is of another transfer, its weights"],
+        ["of another transfer: weights is ", f"(SHA-256 {'0' * 64}) there and"],
     ),
     "truncated checkpoint": (
         resume_from_bytes(first_half),
