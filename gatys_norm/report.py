@@ -21,6 +21,7 @@ TEMPLATE = "report.html.jinja"
 NOTHING = "–"
 EXPECTED = {"less": "normalized below original", "more": "normalized above original"}
 USUAL_RATIO = 4 / 3  # width over height of the box of a picture whose size cannot be read
+PLACE_OF_SURVEY = b"<!-- end of survey -->"  # in every page
 SURVEY_LINK = markupsafe.Markup('<li><a href="#survey">Table 1</a></li>')
 
 
@@ -149,6 +150,14 @@ def write(
     )
     # A file name may be no valid Unicode.
     files.write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def is_page(path: StrPath) -> bool:
+    """Tell whether a file is a page of `write`."""
+    try:
+        return Path(path).read_bytes().count(PLACE_OF_SURVEY) == 1
+    except OSError:
+        return False
 
 
 def put_survey(path: StrPath, fragment: str) -> None:

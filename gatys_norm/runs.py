@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -36,20 +36,46 @@ class RecordError(ValueError):
     """No settings can be read from a file; the message names path and reason."""
 
 
+def beside(output: StrPath, ending: str) -> Path:
+    """Return the name of a file that goes with a picture and with no other.
+
+    It is `out` + `ending` for `out.png`, and `out.jpg` + `ending` for `out.jpg`, so that pictures
+    whose names differ in their suffix alone have files of their own.
+    """
+    output = Path(output)
+    stem = Path(output.stem)
+    is_short = output.suffix == ".png" and stem.suffix.lower() not in images.SUFFIXES
+    return output.with_name(f"{stem if is_short else output.name}{ending}")
+
+
 def record_path(output: StrPath) -> Path:
-    """`out.json` for `out.png`."""
-    return Path(output).with_suffix(".json")
+    """`out.json` for `out.png`; see `beside`."""
+    return beside(output, ".json")
 
 
 def checkpoint_path(output: StrPath) -> Path:
-    """`out.checkpoint.npz` for `out.png`."""
-    return Path(output).with_suffix(".checkpoint.npz")
+    """`out.checkpoint.npz` for `out.png`; see `beside`."""
+    return beside(output, ".checkpoint.npz")
 
 
 def snapshot_path(output: StrPath, iteration: int) -> Path:
     """`out-00050.png` for `out.png` and iteration 50."""
     output = Path(output)
     return output.with_name(f"{output.stem}-{iteration:05d}{output.suffix}")
+
+
+def snapshots(output: StrPath) -> dict[int, Path]:
+    """Return {iteration: path} of the snapshots beside a picture, in the order of iterations.
+
+    Raises:
+      OSError: the folder cannot be read.
+    """
+    output = Path(output)
+    name = re.compile(re.escape(output.stem) + r"-(\d{5,})" + re.escape(output.suffix))
+    names = {path.name for path in output.parent.iterdir()}
+    numbers = sorted(int(found[1]) for found in map(name.fullmatch, names) if found)
+    paths = {number: snapshot_path(output, number) for number in numbers}
+    return {number: path for number, path in paths.items() if path.name in names}
 
 
 def result_paths(output: StrPath) -> tuple[Path, Path]:
@@ -73,7 +99,7 @@ def locked(output: StrPath) -> Iterator[None]:
     Raises:
       OutputError: another run is writing there, or nobody can.
     """
-    path = Path(output).with_name(f".{record_path(output).name}.lock")
+    path = _lock_path(output)
     with contextlib.ExitStack() as stack:
         try:
             lock = stack.enter_context(open(path, "ab"))
@@ -87,6 +113,10 @@ def locked(output: StrPath) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _lock_path(output: StrPath) -> Path:
+    return Path(output).with_name(f".{record_path(output).name}.lock")
 
 
 def _acquire(lock: BinaryIO, path: Path) -> bool:
@@ -132,6 +162,78 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
     for path in map(Path, inputs if snapshots else ()):
         if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
             raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
+
+
+def check_derived(
+    output: StrPath, config: TransferConfig, snapshot_every: int, resume: bool
+) -> None:
+    """See before the work starts that the files beside the picture replace nobody else's.
+
+    Args:
+      output: path of the picture to come, which the user has named; `check_output` accepts it.
+      config: `TransferConfig`.
+      snapshot_every: iterations between snapshots; 0 is none.
+      resume: the run goes on from the checkpoint, and whoever reads it says what is wrong with it.
+
+    Raises:
+      OutputError: a file that this program has not written has the name of one to come.
+    """
+    check_ours(record_path(output), _is_record)
+    if not resume:
+        check_ours(checkpoint_path(output), _is_checkpoint)
+    if not _lock_path(output).is_dir():
+        check_ours(_lock_path(output), lambda path: path.stat().st_size == 0)
+    if not snapshot_every:
+        return
+    try:
+        found = snapshots(output).items()
+    except OSError as error:
+        raise OutputError(f"{output}: the folder cannot be read ({error.strerror})") from error
+    for iteration, path in found:
+        # After the first size snapshots are taken at any iteration behind a multiple.
+        is_taken = len(config.size) > 1 or iteration % snapshot_every == 0
+        if is_taken and iteration <= sum(config.resolved().iterations):
+            check_ours(path, is_our_picture)
+
+
+def check_ours(path: StrPath, is_ours: Callable[[Path], bool]) -> None:
+    """Raise OutputError if there is a file at `path` that this program has not written.
+
+    Args:
+      path: a name made from that of the output.
+      is_ours: tells whether a regular file is this program's; `is_our_picture`, say.
+    """
+    path = Path(path)
+    if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
+        raise OutputError(
+            f"{path}: is there already and was not written by this program; move it away, or "
+            "choose another name for --output"
+        )
+
+
+def is_our_picture(path: StrPath) -> bool:
+    """Tell whether a picture is marked as this program's, or holds the settings of a run."""
+    try:
+        return images.is_marked(path) or "content" in load_config(path)
+    except (images.PictureError, RecordError, TypeError):
+        return False
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        record = _load_json(path)
+        return isinstance(record["config"], dict) and isinstance(record["status"], str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Tell whether a file holds the facts of a checkpoint, without reading its arrays."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            return "facts" in json.loads(stored[FACTS].tobytes())
+    except Exception:  # zipfile and NumPy's reader let a dozen types through
+        return False
 
 
 def check_space(output: StrPath, config: TransferConfig) -> None:
@@ -186,9 +288,7 @@ def load_config(path: StrPath) -> Any:
     """
     try:
         if Path(path).suffix.lower() == ".json":
-            if os.path.getsize(path) > RECORD_LIMIT:
-                raise RecordError(f"{path}: too large for a record")
-            return json.loads(Path(path).read_text(encoding="utf-8"))["config"]
+            return _load_json(path)["config"]
         return json.loads(images.load_text(path)["config"])
     except OSError as error:
         raise RecordError(
@@ -198,6 +298,12 @@ def load_config(path: StrPath) -> Any:
         raise RecordError(str(error)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"{path}: holds no settings of a run") from error
+
+
+def _load_json(path: StrPath) -> Any:
+    if os.path.getsize(path) > RECORD_LIMIT:
+        raise RecordError(f"{path}: too large for a record")
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def is_finished(output: StrPath, config: TransferConfig) -> bool:
@@ -242,7 +348,7 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any
       CheckpointError: the file is missing, damaged or not a checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop(FACTS).tobytes())
         if _describe(arrays) != described["arrays"]:  # the archive's index has no checksum

@@ -40,10 +40,8 @@ def compare(values):
     outputs = {loss: beside(sheet, loss) for loss in LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
     shown = {part: beside(sheet, part.replace(" ", "-")) for part in parts}
-    page = sheet.with_suffix(".html")
-    cli.check_outputs([sheet, *outputs.values(), *shown.values()], configs["original"], values)
-    if values.report and page.is_dir():
-        raise cli.InputError(f"--output: {page}: is a folder; a file will be written there")
+    page = runs.beside(sheet, ".html")
+    check_outputs(sheet, [*outputs.values()], [*shown.values()], page, configs["original"], values)
     with cli.previewing(values) as preview:
         for loss in LOSSES:
             if values.resume and runs.is_finished(outputs[loss], configs[loss]):
@@ -67,6 +65,26 @@ def compare(values):
         kept = "both results are kept, the same command with --resume goes on"
         return cli.report_unwritten(f"{sheet} or a file beside it", error, kept)
     return 0
+
+
+def check_outputs(sheet, outputs, shown, page, config, values):
+    """Refuse what cannot be written, and what would replace files that are not of this program."""
+    from gatys_norm import runs, scenes
+
+    inputs = []
+    scenes.converted(scenes.picture_paths(config), inputs.append)
+    with cli.refusing(runs.OutputError, prefix="--output: "):
+        for picture in [sheet, *shown]:
+            runs.check_output(picture, inputs)
+        for picture in [*outputs, *shown]:
+            runs.check_ours(picture, runs.is_our_picture)
+        if values.report:
+            from gatys_norm import report
+
+            if page.is_dir():
+                raise runs.OutputError(f"{page}: is a folder; a file will be written there")
+            runs.check_ours(page, report.is_page)
+    cli.check_outputs(outputs, config, values)
 
 
 def beside(sheet, part):

@@ -8,7 +8,6 @@ at the size of out.png, which comes last and is held. Snapshots that an earlier 
 taken too.
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -40,10 +39,10 @@ def define_flags(values):
 def timelapse(values):
     """Find the pictures and write the animation."""
     output = Path(cli.required(values, "output"))
-    target = Path(values.timelapse or output.with_name(f"{output.stem}-timelapse.webp"))
+    target = Path(values.timelapse or runs.beside(output, "-timelapse.webp"))
     with cli.refusing(images.PictureError, OSError, prefix="--output: "):
         images.check_output_suffix(output)
-        paths = [*snapshots(output), output]
+        paths = [*runs.snapshots(output).values(), output]
         sizes = [images.read_size(path) for path in paths]
     if len(paths) == 1:
         snapshot = runs.snapshot_path(output, 10).name
@@ -55,6 +54,9 @@ def timelapse(values):
         raise cli.InputError(f"--timelapse: {target}: the name of an animation ends in .webp")
     with cli.refusing(runs.OutputError, prefix="--timelapse: "):
         runs.check_output(target, paths)
+    if not values.timelapse:
+        with cli.refusing(runs.OutputError, prefix="--output: "):
+            runs.check_ours(target, runs.is_our_picture)
     long_side = min(max(sizes[-1]), values.long_side or LARGEST_SIDE)
     shape = images.size_for_long_side(*sizes[-1], long_side)
     durations = [values.frame_ms] * (len(paths) - 1) + [values.hold_ms]
@@ -65,13 +67,6 @@ def timelapse(values):
         return cli.report_unwritten(target, error, "the snapshots are as they were")
     print(f"{len(paths)} pictures, {sum(durations) / 1000:g} s: {target}")
     return 0
-
-
-def snapshots(output):
-    """Return the paths of the snapshots beside a picture, in the order of their iterations."""
-    name = re.compile(re.escape(output.stem) + r"-(\d{5,})" + re.escape(output.suffix))
-    found = filter(None, (name.fullmatch(path.name) for path in output.parent.iterdir()))
-    return [runs.snapshot_path(output, number) for number in sorted(int(each[1]) for each in found)]
 
 
 def write(file, paths, shape, durations, loop):
@@ -90,7 +85,7 @@ def write(file, paths, shape, durations, loop):
     """
     with tqdm(total=len(paths), unit="picture", disable=None) as bar:
         settings = {"save_all": True, "duration": durations, "loop": 0 if loop else 1}
-        Frames(paths, shape, bar).save(file, "WEBP", **settings, **ENCODING)
+        Frames(paths, shape, bar).save(file, "WEBP", exif=images.mark(), **settings, **ENCODING)
 
 
 class Frames(Image.Image):

@@ -221,7 +221,7 @@ def test_the_legend_names_every_style_letter_by_letter(draw, function, arguments
 
 @pytest.mark.parametrize("loss", ["original", "normalized"])
 def test_a_real_record_is_drawn(sketch, loss):
-    record = json.loads((DOCS / f"compare-{loss}.json").read_text())
+    record = json.loads((DOCS / f"compare-{loss}.jpg.json").read_text())
     assert len(sketch(plots.partial_style_losses, record, loss).panels) == 6
     assert len(sketch(plots.loss_curves, {loss: record}).panels) == 1
 

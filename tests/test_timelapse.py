@@ -136,7 +136,7 @@ def test_names_with_marks_of_patterns(folder, call):
 
 
 def test_an_older_animation_is_replaced(folder, call):
-    Path("out-timelapse.webp").write_bytes(b"older")
+    paint("out-timelapse.webp", 7)
     assert call("--output=out.png")[0] == 0
     assert len(frames_of("out-timelapse.webp")[0]) == 4
 
@@ -247,7 +247,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder, call, prepare, argum
 
 
 def test_a_full_disk_leaves_the_older_animation(folder, call):
-    Path("out-timelapse.webp").write_bytes(b"older")
+    paint("out-timelapse.webp", 7)
+    older = Path("out-timelapse.webp").read_bytes()
     with limited_file_size(100):
         code, out, err = call("--output=out.png")
     assert (code, out) == (cli.FAILED, "")
@@ -255,7 +256,7 @@ def test_a_full_disk_leaves_the_older_animation(folder, call):
         "gatys-norm: out-timelapse.webp: could not be written (File too large); "
         "the snapshots are as they were\n"
     )
-    assert Path("out-timelapse.webp").read_bytes() == b"older"
+    assert Path("out-timelapse.webp").read_bytes() == older
     assert not list(folder.glob(".*"))
 
 
