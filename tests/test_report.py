@@ -540,6 +540,7 @@ def colours(browser, *shares):
     ]
 
 
+@pytest.mark.slow
 def test_every_picture_loads(show):
     browser = show()
     height = browser.execute_script("return document.documentElement.scrollHeight")
@@ -589,6 +590,7 @@ def test_enter_opens_and_escape_closes_and_gives_the_focus_back(show):
     assert browser.current_url.endswith("report.html")
 
 
+@pytest.mark.slow
 def test_the_close_button_closes(show):
     browser = show()
     dialog = opened(browser)
@@ -596,6 +598,7 @@ def test_the_close_button_closes(show):
     assert not dialog.is_displayed()
 
 
+@pytest.mark.slow
 def test_neighbours_by_keys_and_buttons(show):
     browser = show()
     opened(browser, "0-0-0", side=1)
@@ -628,6 +631,7 @@ def test_neighbours_by_keys_and_buttons(show):
     WebDriverWait(browser, 5).until(lambda _: browser.switch_to.active_element == wanted)
 
 
+@pytest.mark.slow
 def test_pictures_of_different_sizes_fill_the_same_box(show):
     browser = show()
     opened(browser)
@@ -642,6 +646,7 @@ def test_pictures_of_different_sizes_fill_the_same_box(show):
     assert width > 600
 
 
+@pytest.mark.slow
 def test_the_slider_by_keyboard(show):
     browser = show()
     opened(browser)
@@ -658,6 +663,7 @@ def test_the_slider_by_keyboard(show):
     assert colours(browser, 0.01, 0.96) == [RED, RED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_the_slider_by_mouse(show, share):
     browser = show()
@@ -672,6 +678,7 @@ def test_the_slider_by_mouse(show, share):
     assert colours(browser, share - 0.04, share + 0.04) == [RED, BLUE]  # kept
 
 
+@pytest.mark.slow
 def test_the_slider_by_touch(show):
     browser = show(390, 844, mobile=True)
     opened(browser)
@@ -692,6 +699,7 @@ def test_a_failed_cell_leaves_its_counterpart_alone(show):
     assert [each["config"]["loss"] for each in shown_records(browser)] == ["normalized"]
 
 
+@pytest.mark.slow
 def test_lone_cells_and_plots_have_no_slider(show):
     browser = show()
     dialog = opened(browser, "1-0-6")
@@ -707,6 +715,7 @@ def test_lone_cells_and_plots_have_no_slider(show):
     assert shown_records(browser) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_only_grids_scroll_sideways(show, width, height):
     browser = show(width, height, mobile=width < 500)
@@ -734,6 +743,7 @@ def test_only_grids_scroll_sideways(show, width, height):
         press(browser, Keys.ESCAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1366, 900), (390, 844)])
 def test_the_table_of_a_survey_keeps_to_the_page(show, page_with_survey, width, height):
     browser = show(width, height, mobile=width < 500, address=page_with_survey)
@@ -752,6 +762,7 @@ def test_the_table_of_a_survey_keeps_to_the_page(show, page_with_survey, width, 
     assert len(backgrounds - {"rgba(0, 0, 0, 0)"}) == 2
 
 
+@pytest.mark.slow
 def test_the_papers_table_stands_beside_where_there_is_room(show, page_with_survey):
     browser = show(1366, 900, address=page_with_survey)
     own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
@@ -760,6 +771,7 @@ def test_the_papers_table_stands_beside_where_there_is_room(show, page_with_surv
     assert abs(ends[0] - ends[1]) <= PIXEL  # so that rows of one height are level
 
 
+@pytest.mark.slow
 def test_the_papers_table_stands_below_on_a_phone_and_both_scroll(show, page_with_survey):
     browser = show(390, 844, mobile=True, address=page_with_survey)
     own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
@@ -772,6 +784,7 @@ def test_the_papers_table_stands_below_on_a_phone_and_both_scroll(show, page_wit
             assert 0 <= name.rect["x"] - table.rect["x"] <= PADDING + PIXEL
 
 
+@pytest.mark.slow
 def test_pictures_open_without_the_script(show, page):
     browser = show()
     link = find(browser, '[data-view="0-0-0"]').get_attribute("href")
