@@ -5,7 +5,6 @@ program from a server that has TensorFlow loaded and not begun; `start_new` make
 what depends on how the process itself begins or on signals that reach it while it loads.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import io
@@ -130,7 +129,6 @@ class Program:
 
 def _become(words, cwd, env, out, err, cpu):
     """Be the program: its folder, its environment, its arguments, its files for what it says."""
-    atexit.register(lambda: Path(cpu).write_text(str(sum(os.times()[:4]))))
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
@@ -140,7 +138,10 @@ def _become(words, cwd, env, out, err, cpu):
     os.chdir(cwd)
     os.environ.update(env)
     sys.argv = list(words)
-    if words[0] == COMMAND:
-        runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(words[0], run_name="__main__")
+    try:
+        if words[0] == COMMAND:
+            runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    finally:  # such a process ends without what `atexit` was told
+        Path(cpu).write_text(str(sum(os.times()[:4])))
