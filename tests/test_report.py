@@ -1,6 +1,5 @@
 """The page as a parser reads it, and as a real browser shows it."""
 
-import hashlib
 import html.parser
 import io
 import json
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import markupsafe
 import pytest
+from helpers.digests import digest
 from helpers.disk import limited_file_size
 from helpers.programs import ROOT, load_script
 from PIL import Image
@@ -880,10 +880,10 @@ def test_compare_shows_every_style(tmp_path, capsys):
 
 def test_compare_overwrites_no_input_with_its_copies(tmp_path, capsys):
     content = paint(tmp_path / "pair-content.png", RED)
-    before = hashlib.sha256(content.read_bytes()).digest()
+    before = digest(content.read_bytes())
     assert compare(tmp_path / "pair.png", f"--content={content}", INPUTS[1]) == cli.BAD_INPUT
     assert "pair-content.png: is one of the inputs" in capsys.readouterr().err
-    assert hashlib.sha256(content.read_bytes()).digest() == before
+    assert digest(content.read_bytes()) == before
     assert list(tmp_path.iterdir()) == [content]
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+from helpers.digests import digests
 from helpers.http import status_at
 from helpers.programs import ROOT, load_script, start_new
 from PIL import Image
@@ -243,10 +244,10 @@ def test_times_are_refused(run_dir, tmp_path, argument, message):
 
 def test_a_folder_that_holds_something_is_left_as_it_is(run_dir):
     folder = build(run_dir)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = digests(folder)
     message = refused("build", f"--run_dir={run_dir}", f"--output_dir={folder}")
     assert f"--output_dir: {folder}: is not empty" in message
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert digests(folder) == before
 
 
 def test_a_bad_picture_in_the_list_is_named(run_dir, tmp_path):
