@@ -151,6 +151,49 @@ def convolved(value, kernel):
     )
 
 
+def transform_error(height, width, dtype="float64"):
+    """Return the most by which rounding changes a 2-D Fourier transform, ‖error‖ / ‖transform‖.
+
+    A fast transform of a side with prime factors p takes one step for each factor, that adds up p
+    complex products. A step's error is γ(p + 4) · Σ|terms| (a complex product counts 4: two
+    products, a sum, a rounded twiddle factor), √2 of it for the two parts, and Σ|terms| is up to
+    √p times the norm that the step gives (Higham, theorem 24.2, for p = 2).
+    """
+    factors = _prime_factors(height) + _prime_factors(width)
+    return sum(np.sqrt(2 * factor) * gamma(factor + 4, dtype) for factor in factors)
+
+
+def filter_error(planes, gain, dtype="float64"):
+    """Return the most by which rounding changes a value of F⁻¹(gain · F(plane)), absolutely.
+
+    Args:
+      planes: … × H × W, or their norm; that of their errors, which no value's exceeds, is bounded.
+      gain: H × W, itself rounded as often as there are values, whose mean it is divided by.
+      dtype: the type in which it is formed.
+    """
+    height, width = np.shape(gain)
+    relative = 2 * transform_error(height, width, dtype) + gamma(np.size(gain) + 9)
+    relative += gamma(2, dtype)  # the gain in that type, and the product
+    return relative * np.max(gain) * np.linalg.norm(planes)
+
+
+def there_and_back_error(values, gain, dtype="float64"):
+    """Return the most by which a filter and its inverse, one after the other, change a value.
+
+    Either way the first one's error grows by the second one's largest gain, and the second works
+    on values that the first one's largest gain has enlarged. Arguments as for `filter_error`.
+    """
+    first, second = (filter_error(values, each, dtype) for each in (gain, 1 / gain))
+    return first / np.min(gain) + second * np.max(gain)
+
+
+def _prime_factors(number):
+    for factor in range(2, number + 1):
+        if number % factor == 0:
+            return [factor, *_prime_factors(number // factor)]
+    return []
+
+
 def difference_quotient_error(step, third_derivative, value_error):
     """Return the most by which (f(x + h) − f(x − h)) / 2h misses f′(x).
 
