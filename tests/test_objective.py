@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.exact import leave_out_the_means, make_whole, whole_numbers
+from helpers.numpy_network import numpy_features
 from helpers.rounding import (
-    convolution_error,
-    convolved,
     filter_error,
     gamma,
     gram_error,
@@ -23,7 +22,6 @@ from helpers.rounding import (
 from gatys_norm import losses, objective, parametrization, scenes, summary, vgg
 from gatys_norm.config import TransferConfig
 
-CHANNEL_MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
 SETTINGS = TransferConfig(
     lambda_os=0.3,
     content_layers=("conv2_1", "relu1_2"),
@@ -88,42 +86,6 @@ def pose(config, extractor, **changes):
 
 def flat(image):
     return tf.constant(image.reshape(-1))
-
-
-def numpy_max_pool(value):
-    """Maximum of whole 2 × 2 squares; what does not fill one is dropped."""
-    height, width = value.shape[0] // 2, value.shape[1] // 2
-    result = np.empty((height, width, value.shape[2]))
-    for row in range(height):
-        for column in range(width):
-            square = value[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-            result[row, column] = square.max(axis=(0, 1))
-    return result
-
-
-def numpy_features(small_model, image, error=0.0):
-    """Return {layer: features} and {layer: the most by which rounding may change each}.
-
-    Args:
-      small_model: a Keras model.
-      image: H × W × 3.
-      error: the most by which its values are already wrong.
-    """
-    features, errors = {}, {}
-    value = image[:, :, ::-1] - CHANNEL_MEANS
-    error = error + unit() * np.abs(value)
-    for layer in small_model.layers:
-        if not layer.get_weights():
-            value, error = numpy_max_pool(value), numpy_max_pool(error)
-            continue
-        name = layer.name.removeprefix("block").replace("_conv", "_")
-        kernel, bias = layer.get_weights()
-        error = convolution_error(value, kernel, bias, error=error)
-        value = convolved(value, kernel) + bias
-        features[f"conv{name}"], errors[f"conv{name}"] = value, error
-        value = np.maximum(value, 0)
-        features[f"relu{name}"], errors[f"relu{name}"] = value, error
-    return features, errors
 
 
 COEFFICIENT = 9  # roundings: sums of weights and shares, quotients by them, λ_os, w, a mask's share

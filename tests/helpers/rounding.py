@@ -135,7 +135,7 @@ def convolution_error(value, kernel, bias, dtype="float64", error=0.0):
     """
     errors = np.broadcast_to(error, np.shape(value))
     sizes = np.abs(np.asarray(kernel, np.float64))
-    inherited = convolved(errors, sizes)
+    inherited = convolved(errors, sizes) if np.any(error) else 0.0
     magnitudes = convolved(np.abs(value), sizes) + np.abs(bias) + inherited
     return inherited + gamma(9 * np.shape(kernel)[2] + 1, dtype) * magnitudes
 
