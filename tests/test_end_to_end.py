@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from helpers.programs import COMMAND, ROOT, run, run_new, start, start_new, wait_for
+from helpers.programs import COMMAND, ROOT, end_of, run, run_new, start, start_new, wait_for
 from helpers.weights_files import write_weights
 from PIL import Image
 
@@ -65,7 +65,7 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
     process = begin(COMMAND, *flags, f"--output={output}")
     wait_for(lambda: runs.checkpoint_path(output).exists() or process.poll() is not None)
     process.send_signal(number)
-    code, stdout, stderr = end(process)
+    code, stdout, stderr = end_of(process)
     assert code == 128 + number, stderr
     assert "--resume" in stdout
     assert json.loads(output.with_suffix(".json").read_text())["status"] == "interrupted"
@@ -78,15 +78,6 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
         *("parts.png", "parts.json", "whole.png", "whole.json"),
     }
     np.testing.assert_array_equal(images.load_picture(output), images.load_picture(whole))
-
-
-def end(process):
-    """Wait for a process or forked program; returns (exit code, what it said on both outputs)."""
-    if hasattr(process, "finish"):
-        finished = process.finish(60)
-        return finished.returncode, finished.stdout, finished.stderr
-    stdout, stderr = process.communicate(timeout=60)
-    return process.returncode, stdout, stderr
 
 
 @pytest.mark.slow

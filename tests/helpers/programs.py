@@ -84,6 +84,19 @@ def run_new(*words, **options):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def end_of(process, seconds=60.0):
+    """Wait for what `start` or `start_new` gave to end; returns its exit code and what it said.
+
+    Returns:
+      (exit code, standard output, standard error).
+    """
+    if isinstance(process, Program):
+        finished = process.finish(seconds)
+        return finished.returncode, finished.stdout, finished.stderr
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
 class Program:
     """A program that runs, with the part of `subprocess.Popen` that tests need."""
 
