@@ -98,10 +98,11 @@ def assert_sound(result):
     ("changes", "spoil"),
     [
         ({"line_search": "unit_step"}, value_of(np.nan)),
-        ({"line_search": "unit_step"}, value_of(np.inf)),
+        # From an infinite value the search creeps back in as many steps as the machine rounds.
+        pytest.param({"line_search": "unit_step"}, value_of(np.inf), marks=pytest.mark.slow),
         ({"line_search": "unit_step"}, gradient_of(np.nan)),
         ({"line_search": "unit_step"}, gradient_of(-np.inf)),
-        ({"line_search": "hager_zhang"}, value_of(np.inf)),
+        pytest.param({"line_search": "hager_zhang"}, value_of(np.inf), marks=pytest.mark.slow),
         ({"line_search": "hager_zhang"}, gradient_of(np.nan)),
         ({"parametrization": "fourier"}, value_of(np.nan)),
         ({"parametrization": "fourier"}, gradient_of(np.nan)),
