@@ -267,7 +267,10 @@ def transfers(draw):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples * 3 // 5,  # each a transfer
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(drawn=transfers())
 def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model):
     config, pictures, decade = drawn
