@@ -103,7 +103,7 @@ def serve(values):
             server = survey_server.make_server(folder, values.address, values.port, show, warn)
     with server, cli.signals_noted() as received:
         host, port, *_ = server.server_address
-        print(f"serving http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+        print(f"serving http://{f'[{host}]' if ':' in str(host) else host}:{port}/", flush=True)
         print(f"answers: {folder / 'answers'}; Ctrl-C ends", flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         while not received:

@@ -21,6 +21,8 @@ from helpers.rounding import gamma, unit
 
 from gatys_norm import adam
 
+pytestmark = pytest.mark.numeric
+
 START = np.linspace(-3, 4, VALUES)
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 # Keras holds β₂ in float32: 1 − β₂ᵗ then changes relatively by up to 1 / (1 − β₂) times as much,

@@ -36,6 +36,8 @@ from tensorflow_probability.python.optimizer.linesearch.hager_zhang import hager
 
 from gatys_norm import lbfgs
 
+pytestmark = pytest.mark.numeric
+
 STOCK_LINE_SEARCH_STEP = bfgs_utils.line_search_step
 STOCK_SEARCH_DIRECTION = tfp_lbfgs._get_search_direction
 STOCK_QUEUE_PUSH = tfp_lbfgs._queue_push

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from gatys_norm import losses
 
+pytestmark = pytest.mark.numeric
+
 CONTENT_WEIGHTS = {"conv4_2": 0.75, "conv5_1": 0.5}
 STYLE_WEIGHTS = {"conv1_2": 0.2, "relu3_1": 0.7, "conv4_2": 0.4}
 SHAPES = {"conv1_2": (6, 10, 3), "relu3_1": (3, 5, 4), "conv4_2": (2, 3, 5), "conv5_1": (1, 2, 6)}

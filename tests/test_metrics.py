@@ -10,6 +10,8 @@ from helpers.rounding import gamma, gram_error, squared_distance_error, unit
 
 from gatys_norm import losses, metrics
 
+pytestmark = pytest.mark.numeric
+
 LAYERS = {"conv1_2": (6, 10, 3), "conv3_4": (3, 5, 4)}
 
 

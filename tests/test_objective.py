@@ -22,6 +22,8 @@ from helpers.rounding import (
 from gatys_norm import losses, objective, parametrization, scenes, summary, vgg
 from gatys_norm.config import TransferConfig
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = TransferConfig(
     lambda_os=0.3,
     content_layers=("conv2_1", "relu1_2"),

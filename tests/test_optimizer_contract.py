@@ -27,6 +27,8 @@ from helpers.rounding import gamma
 
 from gatys_norm import lbfgs
 
+pytestmark = pytest.mark.numeric
+
 FELL = 1e-6  # what 200 iterations leave of the quadratic's value, at most: six digits
 # The difference, the square, the curvature and its half, the factor, the scale and its division.
 ROUNDINGS = VALUES + 10

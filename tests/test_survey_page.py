@@ -12,6 +12,7 @@ import re
 import secrets
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.browser import chromium
@@ -116,6 +117,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
+    server: Any  # a `Server`
+
     def do_GET(self):
         if self.path.startswith("/pictures/"):
             self.server.pictures.wait(20)

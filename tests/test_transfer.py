@@ -27,7 +27,7 @@ CONFIG = TransferConfig(
     log_every=3,
 )
 LONGER = (24,)
-pytestmark = [pytest.mark.weights, pytest.mark.usefixtures("real_weights")]
+pytestmark = [pytest.mark.numeric, pytest.mark.weights, pytest.mark.usefixtures("real_weights")]
 
 
 def stylize(real_weights, *arguments, **changes):

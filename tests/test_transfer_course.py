@@ -20,7 +20,7 @@ from gatys_norm import images, lbfgs, losses, memory, scenes, summary, transfer,
 
 SMALLER = 20  # a size to begin with
 
-pytestmark = pytest.mark.usefixtures("eagerly", "small_network")
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("eagerly", "small_network")]
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from tensorflow.python.eager import context
 from gatys_norm import vgg
 from gatys_norm.config import LAYERS
 
+pytestmark = pytest.mark.numeric
+
 CONVOLUTIONS = [layer.removeprefix("conv") for layer in LAYERS if layer.startswith("conv")]
 DATA = Path(__file__).parent.parent / "data"
 

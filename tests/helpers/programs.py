@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = "gatys_norm"  # the main command, in place of a script's path
@@ -62,14 +63,18 @@ def start(program, *arguments, cwd=ROOT, env=None):
     return Program(str(program), [str(argument) for argument in arguments], str(cwd), env or {})
 
 
-def start_new(*words, **options):
+def start_new(*given, **changes):
     """Start a new process with pipes for its output; the first word is Python's if it is a .py."""
-    words = [str(word) for word in words]
+    words = [str(word) for word in given]
     if words[0] == COMMAND:
         words[:1] = [sys.executable, "-m", COMMAND]
     elif words[0].endswith(".py"):
         words[:0] = [sys.executable]
-    options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    options: dict[str, Any] = {
+        "cwd": ROOT,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    } | changes
     return subprocess.Popen(words, text=True, **options)
 
 
