@@ -11,7 +11,7 @@ from absl import flags
 from helpers.digests import digests
 from helpers.disk import limited_file_size
 from helpers.programs import ROOT, load_script, run_new
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from gatys_norm import cli, images, runs
 
@@ -67,12 +67,11 @@ def frames_of(path):
     with Image.open(path) as animation:
         assert animation.format == "WEBP"
         found = []
-        for index in range(animation.n_frames):
-            animation.seek(index)
-            animation.load()
-            pixels = np.asarray(animation.convert("RGB"), int)
+        for frame in ImageSequence.Iterator(animation):
+            frame.load()
+            pixels = np.asarray(frame.convert("RGB"), int)
             assert np.ptp(pixels) < NEAR
-            found.append((round(pixels.mean()), animation.info["duration"]))
+            found.append((round(pixels.mean()), frame.info["duration"]))
         return found, animation.size
 
 

@@ -70,11 +70,8 @@ def start_new(*given, **changes):
         words[:1] = [sys.executable, "-m", COMMAND]
     elif words[0].endswith(".py"):
         words[:0] = [sys.executable]
-    options: dict[str, Any] = {
-        "cwd": ROOT,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-    } | changes
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options: dict[str, Any] = {"cwd": ROOT} | pipes | changes
     return subprocess.Popen(words, text=True, **options)
 
 
