@@ -242,7 +242,8 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any
       CheckpointError: the file is missing, damaged or not a checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because NumPy leaves a file open whose archive is damaged.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop(FACTS).tobytes())
         if _describe(arrays) != described["arrays"]:  # the archive's index has no checksum
