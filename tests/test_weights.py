@@ -427,10 +427,18 @@ except weights.WeightsError as error:
 """
 
 
+KERAS_AT_HOME = """
+import os
+from keras.src.backend import config
+config._KERAS_DIR = os.environ["KERAS_HOME"]  # which was read when Keras was loaded
+assert config.keras_home() == os.environ["KERAS_HOME"]
+"""
+
+
 def run_forked(tmp_path, code, environment):
-    """Run code where TensorFlow is loaded, and Keras not; returns what it printed on both."""
+    """Run code where TensorFlow and Keras are loaded; returns what it printed on both outputs."""
     program = tmp_path / "program.py"
-    program.write_text(code)
+    program.write_text(KERAS_AT_HOME + code)
     finished = run(program, env=environment)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout, finished.stderr

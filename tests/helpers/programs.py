@@ -60,7 +60,8 @@ def start(program, *arguments, cwd=ROOT, env=None):
     Returns:
       `Program`.
     """
-    return Program(str(program), [str(argument) for argument in arguments], str(cwd), env or {})
+    environment = os.environ | (env or {})  # now, which may be another than the server began with
+    return Program(str(program), [str(argument) for argument in arguments], str(cwd), environment)
 
 
 def start_new(*given, **changes):
@@ -151,6 +152,7 @@ def _become(words, cwd, env, out, err, cpu):
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
     os.chdir(cwd)
+    os.environ.clear()
     os.environ.update(env)
     sys.argv = list(words)
     try:
