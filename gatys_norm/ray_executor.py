@@ -99,7 +99,7 @@ def executor(
     ) -> Iterator[cells.Outcome]:
         import ray
 
-        board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote()
+        board = _start_board()
         run = ray.remote(
             num_cpus=cpus_per_cell,
             num_gpus=gpus_per_cell,
@@ -133,33 +133,39 @@ def executor(
     return execute
 
 
-class _Board:
-    """An actor to which running cells say how far they are, and which tells them when to stop.
+def _start_board() -> ActorHandle:
+    """Start the actor to which running cells say how far they are; it tells them when to stop.
 
     Where it is lost Ray makes a new one, which hears of every cell at that cell's next report.
     """
+    import ray
 
-    def __init__(self) -> None:
-        self._iterations: dict[int, int] = {}
-        self._stopping = False
+    class Board:
+        """In a function, so that Ray sends all of it and its process loads no TensorFlow."""
 
-    def report(self, index: int, iterations: int) -> bool:
-        """Note how far a cell is; returns whether to stop."""
-        self._iterations[index] = iterations
-        return self._stopping
+        def __init__(self) -> None:
+            self._iterations: dict[int, int] = {}
+            self._stopping = False
 
-    def close(self, index: int) -> None:
-        """Note that a cell is not running any more."""
-        self._iterations.pop(index, None)
+        def report(self, index: int, iterations: int) -> bool:
+            """Note how far a cell is; returns whether to stop."""
+            self._iterations[index] = iterations
+            return self._stopping
 
-    def running(self) -> dict[int, int]:
-        """Return {index: iterations}."""
-        return self._iterations
+        def close(self, index: int) -> None:
+            """Note that a cell is not running any more."""
+            self._iterations.pop(index, None)
 
-    def stop(self) -> set[int]:
-        """Tell every cell to stop; returns the indices of those that run."""
-        self._stopping = True
-        return set(self._iterations)
+        def running(self) -> dict[int, int]:
+            """Return {index: iterations}."""
+            return self._iterations
+
+        def stop(self) -> set[int]:
+            """Tell every cell to stop; returns the indices of those that run."""
+            self._stopping = True
+            return set(self._iterations)
+
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
 
 
 class _Store:

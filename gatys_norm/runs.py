@@ -348,6 +348,7 @@ def load_checkpoint(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any
       CheckpointError: the file is missing, damaged or not a checkpoint.
     """
     try:
+        # Opened here, because NumPy leaves a file open whose archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop(FACTS).tobytes())

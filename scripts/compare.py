@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from gatys_norm import cli
+from gatys_norm import cli, console
 
 LOSSES = ("original", "normalized")
 
@@ -173,4 +173,4 @@ def write_report(page, config, outputs, records, shown):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, compare, sys.argv, define_flags))
+    console.leave(cli.call(__doc__, compare, sys.argv, define_flags))

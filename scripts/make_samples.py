@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from gatys_norm import cli, files, runs
+from gatys_norm import cli, console, files, runs
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -1083,7 +1083,7 @@ PICTURES = {
 def define_flags(values):
     """Flags of this program, which takes none of the main command's."""
     explanation = "folder that receives the pictures; made if missing"
-    flags.DEFINE_string("output_dir", str(DATA), explanation, flag_values=values)
+    cli.define_path("output_dir", str(DATA), explanation, values)
 
 
 def make_samples(values):
@@ -1108,4 +1108,4 @@ def make_samples(values):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, make_samples, sys.argv, define_flags, flags.FlagValues()))
+    console.leave(cli.call(__doc__, make_samples, sys.argv, define_flags, flags.FlagValues()))

@@ -102,7 +102,7 @@ def serve(values):
         with cli.refusing(OSError, prefix=f"--address, --port: {values.address}:{values.port}: "):
             server = survey_server.make_server(folder, values.address, values.port, show, warn)
     with server, console.signals_noted() as received:
-        host, port, *_ = server.server_address
+        host, port = str(server.server_address[0]), server.server_address[1]
         print(f"serving http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         print(f"answers: {folder / 'answers'}; Ctrl-C ends", flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -8,6 +8,7 @@ source "$(dirname "$0")/environment.sh" test
 $python -m ruff check .
 $python -m ruff format --check .
 $python -m mypy
+$python -m mypy --config-file tests/mypy.ini
 tests=($python -m pytest --numprocesses=2 --dist=loadfile)
 if [ "${1:-}" != --all ]; then
     exec "${tests[@]}" -m "not slow" "$@"

@@ -16,7 +16,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from gatys_norm import cli, files, images, runs
+from gatys_norm import cli, console, files, images, runs
 
 LARGEST_SIDE = 16383  # of a WebP
 ENCODING = {"quality": 90, "method": 4}
@@ -24,9 +24,9 @@ ENCODING = {"quality": 90, "method": 4}
 
 def define_flags(values):
     """Flags of this program, which takes none of the main command's."""
-    flags.DEFINE_string("output", None, "the finished picture of the run", flag_values=values)
+    cli.define_path("output", None, "the finished picture of the run", values)
     explanation = "animation to write, .webp; default out-timelapse.webp for out.png"
-    flags.DEFINE_string("timelapse", None, explanation, flag_values=values)
+    cli.define_path("timelapse", None, explanation, values)
     for name, default, least, most, explanation in (
         ("frame_ms", 200, 10, 60_000, "milliseconds of each snapshot"),
         ("hold_ms", 3000, 10, 60_000, "milliseconds of the finished picture"),
@@ -110,4 +110,4 @@ class Frames(Image.Image):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.call(__doc__, timelapse, sys.argv, define_flags, flags.FlagValues()))
+    console.leave(cli.call(__doc__, timelapse, sys.argv, define_flags, flags.FlagValues()))

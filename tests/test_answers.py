@@ -114,7 +114,6 @@ def test_the_columns_are_named(columns):
         answers.parse(columns, SURVEY)
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({name: st.text() | st.just(ROW[name]) for name in COLUMNS}))
 def test_any_texts_are_an_answer_or_refused(texts):
     try:
@@ -235,7 +234,7 @@ def mostly_right(line):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     st.binary()
     | st.tuples(*(mostly_right(line.encode()) for line in (HEADER, LINE, NEXT))).map(b"\n".join)
@@ -293,7 +292,6 @@ def test_a_file_of_something_else_is_no_contradiction(path):
     assert path.read_text() == "shopping list\n"
 
 
-@settings(max_examples=30, deadline=None)
 @given(several_answers)
 def test_what_is_added_is_read(given_answers):
     with tempfile.TemporaryDirectory() as folder:

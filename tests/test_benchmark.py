@@ -1,20 +1,16 @@
 """What benchmark.py counts, fits, compares and writes; how long anything takes is not tested."""
 
 import json
-import subprocess
+import pickle
 import sys
-import time
-from pathlib import Path
+import types
 
 import numpy as np
 import pytest
-from helpers.programs import load_script
+from helpers.programs import ROOT, load_script
 
-from gatys_norm import cli, measuring
+from gatys_norm import cli, measuring, weights
 from gatys_norm.config import TransferConfig
-
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts" / "benchmark.py"
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +49,14 @@ def test_share_compares_within_a_round(benchmark):
 
 
 def test_short_calls_are_repeated(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "LEAST_SECONDS", 0.05)
+    """A call takes a second of a clock that only calls move."""
     calls = []
-
-    def call():
-        calls.append(None)
-        time.sleep(0.01)
-
-    seconds = benchmark.seconds_of(call)
-    assert 2 <= len(calls) <= 5
-    assert seconds >= 0.01
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: 100.0 + len(calls))
+    for least, count in {0: 1, 0.5: 1, 1: 1, 3.5: 4}.items():
+        calls.clear()
+        monkeypatch.setattr(benchmark, "LEAST_SECONDS", least)
+        assert benchmark.seconds_of(lambda: calls.append(None)) == 1.0
+        assert len(calls) == count
 
 
 def sized(pairs):
@@ -128,7 +122,8 @@ def test_runs_are_compared_one_by_one(benchmark):
     assert found["lame"] | {"loss": 3, "seconds": 7, "wall_ratio": None} == found["lame"]
 
 
-def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch, small_network):
+@pytest.mark.usefixtures("small_network", "eagerly")
+def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch):
     from gatys_norm import transfer
 
     monkeypatch.setattr(cli, "start_tensorflow", lambda: transfer)
@@ -141,7 +136,7 @@ def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch, small_network):
         iterations=(4, 7),
         log_every=3,
     )
-    began = time.monotonic()
+    began = benchmark.time.monotonic()
     rows = benchmark.run_transfer(config, "coarse to fine", began)
     assert [row["iterations"] for row in rows] == [4 + 3, 4 + 6, 4 + 7]
     for row in rows:
@@ -196,21 +191,50 @@ def test_bad_flags_end_in_one_line(benchmark, monkeypatch, capsys, flags, words)
     assert printed.out == ""
 
 
-@pytest.mark.weights
+def in_this_process(function, *arguments):
+    """Stand in for `measuring.in_own_process`: all that goes there and back can be sent."""
+    function, arguments = pickle.loads(pickle.dumps((function, arguments)))
+    return pickle.loads(pickle.dumps(function(*arguments)))
+
+
+def narrow_network(_file):
+    """Return what stands in for Keras's VGG-19: as deep, four channels wide, random kernels."""
+    generator = np.random.default_rng(0)
+    layers, inputs = [], 3
+    for layer in weights._LAYERS:
+        kernel = generator.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, 4))
+        bias = np.zeros(4, np.float32)
+        layers.append(types.SimpleNamespace(name=layer, kernel=kernel.astype("f4"), bias=bias))
+        inputs = 4
+    return types.SimpleNamespace(layers=layers)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("real_weights")
-def test_whole_program(tmp_path):
+@pytest.mark.usefixtures("eagerly")
+def test_whole_program(benchmark, tmp_path, monkeypatch, capsys):
+    """All of it but the processes of their own, which test_measuring.py has, at a small scale."""
+    from gatys_norm import vgg
+
+    (tmp_path / "weights.h5").touch()
+    monkeypatch.setattr(vgg, "load_model", narrow_network)
+    monkeypatch.setitem(sys.modules, "benchmark", benchmark)
+    monkeypatch.setattr(measuring, "in_own_process", in_this_process)
+    monkeypatch.setattr(benchmark, "MATMUL_SIDE", 64)
+    monkeypatch.setattr(benchmark, "LEAST_SECONDS", 0)
+    fast = {"fast": benchmark.PRESETS["fast"] | {"iterations": (8,)}}
+    monkeypatch.setattr(benchmark, "PRESETS", fast)
     output = tmp_path / "new" / "speed.json"
-    flags = ["--sizes=64,80,96", "--size=64", "--rounds=1", "--iterations=8", f"--output={output}"]
-    finished = subprocess.run(
-        [sys.executable, SCRIPT, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
-    assert finished.returncode == 0, finished.stderr
+    flags = ["--sizes=24,32,40", "--size=32", "--rounds=1", "--iterations=8"]
+    more = [f"--weights={tmp_path / 'weights.h5'}", f"--output={output}"]
+    argv = ["benchmark.py", *flags, *more]
+    code = cli.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags)
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
     report = json.loads(output.read_text())
     tables = output.with_suffix(".md").read_text()
-    assert tables in finished.stdout
-    assert [row["size"] for row in report["sizes"]] == [64, 80, 96]
-    assert [row["width"] for row in report["sizes"]] == [64, 80, 96]
+    assert tables in printed.out
+    assert [row["size"] for row in report["sizes"]] == [24, 32, 40]
+    assert [row["width"] for row in report["sizes"]] == [24, 32, 40]
     assert all(row["float32"]["share"] > 0 for row in report["sizes"])
     assert all(len(found["residuals"]) == 3 for found in report["growth"].values())
     searches = report["line_searches"]
@@ -225,5 +249,6 @@ def test_whole_program(tmp_path):
     assert report["fixed_loss"]["contestants"]["fast preset"]["seconds"] > 0
     for words in ("float32", "bfloat16", "unit_step", "fast preset", "load average"):
         assert words in tables
-    assert "left" in finished.stderr
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "speed.json", "speed.md"]
+    assert "left" in printed.err
+    written = {path.name for path in tmp_path.rglob("*")}
+    assert written == {"new", "speed.json", "speed.md", "weights.h5"}

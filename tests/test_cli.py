@@ -12,18 +12,18 @@ import signal
 import subprocess
 import sys
 import types
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from absl import flags
+from helpers.programs import COMMAND, ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatys_norm import cli, images, memory, runs
 from gatys_norm.config import PRESETS, TransferConfig
 
-ROOT = Path(__file__).parent.parent
 GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
 DEFAULTS = TransferConfig(content="a.png", style="b.png")
 FAST = {
@@ -84,7 +84,7 @@ def assert_refused(result, named):
 
 # --- flags to settings ------------------------------------------------------------------------
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "content": ("täst λ.png", "täst λ.png"),
     "style": ('"dir/b=c,d.jpg"', "dir/b=c,d.jpg"),
     "style_blend": ("2", (2.0,)),
@@ -262,14 +262,14 @@ def test_absls_global_flags_are_left_alone(call, received):
 @pytest.fixture
 def earlier(folder):
     """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
-    config = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
+    others = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
     several = {
         "style": ("b=c,d.jpg", "e f.png"),
         "style_blend": (2.0, 0.5),
         "content_masks": ("left.png", "right.png"),
         "style_masks": ("all.png", "a,b.png"),
     }
-    config = TransferConfig(**config | {"style_weights": (1.0, 0.5)} | several).resolved()
+    config = TransferConfig(**others | {"style_weights": (1.0, 0.5)} | several).resolved()
     runs.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
     return config
 
@@ -444,14 +444,12 @@ def test_a_program_can_do_without_the_main_commands_flags(capsys):
 
 # --- mistakes ---------------------------------------------------------------------------------
 
-NUMBERS = (
-    *("lambda_os", "tv_weight", "content_weights", "style_weights", "style_blend"),
-    "learning_rate",
-)
-WHOLE_NUMBERS = (
-    *("history", "seed", "log_every", "checkpoint_every", "snapshot_every", "preview"),
-)
-LISTS_OF_WHOLE_NUMBERS = ("size", "iterations")
+# Each kind of flag once with all that may be wrong with its text; what values a setting refuses is
+# for test_config.py.
+KINDS = ("lambda_os", "style_weights", "history", "size")
+NUMBERS = ("tv_weight", "content_weights", "style_blend", "learning_rate")
+WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview")
+OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview")  # no settings
 ENUMS = (
     *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
     *("line_search", "preset"),
@@ -461,12 +459,13 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     *((f"--{name}=", f"--{name}") for name in ENUMS),
     *(
         (f"--{name}={value}", f"--{name}")
-        for name in (*NUMBERS, *WHOLE_NUMBERS, *LISTS_OF_WHOLE_NUMBERS)
+        for name in KINDS
         for value in ("", "x", "-1", "nan", "inf", "-inf", "1e999", "0x", "1 2", "٣,x")
     ),
-    *((f"--{name}=1.5", f"--{name}") for name in (*WHOLE_NUMBERS, *LISTS_OF_WHOLE_NUMBERS)),
-    *((f"--{name}={'9' * 5000}", f"--{name}") for name in WHOLE_NUMBERS),
-    *((f"--{name}=0", f"--{name}") for name in ("history", "log_every", "size", "iterations")),
+    *((f"--{name}=x", f"--{name}") for name in (*NUMBERS, *WHOLE_NUMBERS, "iterations")),
+    *((f"--{name}=1.5", f"--{name}") for name in (*WHOLE_NUMBERS, "history", "size", "iterations")),
+    *((f"--{name}=-1", f"--{name}") for name in OF_THE_PROGRAM),
+    *((f"--{name}={'9' * 5000}", f"--{name}") for name in ("seed", "preview")),
     ("--bogus", "bogus"),
     ("--bogus=1", "bogus"),
     ("-bogus", "bogus"),
@@ -476,40 +475,22 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("--helpfull", "helpfull"),
     ("---seed=1", "-seed"),
     ("--size=1,x", "--size"),
-    ("--size=512,256", "--size"),
-    ("--size=512,512", "--size"),
     ("--size=512,", "--size"),
-    ("--size=8", "--size"),
-    ("--size=100000", "--size"),
     ('--size="512', "--size"),
     ("--size=512\n1024", "--size"),
-    ("--iterations=1,2", "--iterations"),
-    ("--iterations=2000000", "--iterations"),
-    ("--seed=9223372036854775808", "--seed"),
-    ("--history=1001", "--history"),
-    ("--content_weights=1,2", "--content_weights"),
-    ("--style_weights=1,2,3,4", "--style_weights"),
     ("--style_weights=1,2,,4,5", "--style_weights"),
     ("--style=b.png,", "--style"),
     ("--style=,", "--style"),
     ('--style="b.png', "--style"),
-    ("--style_blend=1,2", "--style_blend"),
-    ("--style_blend=0", "--style_blend"),
     ("--content_masks=", "--content_masks"),
     ("--content_masks=a.png,b.png", "--content_masks: 1 picture is needed"),
     ("--style_masks=,", "--style_masks"),
-    ("--style_masks=a.png,b.png", "--style_masks: 1 picture is needed"),
-    ("--learning_rate=0", "--learning_rate"),
-    ("--learning_rate=1e9", "--learning_rate"),
-    ("--style_weights=0,0,0,0,0", "--style_weights"),
     ("--content_layers=", "--content_layers"),
     ("--style_layers=", "--style_layers"),
     ("--style_layers=conv9_9", "--style_layers"),
-    ("--style_layers=conv1_2,conv1_2", "--style_layers"),
     ("--content_layers=conv4_2,", "--content_layers"),
     ("--style_size=large", "--style_size"),
     ("--style_size=", "--style_size"),
-    ("--style_size=-5", "--style_size"),
     ("--resume=maybe", "--resume"),
     ("--noresume=1", "--noresume"),
     ("--nohelp=x", "--nohelp"),
@@ -524,15 +505,10 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("extra.png", "'extra.png'"),
     ("-", "'-'"),
     ("--=x", "'--=x'"),
-    ("--output=out", "--output"),
     ("--output=out.gif", "--output"),
-    ("--output=.png", "--output"),
     ("--output=missing/out.png", "--output"),
-    ("--output=latin1.txt/out.png", "--output"),
     ("--output=no\nfolder/out.png", "--output"),
     (f"--output={'n' * 300}.png", "--output"),
-    (f"--output={'n' * 300}/out.png", "--output"),
-    ("--output=folder.png", "--output"),
 ]
 
 
@@ -540,7 +516,6 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
 def test_a_mistake_ends_in_one_line_that_names_it(call, received, folder, argument, named):
     (folder / "latin1.txt").write_bytes(b"--content=caf\xe9.png\n")
     (folder / "wrong.txt").write_text("--bogus=1\n")
-    (folder / "folder.png").mkdir()
     before = sorted(folder.rglob("*"))
     assert_refused(call(*GIVEN, argument), named)
     assert received == []
@@ -593,7 +568,8 @@ ANY_VALUE = st.text(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3 * settings.default.max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(name=st.sampled_from(FLAG_NAMES), value=ANY_VALUE)
 def test_any_value_of_any_flag_works_or_is_refused_in_one_line(capsys, name, value):
@@ -858,7 +834,7 @@ def program(*arguments):
     """Run `python -m gatys_norm` as a user would, in a process of its own, in this folder."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     finished = subprocess.run(
-        [sys.executable, "-m", "gatys_norm", *arguments],
+        [sys.executable, "-m", COMMAND, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -883,9 +859,9 @@ def test_arguments_that_are_no_valid_unicode_are_named(folder):
     assert_refused(program(*GIVEN, b"--caf\xe9=1"), "caf\\udce9")
 
 
-@pytest.mark.slow
 def test_a_missing_picture_is_named_in_one_line(folder):
-    assert_refused(program(*GIVEN), "a.png: No such file")
+    finished = run(COMMAND, *GIVEN, cwd=folder)
+    assert_refused((finished.returncode, finished.stdout, finished.stderr), "a.png: No such file")
     assert names(folder) == set()
 
 

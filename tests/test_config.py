@@ -298,7 +298,6 @@ def test_styles_are_named_after_their_files_each_by_itself(paths, names):
     assert TransferConfig(style=paths).style_names == names
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6))
 @example(["/", "."])
 def test_names_of_styles_tell_them_apart_and_fit_into_terms(paths):
@@ -392,6 +391,10 @@ def test_names_left_out_take_their_default():
         ({"size": {"0": 64}}, "size: "),
         ({"size": [[64]]}, "size: "),
         ({"size": None}, "size: "),
+        ({"size": [1e300]}, "size: "),
+        ({"size": [10**400]}, "size: "),
+        ({"iterations": None}, "iterations: "),
+        ({"history": 10**9}, "history: "),
         ({"content": None}, "content: "),
         ({"content": ["a", "b"]}, "content: "),
         ({"style": [3]}, "style: "),
@@ -405,6 +408,7 @@ def test_names_left_out_take_their_default():
         ({"style_size": 512}, "style_size: "),
         ({"style_layers": "conv1_1"}, "style_layers: "),
         ({"style_layers": [{}]}, "style_layers: "),
+        ({"style_layers": {"conv4_2": 1}}, "style_layers: "),
         ({"style_weights": {"conv1_1": 1}}, "style_weights: "),
         ({"lambda_os": [1]}, "lambda_os: "),
         ({"lambda_os": json.loads("1e999")}, "lambda_os: "),
@@ -426,7 +430,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*NAMES, "colour"]), JSON_VALUES, max_size=2))
 def test_any_json_is_settings_that_survive_json_or_a_config_error(values):
     try:

@@ -3,122 +3,91 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import COMMAND, ROOT, end_of, run, run_new, start, start_new, wait_for
+from helpers.weights_files import write_weights
 from PIL import Image
 
-from gatys_norm import images
+from gatys_norm import images, runs
 
-ROOT = Path(__file__).parent.parent
 CONTENT, STYLE = ROOT / "data" / "river_town.jpg", ROOT / "data" / "flowing_strokes.jpg"
-TRANSFER = [
-    sys.executable,
-    "-m",
-    "gatys_norm",
-    f"--content={CONTENT}",
-    f"--style={STYLE}",
-    "--size=64",
-]
-
-
-def start(*arguments):
-    return subprocess.Popen(
-        [str(argument) for argument in arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(*arguments):
-    process = start(*arguments)
-    stdout, stderr = process.communicate(timeout=600)
-    return process.returncode, stdout, stderr
-
-
-@pytest.mark.weights
-@pytest.mark.usefixtures("real_weights")
-def test_main_command(tmp_path):
-    output = tmp_path / "a name with spaces, ö.png"
-    code, stdout, stderr = finish(*TRANSFER, "--iterations=8", f"--output={output}")
-    assert code == 0, stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [output.name, output.with_suffix(".json").name]
-    )
-    record = json.loads(output.with_suffix(".json").read_text())
-    assert json.loads(images.load_text(output)["config"]) == record["config"]
-    with Image.open(output) as picture:
-        assert picture.size == (record["stages"][0]["width"], record["stages"][0]["height"])
-    for term in record["terms"]:
-        assert term in stdout
-    assert str(output) in stdout.splitlines()[-1]
-    assert "8/8" in stderr
-    assert "oneDNN" not in stderr
+PICTURES = (f"--content={CONTENT}", f"--style={STYLE}")
+SHALLOW = ("--size=32", "--content_layers=conv1_2", "--style_layers=conv1_1")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, real_weights):
-    """The picture of a run that was never stopped, with the flags that made it."""
-    flags = ["--iterations=60", "--checkpoint_every=2", "--weights=imagenet-8bit"]
-    whole = tmp_path_factory.mktemp("whole") / "whole.png"
-    assert finish(*TRANSFER, *flags, f"--output={whole}")[0] == 0
-    return images.load_picture(whole), flags
-
-
-@pytest.mark.weights
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_then_resumed_equals_never_stopped(tmp_path, uninterrupted, number):
-    expected, flags = uninterrupted
-    output = tmp_path / "parts.png"
-    process = start(*TRANSFER, *flags, f"--output={output}")
-    checkpoint = output.with_suffix(".checkpoint.npz")
-    while not checkpoint.exists() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    if number == signal.SIGKILL:
-        assert process.returncode == -number
-        assert not output.exists()
-    else:
-        assert process.returncode == 128 + number, stderr
-        assert "--resume" in stdout
-        assert json.loads(output.with_suffix(".json").read_text())["status"] == "interrupted"
-    code, _, stderr = finish(*TRANSFER, *flags, f"--output={output}", "--resume")
-    assert code == 0, stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"parts.png", "parts.json"}
-    np.testing.assert_array_equal(images.load_picture(output), expected)
-
-
-@pytest.mark.weights
-@pytest.mark.usefixtures("real_weights")
-def test_snapshots(tmp_path):
-    output = tmp_path / "out.jpg"
-    flags = ["--iterations=6", "--snapshot_every=2", f"--output={output}"]
-    assert finish(*TRANSFER, *flags)[0] == 0
-    assert {path.name for path in tmp_path.glob("out-*.jpg")} == {
-        "out-00002.jpg",
-        "out-00004.jpg",
-        "out-00006.jpg",
-    }
+def shallow(tmp_path_factory):
+    """Flags of a transfer that takes little: two layers, weights of one value."""
+    path = tmp_path_factory.mktemp("weights") / "weights.h5"
+    write_weights(path, kernel=0.02)
+    return (*PICTURES, *SHALLOW, f"--weights={path}")
 
 
 @pytest.mark.weights
 @pytest.mark.slow
 @pytest.mark.usefixtures("real_weights")
-def test_demo_makes_the_labelled_picture():
+def test_main_command(tmp_path):
+    """Its own defaults but for the size; the one run here with the real weights."""
+    output = tmp_path / "a name with spaces, ö.png"
+    flags = ("--size=48", "--iterations=4", "--snapshot_every=2")
+    finished = run_new(COMMAND, *PICTURES, *flags, f"--output={output}")
+    assert finished.returncode == 0, finished.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {
+        output.name,
+        output.with_suffix(".json").name,
+        "a name with spaces, ö-00002.png",
+        "a name with spaces, ö-00004.png",
+    }
+    record = json.loads(output.with_suffix(".json").read_text())
+    assert json.loads(images.load_text(output)["config"]) == record["config"]
+    with Image.open(output) as picture:
+        assert picture.size == (record["stages"][0]["width"], record["stages"][0]["height"])
+    for term in record["terms"]:
+        assert term in finished.stdout
+    assert str(output) in finished.stdout.splitlines()[-1]
+    assert "4/4" in finished.stderr
+    assert "oneDNN" not in finished.stderr
+    last = images.load_picture(runs.snapshot_path(output, 4))
+    np.testing.assert_array_equal(last, images.load_picture(output))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "optimizer", "begin"),
+    [(signal.SIGINT, "lbfgs", start_new), (signal.SIGTERM, "adam", start)],
+)
+def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, optimizer, begin):
+    """What SIGKILL leaves is for test_soak.py."""
+    flags = (*shallow, f"--optimizer={optimizer}", "--iterations=100", "--checkpoint_every=1")
+    whole, output = tmp_path / "whole.png", tmp_path / "parts.png"
+    process = begin(COMMAND, *flags, f"--output={output}")
+    wait_for(lambda: runs.checkpoint_path(output).exists() or process.poll() is not None)
+    process.send_signal(number)
+    code, stdout, stderr = end_of(process)
+    assert code == 128 + number, stderr
+    assert "--resume" in stdout
+    assert json.loads(output.with_suffix(".json").read_text())["status"] == "interrupted"
+    for finished in (
+        run(COMMAND, *flags, f"--output={output}", "--resume"),
+        run(COMMAND, *flags, f"--output={whole}"),
+    ):
+        assert finished.returncode == 0, finished.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("parts.png", "parts.json", "whole.png", "whole.json"),
+    }
+    np.testing.assert_array_equal(images.load_picture(output), images.load_picture(whole))
+
+
+@pytest.mark.slow
+def test_demo_makes_the_labelled_picture(shallow):
     """The demo's own command, cut short; later flags win over earlier ones."""
     output = ROOT / "results" / f"test-{os.getpid()}.png"
+    flags = (*shallow, "--optimizer=adam", "--size=64", "--iterations=5")
     try:
-        code, stdout, stderr = finish(
-            "bash", "scripts/demo.sh", "--size=64", "--iterations=5", f"--output={output}"
-        )
-        assert code == 0, stderr
+        finished = run_new("bash", "scripts/demo.sh", *flags, f"--output={output}")
+        assert finished.returncode == 0, finished.stderr
         records = {
             loss: json.loads(output.with_name(f"{output.stem}-{loss}.json").read_text())
             for loss in ("original", "normalized")
@@ -133,21 +102,23 @@ def test_demo_makes_the_labelled_picture():
             for picture in (images.load_picture(CONTENT), images.load_picture(STYLE))
         )
         assert sheet.shape[1] > width + 2 * 64
-        assert str(output) in stdout
+        assert str(output) in finished.stdout
         reflections = [
-            record["metrics"]["style_reflection"]["conv5_4"] for record in records.values()
+            record["metrics"]["style_reflection"]["conv1_1"] for record in records.values()
         ]
-        rows = {tuple(line.split()[:3]): line.split()[3:] for line in stdout.splitlines()}
+        lines = [line.split() for line in finished.stdout.splitlines()]
+        rows = {tuple(words[:3]): words[3:] for words in lines}
         expected = [f"{value:.4f}" for value in reflections]
-        assert rows["style", "reflection", "conv5_4"] == expected
+        assert rows["style", "reflection", "conv1_1"] == expected
     finally:
         for path in output.parent.glob(f"{output.stem}*"):
             path.unlink()
 
 
+@pytest.mark.slow
 def test_samples_are_what_their_script_draws(tmp_path):
-    code, _, stderr = finish(sys.executable, "scripts/make_samples.py", f"--output_dir={tmp_path}")
-    assert code == 0, stderr
+    finished = run(ROOT / "scripts" / "make_samples.py", f"--output_dir={tmp_path}")
+    assert finished.returncode == 0, finished.stderr
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (ROOT / "data").glob("*.jpg"))
     for name in drawn:
@@ -156,15 +127,3 @@ def test_samples_are_what_their_script_draws(tmp_path):
         )
         assert np.abs(difference).mean() < 1
     assert sum(path.stat().st_size for path in (ROOT / "data").iterdir()) < 1_000_000
-
-
-@pytest.mark.weights
-@pytest.mark.slow
-@pytest.mark.usefixtures("real_weights")
-def test_short_soak():
-    code, stdout, stderr = finish(sys.executable, "scripts/soak.py", "--kills=6")
-    assert code == 0, stderr
-    figures = json.loads(stdout)
-    assert figures["kills_survived"] == 6
-    assert figures["transfers_finished"] >= 1
-    assert (figures["corrupt_files"], figures["mismatches"]) == (0, 0)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers.weights_files import legacy_layout
 
 from gatys_norm.legacy_pickle import LegacyPickleError, read_tensors
 
-SAVED = {
+SAVED: dict[str, Any] = {
     "kernel": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
     "table": np.linspace(-1, 1, 5, dtype=np.float32),
     "scalar": np.array(2.5, np.float32),

@@ -42,7 +42,7 @@ def test_no_pixel_fits_into_too_little():
     ],
 )
 def test_estimate_is_what_was_measured(size, in_strips, change, gigabytes):
-    """Peaks of whole processes; pictures 4:3."""
+    """Peaks of whole processes; pictures 4:3. The fit lies above, by a fifth at the most."""
     config = dataclasses.replace(CONFIG, **change)
     estimate = memory.estimated_bytes(size * size * 3 // 4, config, in_strips)
     assert estimate / 1e9 == pytest.approx(gigabytes, rel=0.2)
@@ -86,7 +86,3 @@ def test_each_region_needs_its_styles_features_once_more_but_not_those_in_strips
     assert memory.estimated_bytes(10**6, plain, False) == memory.estimated_bytes(
         10**6, CONFIG, False
     )
-
-
-def test_available_memory_is_plausible():
-    assert 2**27 < memory.available_bytes() < 2**50

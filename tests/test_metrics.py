@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.rounding import gamma, gram_error, squared_distance_error, unit
 
 from gatys_norm import losses, metrics
+
+pytestmark = pytest.mark.numeric
 
 LAYERS = {"conv1_2": (6, 10, 3), "conv3_4": (3, 5, 4)}
 
@@ -38,6 +41,56 @@ def matrix(*rows):
     return tf.constant(rows, tf.float32)
 
 
+def gram(features, mask=None):
+    """G in float64."""
+    mask = np.ones(features.shape[:2]) if mask is None else mask
+    return np.einsum("hw,hwa,hwb->ab", mask, features, features)
+
+
+def ratio_error(numerator, numerator_error, denominator, denominator_error):
+    """The most by which a ratio is wrong relatively: both of its parts, and the division."""
+    return numerator_error / numerator + denominator_error / denominator + unit()
+
+
+def assert_measures_equal_numpy(measured, name, o, s, x, masks=(None, None)):
+    """Compare the three measures with those of NumPy, to what float32 rounds.
+
+    Args:
+      measured: what `measure` gave.
+      name: what it calls the layer, None for the content's or the style's measures alone.
+      o, s, x: its features, float32.
+      masks: that of the style, that of the pictures o and x.
+    """
+    o, s, x = (value.astype(float) for value in (o, s, x))
+    content_name, style_name = name
+    if content_name:
+        moved, whole = np.sum((o - x) ** 2), np.sum(o**2)
+        error = ratio_error(
+            moved,
+            squared_distance_error(o, x, "float32"),
+            whole,
+            squared_distance_error(o, 0, "float32"),
+        )
+        found = measured["content_distance"][content_name]
+        assert found == pytest.approx(moved / whole, rel=error)
+    of_style, of_pictures = masks
+    target, result, start = gram(s, of_style), gram(x, of_pictures), gram(o, of_pictures)
+    target_error = gram_error(s, "float32", mask=of_style)
+    errors = [target_error + gram_error(value, "float32", mask=of_pictures) for value in (x, o)]
+    left = np.sum((target - result) ** 2)
+    left_error = squared_distance_error(target, result, "float32", errors[0])
+    whole, way = np.sum(target**2), np.sum((target - start) ** 2)
+    whole_error = squared_distance_error(target, 0, "float32", target_error)
+    way_error = squared_distance_error(target, start, "float32", errors[1])
+    error = ratio_error(left, left_error, whole, whole_error)
+    assert error < 1e-3  # so that a wrong layer or factor shows
+    assert measured["style_distance"][style_name] == pytest.approx(left / whole, rel=error)
+    # The root halves the ratio's relative error, and 1 − r is wrong by what r is absolutely.
+    share = np.sqrt(left / way)
+    error = share * ratio_error(left, left_error, way, way_error) + unit()
+    assert measured["style_reflection"][style_name] == pytest.approx(1 - share, rel=0, abs=error)
+
+
 def test_content_distance_by_hand():
     target, features = matrix([3, 4]), matrix([3, 9])
     assert metrics.content_distance(target, features) == 25 / 25
@@ -63,7 +116,8 @@ def test_style_distance_by_hand():
 )
 def test_style_reflection_by_hand(gram, reflection):
     value = metrics.style_reflection(matrix([3]), matrix([gram]), matrix([-1]))
-    assert value == pytest.approx(reflection, abs=1e-7)
+    # Squares of small whole numbers are exact; 1 − √(a / b) is rounded three times, from up to 2.
+    assert value == pytest.approx(reflection, rel=0, abs=3 * 2 * unit())
 
 
 def test_undefined_values_are_nan():
@@ -76,16 +130,8 @@ def test_undefined_values_are_nan():
 def test_measure_equals_numpy():
     measured = measure(RESULT, CONTENT, STYLE)
     for layer in LAYERS:
-        o, s, x = (features[layer].astype(float) for features in (CONTENT, STYLE, RESULT))
-        gram_o, gram_s, gram_x = (np.einsum("hwa,hwb->ab", value, value) for value in (o, s, x))
-        expected = {
-            "content_distance": np.sum((o - x) ** 2) / np.sum(o**2),
-            "style_distance": np.sum((gram_s - gram_x) ** 2) / np.sum(gram_s**2),
-            "style_reflection": 1
-            - np.linalg.norm(gram_s - gram_x) / np.linalg.norm(gram_s - gram_o),
-        }
-        for name, value in expected.items():
-            assert measured[name][layer] == pytest.approx(value, rel=1e-5)
+        pictures = (features[layer] for features in (CONTENT, STYLE, RESULT))
+        assert_measures_equal_numpy(measured, (layer, layer), *pictures)
 
 
 def test_several_styles_are_measured_one_by_one_and_in_their_regions():
@@ -112,21 +158,10 @@ def test_several_styles_are_measured_one_by_one_and_in_their_regions():
     assert list(measured["style_distance"]) == list(measured["style_reflection"]) == expected
     for layer in layers:
         mask = masks[losses.style_term(layer, "b#2")]
-        ones = np.ones_like(mask)
-        for name, style, m in (("a", STYLE, ones), ("b#2", other, mask)):
-            gram_s, gram_x, gram_o = (
-                np.einsum("hwa,hwb->ab", value * weight[..., np.newaxis], value)
-                for value, weight in (
-                    (style[layer], m if name != "a" else np.ones(style[layer].shape[:2])),
-                    (RESULT[layer], m),
-                    (CONTENT[layer], m),
-                )
-            )
-            distance = np.sum((gram_s - gram_x) ** 2) / np.sum(gram_s**2)
-            left = np.linalg.norm(gram_s - gram_x) / np.linalg.norm(gram_s - gram_o)
-            key = f"{name}/{layer}"
-            assert measured["style_distance"][key] == pytest.approx(distance, rel=1e-4)
-            assert measured["style_reflection"][key] == pytest.approx(1 - left, rel=1e-3, abs=1e-5)
+        pictures = CONTENT[layer], STYLE[layer], RESULT[layer]
+        assert_measures_equal_numpy(measured, (None, f"a/{layer}"), *pictures)
+        pictures = CONTENT[layer], other[layer], RESULT[layer]
+        assert_measures_equal_numpy(measured, (None, f"b#2/{layer}"), *pictures, (mask, mask))
 
 
 def test_nothing_is_transferred_at_the_content_picture():
@@ -146,8 +181,15 @@ def test_all_is_transferred_where_the_gram_matrices_agree():
     o = random_features(4, pixels_factor=2)
     measured = measure(x, o, STYLE)
     for layer in LAYERS:
-        assert measured["style_reflection"][layer] == pytest.approx(1, abs=1e-5)
-        assert measured["style_distance"][layer] == pytest.approx(0, abs=1e-10)
+        # The two matrices are the same sum in another order: each is wrong by its rounding.
+        error = np.linalg.norm(2 * gram_error(STYLE[layer], "float32"))
+        target, start = (gram(features[layer].astype(float)) for features in (STYLE, o))
+        farthest = (error / np.linalg.norm(target)) ** 2
+        rounded_again = gamma(2 * (target.size + 2) + 1, "float32")  # two sums and their ratio
+        assert 0 <= measured["style_distance"][layer] <= farthest * (1 + rounded_again)
+        way = np.linalg.norm(target - start)
+        assert error / way < 1e-3
+        assert measured["style_reflection"][layer] == pytest.approx(1, rel=0, abs=2 * error / way)
         assert measured["content_distance"][layer] > 0.1
 
 

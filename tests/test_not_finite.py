@@ -1,9 +1,11 @@
 """Never a NaN without a message: whatever the settings, and wherever in a run it happens.
 
-On a network of a few channels, so that a whole transfer takes a fraction of a second.
+On a network of a few channels, without tracing, so that a whole transfer takes a fraction of a
+second.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import warnings
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import network
+from helpers.rounding import gamma
+from helpers.small_transfers import noise, small_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +28,20 @@ LAYERS = [f"{tap}{name}" for tap in ("conv", "relu") for name in ("1_1", "1_2", 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 
-def noise(height, width, seed):
-    values = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
-    return values.astype(np.float32)
+def assert_no_rise(record):
+    """The loss may rise by what the search takes for rounding, and by its own rounding.
+
+    The first is Hager and Zhang's ε, 1e-6 an iteration. The second is a sum of coefficient ·
+    distance in float32 at either end, where the record has float64's; all terms are above 0.
+    """
+    loss, terms = record["loss"], len(record["terms"])
+    rise = 1e-6 * record["iterations"] + 2 * gamma(terms + 3, "float32")
+    assert loss["final"] <= (1 + 1.01 * rise) * loss["initial"]
 
 
 # --- in the midst of a run ----------------------------------------------------------------------
 
-REACH = 20.0
+REACH = 8.0
 
 
 class Spoilt(tf.Module):
@@ -67,17 +77,7 @@ def gradient_of(bad):
 @pytest.fixture
 def config(tmp_path):
     """Write two pictures; give the settings of a transfer between them."""
-    images.save_picture(tmp_path / "content.png", noise(20, 24, seed=1))
-    images.save_picture(tmp_path / "style.png", noise(24, 22, seed=2))
-    return TransferConfig(
-        content=str(tmp_path / "content.png"),
-        style=str(tmp_path / "style.png"),
-        content_layers=("conv2_1",),
-        style_layers=("conv1_1", "conv2_2"),
-        size=(24,),
-        iterations=(60,),
-        log_every=1,
-    )
+    return small_config(tmp_path, iterations=(60,), log_every=1)
 
 
 def stylize(config):
@@ -98,10 +98,11 @@ def assert_sound(result):
     ("changes", "spoil"),
     [
         ({"line_search": "unit_step"}, value_of(np.nan)),
-        ({"line_search": "unit_step"}, value_of(np.inf)),
+        # From an infinite value the search creeps back in as many steps as the machine rounds.
+        pytest.param({"line_search": "unit_step"}, value_of(np.inf), marks=pytest.mark.slow),
         ({"line_search": "unit_step"}, gradient_of(np.nan)),
         ({"line_search": "unit_step"}, gradient_of(-np.inf)),
-        ({"line_search": "hager_zhang"}, value_of(np.inf)),
+        pytest.param({"line_search": "hager_zhang"}, value_of(np.inf), marks=pytest.mark.slow),
         ({"line_search": "hager_zhang"}, gradient_of(np.nan)),
         ({"parametrization": "fourier"}, value_of(np.nan)),
         ({"parametrization": "fourier"}, gradient_of(np.nan)),
@@ -159,12 +160,18 @@ def test_a_size_that_cannot_be_begun_leaves_the_one_before(config, monkeypatch, 
     np.testing.assert_array_equal(result.image, coarse.image)
 
 
+@functools.cache
+def scaled(model, decade):
+    """The model with all its kernels and biases so many decades larger."""
+    copy = tf.keras.models.clone_model(model)
+    copy.set_weights([10.0**decade * values for values in model.get_weights()])
+    return copy
+
+
 @pytest.mark.parametrize("loss", ["original", "normalized"])
-@pytest.mark.parametrize("scale", [1e9, 1e30])
-def test_kernels_too_large_are_named_at_the_start(config, monkeypatch, small_model, scale, loss):
-    large = tf.keras.models.clone_model(small_model)
-    large.set_weights([scale * values for values in small_model.get_weights()])
-    network.use(monkeypatch, large)
+@pytest.mark.parametrize("decade", [9, 30])
+def test_kernels_too_large_are_named_at_the_start(config, monkeypatch, small_model, decade, loss):
+    network.use(monkeypatch, scaled(small_model, decade))
     with pytest.raises(losses.NonFiniteError, match=r"/conv2_[12].* not finite"):
         stylize(dataclasses.replace(config, loss=loss))
 
@@ -199,8 +206,7 @@ def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colours(
         result, notes = stylize(config)
         assert_sound(result)
         assert notes == []
-        loss = result.record["loss"]
-        assert loss["final"] <= (1 + 1e-5) * loss["initial"]  # the rise may be rounding
+        assert_no_rise(result.record)
 
 
 WEIGHT = st.just(0.0) | st.floats(-30, 30).map(lambda decade: 10.0**decade)
@@ -260,15 +266,15 @@ def transfers(draw):
     return config, pictures, draw(st.integers(-12, 12))
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples * 3 // 5,  # each a transfer
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(drawn=transfers())
 def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model):
     config, pictures, decade = drawn
-    scaled = tf.keras.models.clone_model(small_model)
-    scaled.set_weights([10.0**decade * values for values in small_model.get_weights()])
-    network.use(monkeypatch, scaled)
+    network.use(monkeypatch, scaled(small_model, decade))
     pictures = scenes.converted(pictures, lambda how: PICTURES[how[0]](*how[1:]))
     monkeypatch.setattr(scenes, "load_pictures", lambda config: pictures)
     try:
@@ -279,6 +285,5 @@ def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model)
     assert all(any(layer in message for layer in layers) for message in messages)
     if result is not None:
         assert_sound(result)
-        # The search accepts a rise that may be rounding; Adam's steps do not look at the loss.
-        loss = result.record["loss"]
-        assert config.optimizer == "adam" or loss["final"] <= (1 + 1e-5) * loss["initial"]
+        if config.optimizer != "adam":  # whose steps do not look at the loss
+            assert_no_rise(result.record)

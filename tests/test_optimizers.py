@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from helpers.programs import load_script
+from helpers.small_transfers import small_config
 
 from gatys_norm.config import TransferConfig
-
-LAYERS = {"content_layers": ("conv1_2",), "style_layers": ("conv1_1",)}
 
 
 @pytest.fixture
@@ -23,18 +22,10 @@ def test_the_loss_after_some_evaluations_is_the_last_logged_one(optimizers):
     assert {count: optimizers.loss_after(rows, count) for count in wanted} == wanted
 
 
-@pytest.mark.weights
-@pytest.mark.slow
-def test_a_run_gives_losses_and_what_each_optimiser_keeps(optimizers, real_weights):
-    base = TransferConfig(
-        content=str(optimizers.ROOT / "data" / "river_town.jpg"),
-        style=str(optimizers.ROOT / "data" / "flowing_strokes.jpg"),
-        size=(48,),
-        iterations=(12,),
-        weights=real_weights.source,
-        log_every=5,
-        **LAYERS,
-    )
+@pytest.mark.usefixtures("eagerly", "small_network")
+def test_a_run_gives_losses_and_what_each_optimiser_keeps(optimizers, tmp_path):
+    """What is kept does not depend on the network."""
+    base = small_config(tmp_path, iterations=(12,), log_every=5)
     kept = {}
     for name, changes in optimizers.CONTESTANTS.items():
         found = optimizers.run(dataclasses.replace(base, **changes))
@@ -59,7 +50,7 @@ def report_of(optimizers):
         "device": "CPU of a test",
         "processor": "P",
         "cores": 2,
-        "features": ["avx2"],
+        "instruction_sets": ["avx2"],
         "memory_gib": 1,
         "system": "S",
         "python": "3",

@@ -4,9 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from helpers import network
+from helpers.exact import leave_out_the_means
+from helpers.numpy_network import numpy_features
+from helpers.rounding import gamma, gram_error, squared_distance_error
 
 from gatys_norm import images, objective, probes, scenes, vgg, weights
 from gatys_norm.config import TransferConfig
+
+pytestmark = pytest.mark.numeric
 
 LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
 
@@ -37,32 +44,61 @@ def test_layer_powers_are_the_styles_mean_squares(config):
     powers = probes.layer_powers(config)
     assert set(powers) == {"conv1_1", "relu1_1", "conv2_2", "relu2_2"}
     for layer, power in powers.items():
-        expected = np.mean(features(config, config.style, layer) ** 2)
-        assert power == pytest.approx(expected, rel=1e-5)
+        squares = features(config, config.style, layer) ** 2
+        # No square is negative: as many roundings as there are additions, the square, the mean.
+        error = gamma(squares.size + 1, "float32")
+        assert power == pytest.approx(np.mean(squares), rel=error)
     assert powers["relu1_1"] < powers["conv1_1"]
 
 
-@pytest.mark.parametrize("loss", ["original", "normalized"])
-@pytest.mark.parametrize("parametrization", ["pixel", "fourier"])
-def test_gradient_norms_are_those_of_finite_differences(config, loss, parametrization):
+@pytest.mark.parametrize(
+    ("loss", "parametrization"), [("original", "fourier"), ("normalized", "pixel")]
+)
+def test_gradient_norms_are_those_of_differences(
+    config, loss, parametrization, small_model, monkeypatch
+):
+    """In float64 but for the norm itself, so that differences of values have digits left."""
+    leave_out_the_means(monkeypatch)
+    network.use(monkeypatch, small_model, in_float64(small_model))
     config = dataclasses.replace(config, loss=loss, parametrization=parametrization)
     norms = probes.gradient_norms(config)
     assert norms["content/conv2_2"] == 0
     pixels = dataclasses.replace(config, parametrization="pixel").resolved()
-    content, style = (images.load_picture(path) for path in (config.content, config.style))
+    pictures = [images.load_picture(path) for path in (config.content, config.style)]
+    content, style = (picture.astype(np.float64) for picture in pictures)
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(weights.locate("auto"), layers, "max", "float32")
     posed = objective.pose(pixels, extractor, scenes.Scene(content, (style,)))
-    start = posed.position(content)
+    start, step = posed.position(content), 0.01
     for term in ("style/conv1_2", "style/conv2_1"):
         gradient = posed.gradients(start)[term]
         direction = gradient / np.linalg.norm(gradient)
+        values = [posed.terms(start + steps * step * direction)[term] for steps in (1, -1, 2, -2)]
+        # Of degree four between two changes of a ReLU or a maximum, so this is exact.
+        slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * step)
+        error = (8 + 8 + 1 + 1) / 12 * distance_error(small_model, term, content, style) / step
+        assert error < 1e-3 * slope
+        # The norm in float32: each value, its square, their sum, with no negative term.
+        error += gamma(content.size + 2, "float32") * slope
+        coefficient = posed.coefficients[term]
+        assert norms[term] == pytest.approx(coefficient * slope, rel=0, abs=coefficient * error)
 
-        def value(step, term=term, direction=direction):
-            return posed.coefficients[term] * posed.terms(start + step * direction)[term]
 
-        slope = (value(0.05) - value(-0.05)) / 0.1
-        assert norms[term] == pytest.approx(slope, rel=1e-2)
+def in_float64(model):
+    """Return what makes an extractor one that computes in float64."""
+    return lambda extractor: vgg.Extractor(model, extractor._layers, compute_dtype=tf.float64)
+
+
+def distance_error(model, term, content, style):
+    """The most by which rounding changes a style term's distance at the content picture."""
+    matrices = []
+    layer = term.removeprefix("style/")
+    for picture in (content, style):
+        features, errors = numpy_features(model, picture, means=0.0)
+        phi = features[layer]
+        matrices.append((np.einsum("hwa,hwb->ab", phi, phi), gram_error(phi, error=errors[layer])))
+    (of_content, wrong), (of_style, also_wrong) = matrices
+    return squared_distance_error(of_content, of_style, error=wrong + also_wrong)
 
 
 def test_gradient_norms_of_an_undefined_loss_are_none(config, small_model):
@@ -88,7 +124,10 @@ def test_picture_distances(config, tmp_path):
     phi = [features(config, path, "relu2_1") for path in [config.content, *paths]]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         expected = np.linalg.norm(phi[i + 1] - phi[j + 1]) / np.linalg.norm(phi[0])
-        assert found["features"][i][j] == pytest.approx(expected, rel=1e-4)
+        # Features are float32: each is squared as a difference, rounded twice, in a sum without
+        # negative terms, divided by another such; the roots halve all that.
+        error = gamma(2 * (phi[0].size + 3), "float32")
+        assert found["features"][i][j] == pytest.approx(expected, rel=error)
         assert found["features"][j][i] == found["features"][i][j]
 
 

@@ -3,18 +3,16 @@
 import errno
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from helpers.programs import load_script
+from helpers.programs import ROOT, end_of, load_script, run, start, start_new, wait_for
+from helpers.weights_files import write_weights
 
 from gatys_norm import cli, experiments
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "reproduce.py"
+STYLES = [ROOT / "data" / f"{name}.jpg" for name in ("flowing_strokes", "soft_washes")]
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +63,14 @@ def test_figures_stand_in_the_papers_order(reproduce):
     assert reproduce.figures_from_flags(flags(reproduce, "--figures=6a,3,2a")) == ("2a", "3", "6a")
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def assert_refused(reproduce, capsys, named, *arguments):
+    """Assert that these flags end in code 2 and one line with `named`, called in this process."""
+    argv = ["reproduce.py", *arguments]
+    assert cli.call(reproduce.__doc__, reproduce.reproduce, argv, reproduce.define_flags) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert named in printed.err
 
 
 @pytest.mark.parametrize(
@@ -103,35 +100,33 @@ def run(*arguments):
         (["--boost=x"], "--boost"),
     ],
 )
-def test_wrong_flags_are_refused_in_one_line(arguments, named, tmp_path):
+def test_wrong_flags_are_refused_in_one_line(reproduce, capsys, arguments, named, tmp_path):
     folder = tmp_path / "out"
-    finished = run(*arguments, f"--output_dir={folder}")
-    assert finished.returncode == 2, finished.stderr
-    assert finished.stdout == ""
-    assert finished.stderr.count("\n") == 1
-    assert named in finished.stderr
+    assert_refused(reproduce, capsys, named, *arguments, f"--output_dir={folder}")
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("flag", ["--content", "--styles"])
-def test_a_missing_picture_is_refused_before_any_transfer(flag, tmp_path):
-    folder = tmp_path / "out"
-    one_style = ["--styles=data/soft_washes.jpg", "--lambdas_by_style=1"]
-    finished = run(*one_style, f"{flag}=none.jpg", f"--output_dir={folder}")
-    assert finished.returncode == 2
+def test_as_a_program_it_refuses_with_that_code(tmp_path):
+    finished = run(SCRIPT, "--figures=7", f"--output_dir={tmp_path / 'out'}")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("reproduce.py: --figures: ")
     assert finished.stderr.count("\n") == 1
-    assert "none.jpg" in finished.stderr
+
+
+@pytest.mark.parametrize("flag", ["--content", "--styles"])
+def test_a_missing_picture_is_refused_before_any_transfer(reproduce, capsys, flag, tmp_path):
+    folder = tmp_path / "out"
+    one_style = (f"--styles={STYLES[0]}", "--lambdas_by_style=1", f"--output_dir={folder}")
+    assert_refused(reproduce, capsys, "none.jpg", *one_style, f"{flag}=none.jpg")
     assert not (folder / "cells").exists()
 
 
 @pytest.mark.parametrize("flag", ["--output_dir", "--summary_dir"])
-def test_a_folder_that_cannot_be_is_refused(flag, tmp_path):
+def test_a_folder_that_cannot_be_is_refused(reproduce, capsys, flag, tmp_path):
     file = tmp_path / "file"
     file.touch()
-    finished = run(f"--output_dir={tmp_path}/out", f"{flag}={file}/sub")
-    assert finished.returncode == 2
-    assert finished.stderr.count("\n") == 1
-    assert flag in finished.stderr
+    arguments = (f"--output_dir={tmp_path}/out", f"{flag}={file}/sub")
+    assert_refused(reproduce, capsys, flag, *arguments)
     assert not (tmp_path / "out" / "cells").exists()
 
 
@@ -151,40 +146,33 @@ def test_a_full_disk_at_the_end_says_what_is_kept(reproduce, tmp_path, monkeypat
     assert message.count("\n") == 1
 
 
-@pytest.mark.weights
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_reproduction_goes_on_without_running_finished_cells(
-    tmp_path, real_weights, number
-):
-    styles = [ROOT / "data" / f"{name}.jpg" for name in ("flowing_strokes", "soft_washes")]
-    command = [
-        *(sys.executable, SCRIPT, "--figures=2a,3,6a", "--size=64", "--iterations=8"),
-        f"--styles={styles[0]},{styles[1]}",
+@pytest.mark.parametrize(("number", "begin"), [(signal.SIGINT, start_new), (signal.SIGKILL, start)])
+def test_a_stopped_reproduction_goes_on_without_running_finished_cells(tmp_path, number, begin):
+    write_weights(tmp_path / "weights.h5", kernel=0.02)
+    command = (
+        *(SCRIPT, "--figures=2a,3,6a", "--size=32", "--sizes=32", "--iterations=8"),
+        *("--content_layers=conv1_2", "--style_layers=conv1_1", "--optimizer=adam"),
+        f"--styles={STYLES[0]},{STYLES[1]}",
         *("--lambdas_by_style=1,1", "--lambdas_original=1,1e-6", "--lambdas_normalized=1,1e-4"),
-        *(f"--output_dir={tmp_path}", f"--weights={real_weights.source}"),
+        *(f"--output_dir={tmp_path}", f"--weights={tmp_path / 'weights.h5'}"),
         f"--summary_dir={tmp_path / 'summary'}",
-    ]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
     def finished():
         return set(tmp_path.glob("cells/*/result.json"))
 
-    while len(finished()) < 2 and process.poll() is None:
-        time.sleep(0.02)
+    process = begin(*command)
+    wait_for(lambda: len(finished()) >= 2 or process.poll() is not None)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    code, stdout, stderr = end_of(process)
     if number == signal.SIGINT:
-        assert process.returncode == 128 + number, stderr
+        assert code == 128 + number, stderr
         assert "goes on" in stdout
     kept = {path: path.stat().st_mtime_ns for path in finished()}
     assert 2 <= len(kept) < 8
     assert not (tmp_path / "claims.json").exists()
-    again = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
+    again = run(*command)
     assert again.returncode == 0, again.stderr
     assert len(finished()) == 8
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

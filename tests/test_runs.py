@@ -11,6 +11,7 @@ import sys
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from gatys_norm.config import TransferConfig
 
 CONFIG = {"content": "/täst/a.png", "loss": "normalized", "size": [256, 512]}
 RECORD = {"config": CONFIG, "status": "completed", "loss": {"initial": 2.5, "final": 0.125}}
-ARRAYS = {
+ARRAYS: dict[str, Any] = {
     "position": np.linspace(-3, 300, 31, dtype=np.float32),
     "position_deltas": np.arange(62, dtype=np.float32).reshape(2, 31) / 7,
     "num_iterations": np.array(17, np.int32),
@@ -296,7 +297,7 @@ def test_a_flipped_bit_in_the_numbers_is_refused(tmp_path, checkpoint_bytes):
             load_bytes(tmp_path, bytes(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(data=st.data())
 def test_scattered_damage_is_refused_or_without_effect(tmp_path_factory, checkpoint_bytes, data):
     folder = tmp_path_factory.getbasetemp()

@@ -1,21 +1,20 @@
 """What scaling.py predicts, counts, refuses and writes; how long anything takes is not tested."""
 
+import contextlib
 import importlib.util
+import inspect
 import json
 import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.programs import load_script
+from helpers.programs import ROOT, load_script, run, run_new
 from helpers.weights_files import write_weights
 
 from gatys_norm import cli, images, measuring
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "scaling.py"
 PAGE = ROOT / "docs" / "scaling.md"
 
@@ -124,7 +123,7 @@ def report():
             "device": "CPU z80, 2 cores",
             "processor": "Zilog",
             "cores": 2,
-            "features": ["avx2"],
+            "instruction_sets": ["avx2"],
             "memory_gib": 5,
             "system": "CP/M",
             "python": "3.11",
@@ -307,50 +306,61 @@ def test_help_takes_no_tensorflow():
         "atexit.register(lambda: print('tensorflow' in sys.modules, 'ray' in sys.modules))\n"
         f"sys.argv = ['scaling.py', '--help']\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    finished = run_new(sys.executable, "-c", code)
     assert "--driver_cells" in finished.stdout
     assert finished.returncode == 0
     assert finished.stdout.endswith("False False\n"), finished.stderr
 
 
+IN_ONE_PROCESS = f"""
+import sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import scaling
+from gatys_norm import cli, measuring
+measuring.in_own_process = lambda function, *arguments: function(*arguments)
+sys.exit(cli.call(scaling.__doc__, scaling.scaling, sys.argv, scaling.define_flags))
+"""
+
+
 @needs_ray
 @pytest.mark.slow
 def test_whole_program(tmp_path):
+    """All of it but the processes of their own, which test_measuring.py has, with one worker."""
     write_weights(tmp_path / "weights.h5", kernel=0.02)
+    (tmp_path / "scaling.py").write_text(IN_ONE_PROCESS)
     output = tmp_path / "new" / "scaling.json"
     flags = [
-        *("--size=64", "--study_size=48", "--iterations=3", "--cells=4", "--rounds=1"),
-        *("--workers=2", "--driver_cells=20", "--content_layers=conv1_2"),
+        *("--size=32", "--study_size=48", "--iterations=3", "--cells=2", "--rounds=1"),
+        *("--workers=1", "--driver_cells=20", "--content_layers=conv1_2"),
         *("--style_layers=conv1_1", f"--weights={tmp_path / 'weights.h5'}", f"--output={output}"),
     ]
-    page = PAGE.read_bytes()
-    finished = subprocess.run(
-        [sys.executable, SCRIPT, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
+    page = PAGE.read_text()
+    finished = run(tmp_path / "scaling.py", *flags, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     report = json.loads(output.read_text())
     tables = output.with_suffix(".md").read_text()
     assert tables in finished.stdout
     assert tables.startswith("`python ")
-    assert "--cells=4" in tables.splitlines()[0]
-    assert list(report["grids"]) == ["0", "2"]
-    (local,), (pair,) = report["grids"].values()
-    assert local["connect"] == 0 < pair["connect"] < pair["start"]
-    for run in (local, pair, *report["study"].values()):
-        assert len(run["ended"]) == len(set(run["pictures"])) == 4
-        assert run["ended"] == sorted(run["ended"])
-        assert run["start"] > 0
-        assert 3 <= run["iterations"] < run["evaluations"]
-        assert 0 < run["evaluation"] < 60
-        assert run["result_bytes"] > 1000
-    assert local["pictures"] == pair["pictures"]
-    assert report["study"]["paper"]["pictures"] != pair["pictures"]
+    assert "--cells=2" in tables.splitlines()[0]
+    assert list(report["grids"]) == ["0", "1"]
+    (local,), (distant,) = report["grids"].values()
+    assert local["connect"] == 0 < distant["connect"] < distant["start"]
+    for grid in (local, distant, *report["study"].values()):
+        assert len(grid["ended"]) == len(set(grid["pictures"])) == 2
+        assert grid["ended"] == sorted(grid["ended"])
+        assert grid["start"] > 0
+        assert 3 <= grid["iterations"] < grid["evaluations"]
+        assert 0 < grid["evaluation"] < 60
+        assert grid["result_bytes"] > 1000
+    assert report["study"]["paper"]["pictures"] != distant["pictures"]
     assert [cells for cells, _ in report["driver"]] == [5, 20]
     assert all(0 < seconds < 10 for _, seconds in report["driver"])
     assert report["weights_bytes"] == (tmp_path / "weights.h5").stat().st_size
     assert "5 of 5: driver" in finished.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "weights.h5"]
-    assert PAGE.read_bytes() == page
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("new", "scaling.py", "weights.h5"),
+    ]
+    assert PAGE.read_text() == page
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -371,16 +381,16 @@ def test_what_the_page_names_is_there():
 
 
 @needs_ray
-@pytest.mark.slow
-def test_the_study_of_the_page_runs(tmp_path):
-    """Its code as it stands, with small numbers and a cluster of its own."""
+@pytest.mark.usefixtures("small_network", "eagerly")
+def test_the_study_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    """Its code as it stands, with small numbers and without a cluster, which it asks for."""
+    from gatys_norm import ray_executor
+
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    write_weights(tmp_path / "weights.h5", kernel=0.02)
-    small = 'iterations=(2,), content_layers=("conv1_2",), style_layers=("conv1_1",), weights='
+    small = 'iterations=(2,), content_layers=("conv1_2",), style_layers=("conv1_1",)'
     for old, new in {
-        "size=(512,)": f'size=(64,), {small}"weights.h5"',
+        "size=(512,)": f"size=(32,), {small}",
         "-1, 100)": "-1, 2)",
-        '"auto"': "None",
         "/shared/study": "study",
     }.items():
         assert code.count(old) == 1, old
@@ -388,16 +398,32 @@ def test_the_study_of_the_page_runs(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / "styles").mkdir()
     for name in ("town", "styles/a", "styles/b"):
-        picture = generator.uniform(0, 255, (48, 64, 3)).astype(np.float32)
+        picture = generator.uniform(0, 255, (24, 32, 3)).astype(np.float32)
         images.save_picture(tmp_path / f"{name}.jpg", picture)
+    asked = []
+
+    def asks_for(name, result):
+        signature = inspect.signature(getattr(ray_executor, name))
+
+        def stand_in(*positional, **named):
+            asked.append((name, signature.bind(*positional, **named).arguments))
+            return result
+
+        monkeypatch.setattr(ray_executor, name, stand_in)
+
+    asks_for("connected", contextlib.nullcontext())
+    asks_for("executor", None)  # cells run here, one after the other
+    monkeypatch.chdir(tmp_path)
     seen = []
     for _ in range(2):
-        finished = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert finished.returncode == 0, finished.stderr
-        words = [line.split() for line in finished.stdout.splitlines()]
+        exec(code, {})
+        words = [line.split() for line in capsys.readouterr().out.splitlines()]
         seen.append({tmp_path / path: float(loss) for path, loss in words})
+    wanted = [
+        ("connected", {"address": "auto"}),
+        ("executor", {"cpus_per_cell": 1, "shared": True}),
+    ]
+    assert asked == 2 * wanted
     assert seen[0] == seen[1]
     assert set(seen[0]) == set((tmp_path / "study").glob("*/result.png"))
     assert len(seen[0]) == 4

@@ -118,7 +118,7 @@ def test_a_list_that_is_not_there(tmp_path):
 
 
 @given(data=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused(tmp_path, data):
     path = tmp_path / "pairs.csv"
     path.write_bytes(HEADER.encode() + b"\ni,r,c,a,b\n" + data)

@@ -1,15 +1,15 @@
 """`scripts/survey.py`: what it refuses, and a whole survey with two viewers in a real browser."""
 
+import contextlib
 import csv
 import io
 import re
 import signal
-import subprocess
-import sys
-import urllib.request
-from pathlib import Path
 
 import pytest
+from helpers.digests import digests
+from helpers.http import status_at
+from helpers.programs import ROOT, load_script, start_new
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from gatys_norm import answers, cli, report, survey
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "survey.py"
+SCRIPT = ROOT / "scripts" / "survey.py"
 ROWS, COLUMNS = ("one", "two"), ("λ_os = 0.01 / 1", "λ_os = 0.001 / 0.1")
 MISSED = ("two", COLUMNS[1])
 SCORES = [{"a": "2", "b": "4"}, {"a": "1", "b": "5"}]  # of the first and the second viewer
@@ -42,26 +42,21 @@ def run_dir(tmp_path):
 
 
 def call(*arguments):
-    """Run the script in a process of its own; returns (code, output, errors)."""
-    finished = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=60
-    )
-    return finished.returncode, finished.stdout, finished.stderr
+    """Run the script here; returns (code, output, errors)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = load_script("survey").run(["survey.py", *map(str, arguments)])
+    return code, out.getvalue(), err.getvalue()
 
 
-@pytest.fixture
-def build(run_dir, tmp_path):
-    """Give the function that builds a survey of the run and returns its folder."""
-
-    def build(*arguments):
-        folder = tmp_path / "survey"
-        code, out, err = call("build", f"--run_dir={run_dir}", f"--output_dir={folder}", *arguments)
-        assert (code, err) == (0, "")
-        assert "4 pairs to rate" in out
-        assert f"page: {folder / 'page' / 'index.html'}" in out
-        return folder
-
-    return build
+def build(run_dir, *arguments):
+    """Build a survey of the run, beside it; returns its folder."""
+    folder = run_dir.parent / "survey"
+    code, out, err = call("build", f"--run_dir={run_dir}", f"--output_dir={folder}", *arguments)
+    assert (code, err) == (0, "")
+    assert "4 pairs to rate" in out
+    assert f"page: {folder / 'page' / 'index.html'}" in out
+    return folder
 
 
 # --- a whole survey ----------------------------------------------------------------------------
@@ -121,15 +116,10 @@ def stored(folder):
 
 
 @pytest.mark.slow
-def test_two_viewers_go_through_a_survey(build, run_dir, browser):
-    folder = build("--show_seconds=0.4", "--score_seconds=1.5")
+def test_two_viewers_go_through_a_survey(run_dir, browser):
+    folder = build(run_dir, "--show_seconds=0.2", "--score_seconds=1")
     built = survey.load(folder)
-    server = subprocess.Popen(
-        [sys.executable, SCRIPT, "serve", f"--survey_dir={folder}", "--port=0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    server = start_new(SCRIPT, "serve", f"--survey_dir={folder}", "--port=0")
     try:
         address = re.fullmatch(r"serving (http://127\.0\.0\.1:\d+/)\n", server.stdout.readline())[1]
         browser.get(address)
@@ -143,8 +133,7 @@ def test_two_viewers_go_through_a_survey(build, run_dir, browser):
         orders.append(rate(browser, built, SCORES[1], reload_at=2))
         assert WebDriverWait(browser, 10).until(lambda _: len(stored(folder)) == 8)
         assert browser.get_log("browser") == []
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{address}survey.json")
+        assert status_at(f"{address}survey.json") == 404
     finally:
         server.send_signal(signal.SIGINT)
         out, err = server.communicate(timeout=20)
@@ -253,12 +242,12 @@ def test_times_are_refused(run_dir, tmp_path, argument, message):
     assert not folder.exists()
 
 
-def test_a_folder_that_holds_something_is_left_as_it_is(build, run_dir):
-    folder = build()
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def test_a_folder_that_holds_something_is_left_as_it_is(run_dir):
+    folder = build(run_dir)
+    before = digests(folder)
     message = refused("build", f"--run_dir={run_dir}", f"--output_dir={folder}")
     assert f"--output_dir: {folder}: is not empty" in message
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert digests(folder) == before
 
 
 def test_a_bad_picture_in_the_list_is_named(run_dir, tmp_path):
@@ -269,8 +258,8 @@ def test_a_bad_picture_in_the_list_is_named(run_dir, tmp_path):
     assert not folder.exists()
 
 
-def test_answers_of_another_survey_are_named(build, tmp_path):
-    folder = build()
+def test_answers_of_another_survey_are_named(run_dir):
+    folder = build(run_dir)
     answer = f"{'a' * 32},1,x,y,1,2,1,{'0' * 32}"
     file = folder / "answers" / "other.csv"
     file.write_text(",".join(answers.COLUMNS) + f"\n{answer}\n")
@@ -278,8 +267,8 @@ def test_answers_of_another_survey_are_named(build, tmp_path):
     assert not (folder / "table-1.md").exists()
 
 
-def test_an_address_that_is_not_there_is_refused(build):
-    folder = build()
+def test_an_address_that_is_not_there_is_refused(run_dir):
+    folder = build(run_dir)
     message = refused("serve", f"--survey_dir={folder}", "--address=203.0.113.7", "--port=0")
     assert "--address, --port: 203.0.113.7:0" in message
 

@@ -13,6 +13,7 @@ import sys
 import threading
 
 import pytest
+from helpers.digests import digest
 from helpers.disk import limited_file_size
 from helpers.http import ask, connect, say, serving, status_of
 from helpers.programs import start_new, wait_for
@@ -140,7 +141,7 @@ def test_it_listens_on_this_machine_alone(server):
 def test_page_and_pictures_are_served(server, method, path, kind, caching, content):
     status, headers, body = ask(server, method, path)
     assert status == 200
-    assert body == (b"" if method == "HEAD" else content)
+    assert digest(body) == digest(b"" if method == "HEAD" else content)
     assert dict(headers) == {
         "Server": "survey",
         "Date": headers["Date"],

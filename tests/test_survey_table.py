@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import markdown_it
 import pytest
 import scipy.stats
+from helpers.rounding import condition, gamma
 
 from gatys_norm import survey_table
 from gatys_norm.answers import Answer
@@ -62,6 +63,11 @@ def differing(*viewers):
     return tabulated(survey, *scores).items[0].comparison
 
 
+def nearly(value, roundings=4):
+    """A number up to rounding: on either side a division and a root, or two divisions."""
+    return pytest.approx(value, rel=gamma(roundings), abs=0)
+
+
 def times(count, score):
     return [score] * count
 
@@ -84,18 +90,21 @@ def test_a_small_survey_by_hand():
     assert [row.label for row in first.rows] == ["town", "sea"]
     town_a, town_b = first.rows[0].lines
     # 1, 2, 4: mean 7/3, deviations −4/3, −1/3, 5/3, squares 42/9, half of it 7/3
-    assert town_a[0] == (pytest.approx(7 / 3), pytest.approx((7 / 3) ** 0.5), 3, 0)
-    assert town_a[1] == (2.5, pytest.approx(0.5**0.5), 2, 1)
-    assert town_b[0] == (pytest.approx(13 / 3), pytest.approx((1 / 3) ** 0.5), 3, 0)
+    assert town_a[0] == (nearly(7 / 3), nearly((7 / 3) ** 0.5), 3, 0)
+    assert town_a[1] == (2.5, nearly(0.5**0.5), 2, 1)
+    assert town_b[0] == (nearly(13 / 3), nearly((1 / 3) ** 0.5), 3, 0)
     assert [str(rating) for rating in town_a + town_b] == [
         *("2.3±1.53", "2.5±0.71", "4.3±0.58", "4.3±1.15"),
     ]
     sea_a, sea_b = first.rows[1].lines
     assert sea_a == ((3.0, 0.0, 3, 0), None)
-    assert sea_b == ((2.5, pytest.approx(4.5**0.5), 2, 1), None)
+    assert sea_b == ((2.5, nearly(4.5**0.5), 2, 1), None)
     assert [str(rating) for rating in second.rows[0].lines[0]] == ["4.5±0.71"]
     # Means of B − A: (3 + 3) / 2, (2 + 1) / 2, (1 + 0 − 2) / 3.
-    assert first.comparison.mean_difference == pytest.approx((3 + 1.5 - 1 / 3) / 3)
+    means = (3, 1.5, -1 / 3)  # each a quotient, as is theirs; here two additions more
+    roundings = 2 * (1 + 1) + 2
+    expected = pytest.approx(sum(means) / 3, rel=gamma(roundings) * condition(means), abs=0)
+    assert first.comparison.mean_difference == expected
     assert first.comparison.viewers == first.comparison.changed == 3
     assert second.comparison == (2, 1, 0.5, 1.0)
 
@@ -170,7 +179,8 @@ def test_marks_go_by_the_mean_before_rounding(scores, mark, shown):
     assert "".join(cell.itertext()).strip() == (f"{shown}{sign} ({mark})" if mark else shown)
 
 
-def test_the_order_of_answers_has_no_influence():
+def test_the_order_of_answers_has_no_influence(monkeypatch):
+    monkeypatch.setattr(survey_table, "RESAMPLES", 999)
     survey = survey_of(one={"x": ("1", "2"), "y": ("1",)}, two={"x": ("1",)})
     chance = random.Random(1)
     scores = [None, 1, 2, 3, 4, 5]
@@ -284,9 +294,13 @@ def test_p_is_that_of_all_changes_of_sign(seed):
     ]
     means = [Fraction(sum(each), 3) for each in viewers]
     compared = differing(*viewers)
-    assert compared.p == pytest.approx(enumerated_p(means))
+    assert compared.p == nearly(enumerated_p(means))
     assert compared.changed == sum(mean != 0 for mean in means)
-    assert compared.mean_difference == pytest.approx(float(sum(means) / len(means)))
+    # Of each mean the division, of theirs the sum and the division; of the fraction one rounding.
+    error = gamma(1 + 2 + 1) * float(sum(map(abs, means)) / len(means))
+    assert compared.mean_difference == pytest.approx(
+        float(sum(means) / len(means)), rel=0, abs=error
+    )
 
 
 def test_zeros_are_dropped_as_wilcoxon_did():
@@ -310,7 +324,8 @@ def test_thirteen_viewers_are_exact_and_zeros_do_not_count():
 def test_more_viewers_are_estimated():
     viewers = [[each] for each in (2, 2, 2, 1, 1, 1, 1, 1, 2, 1, -2, -2, -1, -1)]
     exact = enumerated_p([each for (each,) in viewers])
-    assert differing(*viewers).p == pytest.approx(exact, abs=0.02)
+    deviation = (exact * (1 - exact) / survey_table.RESAMPLES) ** 0.5
+    assert differing(*viewers).p == pytest.approx(exact, rel=0, abs=4 * deviation)
 
 
 def test_ties_are_seen_in_means_of_thirds():
@@ -319,7 +334,7 @@ def test_ties_are_seen_in_means_of_thirds():
     third, sixth = [(3, 4), (3, 3), (3, 3)], [None] * 3
     viewers = [third + sixth, third + third, [*sixth, (4, 3), (3, 3), (3, 3)], third + third]
     compared = tabulated(survey, *viewers).items[0].comparison
-    assert compared.p == pytest.approx(enumerated_p([1, 1, -1, 1]))
+    assert compared.p == nearly(enumerated_p([1, 1, -1, 1]))
 
 
 def test_only_pairs_scored_in_both_pictures_are_compared():
@@ -363,6 +378,9 @@ KRIPPENDORFF = (
 )
 
 
+PRINTED = {"rel": 0, "abs": 0.0005}  # α has three digits there
+
+
 def krippendorffs_viewers():
     rows = [[None if each == "." else int(each) for each in row.split()] for row in KRIPPENDORFF]
     return [list(zip(row[::2], row[1::2], strict=True)) for row in rows]
@@ -370,7 +388,7 @@ def krippendorffs_viewers():
 
 def test_agreement_of_krippendorffs_own_example():
     table = tabulated(survey_of(item={"row": "abcdef"}), *krippendorffs_viewers())
-    assert table.agreement == table.items[0].agreement == pytest.approx(0.815, abs=0.0005)
+    assert table.agreement == table.items[0].agreement == pytest.approx(0.815, **PRINTED)
     assert "| all pictures |  |  |  | 0.82 |" in survey_table.markdown(table)
 
 
@@ -381,7 +399,7 @@ def test_agreement_of_an_item_is_that_of_its_own_pictures():
         [*given, other] for given, other in zip(krippendorffs_viewers(), others, strict=True)
     ]
     table = tabulated(survey, *viewers)
-    assert table.items[0].agreement == pytest.approx(0.815, abs=0.0005)
+    assert table.items[0].agreement == pytest.approx(0.815, **PRINTED)
     assert table.items[1].agreement < 0 < table.agreement < table.items[0].agreement
 
 

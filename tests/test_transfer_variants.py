@@ -1,6 +1,7 @@
 """Whole transfers with several styles, in regions, with colours kept, and by Adam.
 
-On a network of a few channels, so that each takes a fraction of a second.
+On a network of a few channels, so that each takes a fraction of a second, and without tracing:
+what is computed twice by the same operations is then the same to the bit.
 """
 
 import dataclasses
@@ -9,8 +10,12 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from helpers.digests import digest
+from helpers.rounding import gamma, unit
+from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, posed
 
-from gatys_norm import cli, images, losses, memory, objective, runs, scenes, summary, transfer, vgg
+from gatys_norm import cli, colors, images, losses, memory, runs, scenes, summary, transfer, vgg
 from gatys_norm.config import TransferConfig
 
 Y, CB, CR = np.array(
@@ -20,15 +25,13 @@ Y, CB, CR = np.array(
         [0.701 / 1.402, -0.587 / 1.402, -0.114 / 1.402],
     ]
 )
-HEIGHT, WIDTH = 20, 24
 CONFIG = TransferConfig(
     content="content.png",
     style=("x/a.png", "b [2].png"),
-    content_layers=("conv2_1",),
-    style_layers=("conv1_1", "conv2_2"),
     size=(WIDTH,),
-    iterations=(5,),
+    iterations=(4,),
     log_every=2,
+    **LAYERS,
 )
 ALONE = dataclasses.replace(CONFIG, style="x/a.png")
 REGIONS = dataclasses.replace(
@@ -37,16 +40,12 @@ REGIONS = dataclasses.replace(
     content_masks=("left.png", "right.png"),
     style_masks=("of a.png", "of b.png"),
 )
+A_FIFTH = 0.2
 BY_ADAM = {"optimizer": "adam", "learning_rate": 2.0}
 both_losses = pytest.mark.parametrize("loss", ["original", "normalized"])
 both_optimizers = pytest.mark.parametrize("changes", [{}, BY_ADAM], ids=["lbfgs", "adam"])
 
-pytestmark = pytest.mark.usefixtures("eagerly", "present_folder")
-
-
-def save_noise(path, height, width, seed, low=0):
-    values = np.random.default_rng(seed).uniform(low, 255, (height, width, 3))
-    images.save_picture(path, values)
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("eagerly", "present_folder")]
 
 
 @pytest.fixture
@@ -54,17 +53,17 @@ def present_folder(tmp_path, monkeypatch, small_network):
     """Run in a folder that holds all the pictures, on the small network."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
-    save_noise("content.png", HEIGHT, WIDTH, 1)
-    save_noise("x/a.png", 24, 22, 2)
-    save_noise("b [2].png", 26, 22, 3, low=100)
+    images.save_picture("content.png", noise(HEIGHT, WIDTH, 1))
+    images.save_picture("x/a.png", noise(*STYLE_SHAPE, 2))
+    images.save_picture("b [2].png", noise(26, 22, 3, low=100))
     left = np.zeros((HEIGHT, WIDTH, 3))
     left[:, :10] = 255
     images.save_picture("left.png", left)
     images.save_picture("right.png", 255 - left)
-    save_noise("of a.png", 24, 22, 4)
-    save_noise("of b.png", 26, 22, 5)
+    images.save_picture("of a.png", noise(*STYLE_SHAPE, 4))
+    images.save_picture("of b.png", noise(26, 22, 5))
     images.save_picture("white.png", np.full((2 * HEIGHT, 2 * WIDTH, 3), 255))
-    images.save_picture("white of a.png", np.full((24, 22, 3), 255))
+    images.save_picture("white of a.png", np.full((*STYLE_SHAPE, 3), 255))
     return tmp_path
 
 
@@ -76,6 +75,32 @@ def without_times(record):
     """The record without what a clock put in."""
     stages = [{**stage, "seconds": None} for stage in record["stages"]]
     return record | {"timing": None, "stages": stages}
+
+
+def assert_measures_are_of(result, target, style="a"):
+    """The measures are those of the terms, which are computed and divided once more."""
+    for term, values in result.record["terms"].items():
+        measured, layer = result.record["metrics"], losses.layer_of(term)
+        elements = target.targets[term].shape.num_elements()
+        # Two sums of squared differences, or squares, all above 0, and their quotient; each twice.
+        error = 2 * gamma(2 * (elements + 2) + 1, "float32")
+        energy = float(losses.energy(target.targets[term]))
+        expected = pytest.approx(values["final"] / energy, rel=error)
+        if not losses.is_style(term):
+            assert measured["content_distance"][layer] == expected
+            continue
+        key = f"{term.partition('[')[2].partition(']')[0]}/{layer}"
+        assert measured["style_distance"][key] == expected
+        left = np.sqrt(values["final"] / values["initial"])
+        expected = pytest.approx(1 - left, rel=0, abs=error * left)
+        assert measured["style_reflection"][key] == expected
+
+
+def assert_same_chroma(image, content):
+    """One amount was added to all channels of a pixel, each rounded; sums here are float64's."""
+    for chroma in (CB, CR):
+        error = 1.01 * unit("float32") * (np.abs(image) @ np.abs(chroma))
+        assert np.all(np.abs(image @ chroma - content @ chroma) <= error)
 
 
 def assert_same_result(actual, expected):
@@ -120,18 +145,29 @@ def test_shares_count_relative_to_their_sum(loss):
 
 @both_losses
 def test_the_same_style_twice_is_that_style(loss):
-    twice = stylize(CONFIG, loss=loss, style=("x/a.png", "x/a.png"))
-    alone = stylize(ALONE, loss=loss)
-    assert twice.record["loss"]["initial"] == pytest.approx(alone.record["loss"]["initial"])
-    assert "style[a#2]/conv1_1" in twice.record["terms"]
-    np.testing.assert_allclose(twice.image, alone.image, atol=0.1)
+    """Where two halves are summed first: in the last layer, without content."""
+    changes = {"loss": loss, "style_layers": ("conv2_2",), "lambda_os": 0.0}
+    twice = stylize(CONFIG, style=("x/a.png", "x/a.png"), **changes)
+    alone = stylize(ALONE, **changes)
+    assert list(twice.record["terms"])[1:] == ["style[a]/conv2_2", "style[a#2]/conv2_2"]
+    np.testing.assert_array_equal(twice.image, alone.image)
+    assert twice.record["loss"] == alone.record["loss"]
+
+
+@both_losses
+def test_the_same_style_twice_has_the_loss_of_that_style(loss):
+    twice = stylize(CONFIG, loss=loss, style=("x/a.png", "x/a.png"), iterations=(1,))
+    alone = stylize(ALONE, loss=loss, iterations=(1,))
+    sums = 2 * gamma(len(twice.record["terms"]))  # in another order; all terms are above 0
+    expected = pytest.approx(alone.record["loss"]["initial"], rel=sums)
+    assert twice.record["loss"]["initial"] == expected
 
 
 @both_losses
 def test_every_style_draws_the_result_to_itself(loss):
     reflections = {
         shares: stylize(
-            CONFIG, loss=loss, style_blend=shares, lambda_os=0.0, iterations=(15,)
+            CONFIG, loss=loss, style_blend=shares, lambda_os=0.0, iterations=(8,)
         ).record["metrics"]["style_distance"]
         for shares in ((9.0, 1.0), (1.0, 9.0))
     }
@@ -184,35 +220,24 @@ def test_what_no_style_is_for_stays_as_it_is(loss):
 def test_the_record_of_regions_is_of_regions():
     """Distances computed once more from the pictures, with an objective posed by hand."""
     result = stylize(REGIONS)
-    config = REGIONS.resolved()
-    pictures = scenes.load_pictures(config)
-    extractor = vgg.load_extractor(
-        None, frozenset(CONFIG.content_layers + CONFIG.style_layers), "max", ""
-    )
-    posed = objective.pose(config, extractor, scenes.at_size(config, pictures, WIDTH))
+    pictures = scenes.load_pictures(REGIONS)
+    target = posed(REGIONS, WIDTH)
     for when, image in (("initial", pictures.content), ("final", result.image)):
-        terms = posed.terms(posed.position(image))
-        assert result.record["loss"][when] == pytest.approx(posed.loss(terms), rel=1e-4)
-    for term, values in result.record["terms"].items():
-        if losses.is_style(term):
-            key = f"{term.partition('[')[2].partition(']')[0]}/{losses.layer_of(term)}"
-            energy = float(losses.energy(posed.targets[term]))
-            expected = values["final"] / energy
-            assert result.record["metrics"]["style_distance"][key] == pytest.approx(
-                expected, rel=1e-4
-            )
-            before = values["initial"]
-            reflected = 1 - np.sqrt(values["final"] / before)
-            assert result.record["metrics"]["style_reflection"][key] == pytest.approx(
-                reflected, rel=1e-3, abs=1e-4
-            )
+        terms = target.terms(target.position(image))
+        assert result.record["loss"][when] == target.loss(terms)
+        assert {name: term[when] for name, term in result.record["terms"].items()} == terms
+    assert_measures_are_of(result, target)
     assert result.record["stages"][0]["style_shapes"] == [
-        list(style.shape[:2]) for style in scenes.at_size(config, pictures, WIDTH).styles
+        list(style.shape[:2]) for style in scenes.at_size(REGIONS, pictures, WIDTH).styles
     ]
 
 
 def run_command(*flags):
     return cli.run(["gatys-norm", *flags])
+
+
+def assert_same_file(path, other):
+    assert digest(path.read_bytes()) == digest(other.read_bytes())
 
 
 def test_settings_taken_from_a_run_in_regions_make_its_picture_again(present_folder, capsys):
@@ -236,9 +261,7 @@ def test_settings_taken_from_a_run_in_regions_make_its_picture_again(present_fol
     assert json.loads(images.load_text("first.png")["config"]) == record["config"]
     for source in ("first.png", "first.json"):
         assert run_command(f"--config_from={source}", "--output=again.png") == 0
-        assert (present_folder / "again.png").read_bytes() == (
-            present_folder / "first.png"
-        ).read_bytes()
+        assert_same_file(present_folder / "again.png", present_folder / "first.png")
 
 
 def test_a_style_with_a_comma_in_its_name_is_quoted_on_the_command_line_alone(present_folder):
@@ -271,12 +294,13 @@ def checkpoint_at(config, iteration):
     return transfer.Checkpoint(*runs.load_checkpoint("x.checkpoint.npz"))
 
 
+@pytest.mark.slow
 @both_optimizers
 @pytest.mark.parametrize("color", ["style", "luminance"])
 def test_stopped_and_resumed_equals_never_stopped(changes, color):
-    config = dataclasses.replace(REGIONS, size=(20, 24), iterations=(3, 5), color=color, **changes)
+    config = dataclasses.replace(REGIONS, size=(20, 24), iterations=(2, 3), color=color, **changes)
     whole = stylize(config)
-    for iteration in (2, 3, 6):
+    for iteration in (1, 2, 4):  # within a size, at its end, within the next
         resumed = stylize(config, None, checkpoint_at(config, iteration))
         assert_same_result(resumed, whole)
 
@@ -324,38 +348,28 @@ def test_luminance_alone_is_transferred(loss, kind):
     result = stylize(config, parametrization=kind)
     content = images.resize(images.load_picture("content.png"), 17, 20)
     assert result.image.shape == content.shape
-    for chroma in (CB, CR):
-        np.testing.assert_allclose(result.image @ chroma, content @ chroma, atol=1e-3)
+    assert_same_chroma(result.image, content)
     assert np.abs(result.image @ Y - content @ Y).mean() > 2
     assert result.record["loss"]["final"] < result.record["loss"]["initial"]
 
 
 @both_losses
-def test_the_record_of_luminance_is_that_of_the_grey_picture(loss):
-    result = stylize(CONFIG, color="luminance", loss=loss)
+def test_the_record_of_luminance_is_that_of_its_luminance(loss):
+    """x itself is in the checkpoint; the picture has its luminance and the content's colours."""
+    seen = []
+    config = dataclasses.replace(CONFIG, color="luminance", loss=loss)
+    result = stylize(config, lambda progress: seen.append(progress.checkpoint()) and False)
+    target = posed(config, WIDTH)
+    start = scenes.at_size(config, scenes.load_pictures(config), WIDTH).content
+    end = tf.constant(seen[-1].arrays["position"])
+    for when, place in (("initial", target.position(start)), ("final", end)):
+        terms = target.terms(place)
+        assert result.record["loss"][when] == target.loss(terms)
+        assert {name: term[when] for name, term in result.record["terms"].items()} == terms
     content = images.load_picture("content.png")
-    config = dataclasses.replace(CONFIG, loss=loss).resolved()  # in colour, of grey pictures
-    luminance = dataclasses.replace(config, color="luminance")
-    scene = scenes.at_size(luminance, scenes.load_pictures(luminance), WIDTH)
-    extractor = vgg.load_extractor(
-        None, frozenset(CONFIG.content_layers + CONFIG.style_layers), "max", ""
-    )
-    posed = objective.pose(config, extractor, scene)
-    for when, picture in (("initial", content), ("final", result.image)):
-        grey = np.repeat((picture @ Y)[..., np.newaxis], 3, axis=2).astype(np.float32)
-        terms = posed.terms(posed.position(grey))
-        assert result.record["loss"][when] == pytest.approx(posed.loss(terms), rel=1e-4)
-        for term, value in terms.items():
-            assert result.record["terms"][term][when] == pytest.approx(value, rel=1e-3, abs=1)
-    measured = result.record["metrics"]
-    energy = float(losses.energy(posed.targets["content/conv2_1"]))
-    assert measured["content_distance"]["conv2_1"] == pytest.approx(
-        terms["content/conv2_1"] / energy, rel=1e-3
-    )
-    energy = float(losses.energy(posed.targets["style[a]/conv2_2"]))
-    assert measured["style_distance"]["a/conv2_2"] == pytest.approx(
-        terms["style[a]/conv2_2"] / energy, rel=1e-3
-    )
+    moved = colors.with_luminance_of(target.image(end).numpy(), content)
+    np.testing.assert_array_equal(result.image, moved)
+    assert_measures_are_of(result, target)
 
 
 def test_pictures_on_the_way_have_the_contents_colours_too():
@@ -363,11 +377,14 @@ def test_pictures_on_the_way_have_the_contents_colours_too():
     seen = []
     stylize(ALONE, lambda progress: seen.append(progress.image()) and False, color="luminance")
     for image in seen:
-        np.testing.assert_allclose(image @ CB, content @ CB, atol=1e-3)
+        assert_same_chroma(image, content)
 
 
 def test_matched_colours_are_those_of_the_style_matched_beforehand():
-    """The same as a style file that was matched by hand, to rounding of the file to 8 bits."""
+    """The same as a style file that was matched by hand, but for its rounding to 8 bits.
+
+    That is seen in the result, but far less than whether colours were matched: a fifth at most.
+    """
     content, style = (images.load_picture(path) for path in ("content.png", "x/a.png"))
     style = np.rint(style * [0.3, 0.1, 0.2] + [120, 20, 60])
     images.save_picture("x/a.png", style)
@@ -382,11 +399,11 @@ def test_matched_colours_are_those_of_the_style_matched_beforehand():
     expected = stylize(ALONE, style="by hand.png")
     plain, result = stylize(ALONE), stylize(ALONE, color="match")
     error = np.abs(result.image - expected.image).mean()
-    assert error < 0.2 * np.abs(result.image - plain.image).mean()
+    assert error < A_FIFTH * np.abs(result.image - plain.image).mean()
     by_hand, unmatched, matched = (
         one.record["loss"]["initial"] for one in (expected, plain, result)
     )
-    assert abs(matched - by_hand) < 0.2 * abs(unmatched - by_hand)
+    assert abs(matched - by_hand) < A_FIFTH * abs(unmatched - by_hand)
 
 
 # --- Adam ---------------------------------------------------------------------------------------
@@ -399,7 +416,7 @@ def test_adam_evaluates_once_an_iteration_and_goes_down(loss, kind):
     record = stylize(config, **BY_ADAM).record
     assert record["status"] == "completed"
     assert (record["iterations"], record["evaluations"]) == (20, 21)
-    assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]
+    assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]  # down, and far
     assert [row["iteration"] for row in record["history"]] == [*range(0, 21, 2)]
     assert [row["evaluations"] for row in record["history"]] == [*range(1, 22, 2)]
 
@@ -408,8 +425,11 @@ def test_adam_evaluates_once_an_iteration_and_goes_down(loss, kind):
 def test_adam_moves_each_value_by_the_rate_at_first(loss):
     content = images.load_picture("content.png")
     moved = stylize(ALONE, loss=loss, iterations=(1,), **BY_ADAM).image - content
-    assert np.abs(moved).max() == pytest.approx(2, rel=1e-3)
-    assert np.median(np.abs(moved)) == pytest.approx(2, rel=1e-2)
+    # β₂ as a float32 (see test_adam.py), and the values, up to 257, to which the step is added.
+    error = 2 * 1.1 * unit("float32") / (1 - 0.999) + 257 * unit("float32")
+    assert np.abs(moved).max() <= 2 + error
+    # ε takes 3e-6 of a gradient of the root mean square, 3e-4 of one of a hundredth of that.
+    assert np.median(np.abs(moved)) >= 2 * (1 - 3.2e-4) - error
 
 
 def test_adam_works_from_size_to_size():
@@ -422,13 +442,13 @@ def test_adam_works_from_size_to_size():
 
 def test_adam_ends_in_float32_too(monkeypatch):
     monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
-    fine = stylize(ALONE, iterations=(20,), **BY_ADAM)
-    coarse = stylize(ALONE, iterations=(20,), precision="bfloat16", **BY_ADAM)
+    fine = stylize(ALONE, iterations=(10,), **BY_ADAM)
+    coarse = stylize(ALONE, iterations=(10,), precision="bfloat16", **BY_ADAM)
     assert coarse.record["network_precision"] == "bfloat16"
-    assert coarse.record["iterations"] == 20
-    assert coarse.record["evaluations"] == 22  # the start, and once more where float32 begins
+    assert coarse.record["iterations"] == 10
+    assert coarse.record["evaluations"] == 12  # the start, and once more where float32 begins
     # The small network is one and the same in both, so only the seam could differ.
-    np.testing.assert_allclose(coarse.image, fine.image, atol=1e-3)
+    np.testing.assert_array_equal(coarse.image, fine.image)
 
 
 def test_adam_keeps_no_correction_pairs(present_folder):
@@ -453,6 +473,4 @@ def test_an_interrupted_run_of_adam_goes_on_from_the_command_line(present_folder
     monkeypatch.setattr(runs, "save_result", save)
     assert runs.load_checkpoint("parts.checkpoint.npz")[1]["iterations"] == 6
     assert run_command(*flags, "--output=parts.png", "--resume") == 0
-    assert (present_folder / "parts.png").read_bytes() == (
-        present_folder / "whole.png"
-    ).read_bytes()
+    assert_same_file(present_folder / "parts.png", present_folder / "whole.png")

@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.bfloat16 import needs_bfloat16
+from helpers.exact import whole_numbers
+from helpers.rounding import convolution_error, convolved, gamma
 from PIL import Image
 from tensorflow.python.eager import context
 
 from gatys_norm import vgg
 from gatys_norm.config import LAYERS
+
+pytestmark = pytest.mark.numeric
 
 CONVOLUTIONS = [layer.removeprefix("conv") for layer in LAYERS if layer.startswith("conv")]
 DATA = Path(__file__).parent.parent / "data"
@@ -31,22 +36,6 @@ def model():
     return network
 
 
-@pytest.fixture(scope="module")
-def keras_features(model):
-    """Give the function from an image to {layer: Keras's own output}, which is after the ReLU."""
-    layers = [layer for layer in model.layers if "conv" in layer.name]
-    outputs = tf.keras.Model(model.inputs[0], [layer.output for layer in layers])
-
-    def features(image):
-        batch = tf.keras.applications.vgg19.preprocess_input(image[np.newaxis].copy())
-        return {
-            layer.name.replace("block", "relu").replace("_conv", "_"): value[0].numpy()
-            for layer, value in zip(layers, outputs(batch), strict=True)
-        }
-
-    return features
-
-
 def random_image(height, width, seed=0):
     return np.float32(np.random.default_rng(seed).uniform(0, 255, (height, width, 3)))
 
@@ -61,8 +50,23 @@ def root_mean_square(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def assert_equal_to_rounding(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+def assert_is_convolution(actual, value, layer, error=0.0):
+    """Compare features before the ReLU with what a layer of Keras makes of the value before it.
+
+    Args:
+      actual: H × W × C'.
+      value: H × W × C, float32.
+      layer: of Keras, with its ReLU.
+      error: the most by which the values of the one side differ from those of the other.
+    """
+    kernel, bias = layer.get_weights()
+    expected = convolved(value, kernel.astype(np.float64)) + bias
+    # Either is a sum of 9 C products and a bias, in float32.
+    bound = convolution_error(value, kernel, bias, "float32", error=error)
+    assert root_mean_square(bound) < 0.01 * root_mean_square(expected)
+    assert np.all(np.abs(actual - expected) <= bound)
+    kerass = layer(value[np.newaxis])[0]
+    assert np.all(np.abs(kerass - np.maximum(expected, 0)) <= bound)
 
 
 def extract(model, layers, image, **options):
@@ -70,25 +74,36 @@ def extract(model, layers, image, **options):
     return {layer: value.numpy() for layer, value in features.items()}
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (35, 51), (16, 16)], ids="{0[0]}x{0[1]}".format)
-def test_every_tap_equals_keras(model, keras_features, shape):
+@pytest.mark.parametrize("shape", [(35, 51), (16, 16)], ids="{0[0]}x{0[1]}".format)
+def test_every_tap_is_what_keras_makes_of_the_tap_before(model, shape):
+    """One layer after the other, so that each is as close as its own sums are rounded."""
     image = random_image(*shape)
     features = extract(model, LAYERS, image)
     assert set(features) == set(LAYERS)
-    for layer, expected in keras_features(image).items():
-        before_relu = features[layer.replace("relu", "conv")]
-        assert features[layer].shape == before_relu.shape == expected.shape
-        assert_equal_to_rounding(features[layer], expected)
-        assert_equal_to_rounding(np.maximum(before_relu, 0), expected)
-        # A copy of the ReLU's output would pass the line above.
-        assert np.mean(before_relu < 0) > 0.1
+    value = tf.keras.applications.vgg19.preprocess_input(image.copy())
+    seen = []
+    for layer in model.layers:
+        if "pool" in layer.name and layer.name != "block5_pool":
+            value = layer(value[np.newaxis])[0].numpy()
+        if "conv" not in layer.name:
+            continue
+        name = layer.name.removeprefix("block").replace("_conv", "_")
+        before, after = features[f"conv{name}"], features[f"relu{name}"]
+        assert before.dtype == after.dtype == np.float32
+        assert_is_convolution(before, value, layer)
+        # A copy of the ReLU's output would pass as that, had it no negative values to lose.
+        assert np.mean(before < 0) > 0.1
+        np.testing.assert_array_equal(after, np.maximum(before, 0))
+        value = after
+        seen += [f"conv{name}", f"relu{name}"]
+    assert sorted(seen) == sorted(LAYERS)
 
 
-def test_values_outside_the_picture_range_are_not_clipped(model, keras_features):
+def test_values_outside_the_picture_range_are_not_clipped(model):
     image = random_image(16, 20) * 3 - 200
-    assert_equal_to_rounding(
-        extract(model, ["relu1_1"], image)["relu1_1"], keras_features(image)["relu1_1"]
-    )
+    value = tf.keras.applications.vgg19.preprocess_input(image.copy())
+    features = extract(model, ["conv1_1"], image)["conv1_1"]
+    assert_is_convolution(features, value, model.get_layer("block1_conv1"))
 
 
 @pytest.mark.parametrize(
@@ -161,14 +176,17 @@ def test_nothing_deeper_than_the_deepest_layer_is_computed(model, layers, convol
 
 def test_average_pooling_averages_whole_squares(model):
     image = random_image(9, 13)
-    features = extract(model, ["relu1_2", "relu2_1"], image, pooling="avg")
+    features = extract(model, ["relu1_2", "conv2_1"], image, pooling="avg")
     squares = features["relu1_2"][:8, :12].reshape(4, 2, 6, 2, 64)
     averages = squares.mean(axis=(1, 3))
-    expected = model.get_layer("block2_conv1")(averages[np.newaxis])[0].numpy()
-    assert_equal_to_rounding(features["relu2_1"], expected)
-    with_maximum = extract(model, ["relu1_2", "relu2_1"], image)
+    # Either average is rounded in its three additions.
+    error = 2 * gamma(3, "float32") * averages
+    layer = model.get_layer("block2_conv1")
+    assert_is_convolution(features["conv2_1"], averages, layer, error)
+    with_maximum = extract(model, ["relu1_2", "conv2_1"], image)
     np.testing.assert_array_equal(with_maximum["relu1_2"], features["relu1_2"])
-    assert root_mean_square(with_maximum["relu2_1"] - expected) > 0.05 * root_mean_square(expected)
+    difference = root_mean_square(with_maximum["conv2_1"] - features["conv2_1"])
+    assert difference > 0.05 * root_mean_square(features["conv2_1"])
 
 
 @pytest.mark.parametrize("layer", ["conv3_5", "block4_conv2", "conv6_1", ""])
@@ -224,18 +242,23 @@ def test_a_gradient_of_a_kernel_would_have_been_seen():
     assert [kind for kind in operations if "Conv2DBackpropFilter" in kind]
 
 
-def test_later_changes_of_the_model_do_not_reach_the_extractor(model):
-    copy = tf.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+def test_later_changes_of_the_model_do_not_reach_the_extractor(small_model):
+    copy = tf.keras.models.clone_model(small_model)
+    copy.set_weights(small_model.get_weights())
     image = tf.constant(random_image(16, 16))
     extractor = vgg.Extractor(copy, ["conv1_1"])
     before = extractor(image)["conv1_1"].numpy()
-    copy.get_layer("block1_conv1").set_weights([np.zeros((3, 3, 3, 64)), np.zeros(64)])
+    assert np.any(before)
+    first = copy.get_layer("block1_conv1")
+    first.set_weights([0 * weights for weights in first.get_weights()])
     np.testing.assert_array_equal(extractor(image)["conv1_1"], before)
 
 
 @pytest.mark.parametrize("image_type", [tf.float32, tf.float64])
-@pytest.mark.parametrize("compute_type", [tf.bfloat16, tf.float32, tf.float64])
+@pytest.mark.parametrize(
+    "compute_type",
+    [pytest.param(tf.bfloat16, marks=needs_bfloat16), tf.float32, tf.float64],
+)
 def test_features_have_the_networks_type(model, image_type, compute_type):
     extractor = vgg.Extractor(model, ["relu1_1", "conv2_1"], compute_dtype=compute_type)
     features = extractor(tf.cast(random_image(16, 16), image_type))
@@ -253,12 +276,16 @@ def bfloat16_errors(model, layers, image):
     }
 
 
+# What users may count on. To expect is √33 times what one rounding does: the picture's and those
+# of 16 layers' kernels and outputs are independent, each 2⁻⁸ / √3 of the value on average: 1.3 %.
+@needs_bfloat16
 def test_bfloat16_features_are_within_two_per_cent(model):
     layers = ["relu1_2", "conv3_1", "conv4_2", "conv5_4"]
     for error in bfloat16_errors(model, layers, random_image(48, 64)).values():
         assert 1e-4 < error < 0.02
 
 
+@needs_bfloat16
 def test_gradient_has_the_pictures_type_in_bfloat16(model):
     extractor = vgg.Extractor(model, ["conv2_1"], compute_dtype=tf.bfloat16)
     image = tf.constant(random_image(16, 16))
@@ -268,14 +295,12 @@ def test_gradient_has_the_pictures_type_in_bfloat16(model):
     assert tape.gradient(value, image).dtype == tf.float32
 
 
-def random_kernel(inputs, outputs, dtype=tf.float32):
-    generator = np.random.default_rng(inputs)
-    return tf.cast(generator.normal(0, (9 * inputs) ** -0.5, (3, 3, inputs, outputs)), dtype)
+def whole_kernel(inputs, outputs, dtype=tf.float32):
+    return tf.cast(whole_numbers((3, 3, inputs, outputs), inputs, largest=2), dtype)
 
 
-def random_batch(height, width, channels, dtype=tf.float32):
-    generator = np.random.default_rng(width)
-    return tf.cast(generator.normal(0, 1, (1, height, width, channels)), dtype)
+def whole_batch(height, width, channels, dtype=tf.float32):
+    return tf.cast(whole_numbers((1, height, width, channels), width, largest=8), dtype)
 
 
 def convolve_both_ways(convolve, value, upstream):
@@ -290,8 +315,9 @@ def convolve_both_ways(convolve, value, upstream):
 @pytest.mark.parametrize("outputs", [256, 40])
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 4), (9, 13), (16, 16)], ids=str)
 def test_wide_convolution_equals_tensorflows(size, outputs, traced):
-    kernel = random_kernel(vgg.SLOW_CHANNELS, outputs)
-    value, upstream = random_batch(*size, vgg.SLOW_CHANNELS), random_batch(*size, outputs)
+    # Whole numbers, whose sums of 9 · 256 products have fewer than 24 bits: nothing is rounded.
+    kernel = whole_kernel(vgg.SLOW_CHANNELS, outputs)
+    value, upstream = whole_batch(*size, vgg.SLOW_CHANNELS), whole_batch(*size, outputs)
     convolve = vgg._convolution(kernel)
     if traced:  # with neither the batch nor the size known
         signature = [tf.TensorSpec([None, None, None, vgg.SLOW_CHANNELS])]
@@ -302,11 +328,11 @@ def test_wide_convolution_equals_tensorflows(size, outputs, traced):
     )
     for values, expected in zip(actual, plain, strict=True):
         assert values.dtype == tf.float32
-        assert_equal_to_rounding(values, expected.numpy())
+        np.testing.assert_array_equal(values, expected)
 
 
 def kinds_of_convolution(channels, dtype):
-    convolve = tf.function(vgg._convolution(random_kernel(channels, 8, dtype)), autograph=False)
+    convolve = tf.function(vgg._convolution(whole_kernel(channels, 8, dtype)), autograph=False)
     graph = convolve.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), dtype)).graph
     return {operation.type for operation in graph.get_operations() if "Conv2D" in operation.type}
 
@@ -329,10 +355,10 @@ def test_only_wide_float32_convolutions_on_a_cpu_are_transposed(
     assert kinds_of_convolution(channels, dtype) == {kind}
 
 
-@pytest.mark.parametrize("dtype", [tf.float64, tf.bfloat16])
+@pytest.mark.parametrize("dtype", [tf.float64, pytest.param(tf.bfloat16, marks=needs_bfloat16)])
 def test_other_types_take_tensorflows_convolution(dtype):
-    kernel = random_kernel(256, 40, dtype)
-    value, upstream = random_batch(7, 5, 256, dtype), random_batch(7, 5, 40, dtype)
+    kernel = whole_kernel(256, 40, dtype)
+    value, upstream = whole_batch(7, 5, 256, dtype), whole_batch(7, 5, 40, dtype)
     actual = convolve_both_ways(vgg._convolution(kernel), value, upstream)
     expected = convolve_both_ways(
         lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"), value, upstream
@@ -360,7 +386,7 @@ def power_of_layers(real_model):
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("picture", ["flowing_strokes", "angular_planes", "soft_washes"])
+@pytest.mark.parametrize("picture", ["flowing_strokes", "angular_planes"])
 def test_power_has_the_shape_of_figure_4(power_of_layers, picture):
     # The figure was measured on Starry Night: 4_1 and 4_2 far above the rest, 1 and 5 small.
     powers = power_of_layers(picture)
@@ -386,21 +412,23 @@ def test_real_conv4_2_is_far_below_zero_in_many_places(real_model):
     np.testing.assert_array_equal(np.maximum(features["conv4_2"], 0), features["relu4_2"])
 
 
+# As above: what users may count on.
+@needs_bfloat16
 @pytest.mark.weights
-@pytest.mark.parametrize("picture", ["river_town", "flowing_strokes"])
-def test_bfloat16_moves_real_features_by_one_per_cent_before_the_relu_and_two_after(
-    real_model, picture
-):
-    errors = bfloat16_errors(real_model, LAYERS, sample_picture(picture))
+def test_bfloat16_moves_real_features_by_one_per_cent_before_the_relu_and_two_after(real_model):
+    errors = bfloat16_errors(real_model, LAYERS, sample_picture("river_town"))
     for layer, error in errors.items():
         assert 1e-4 < error < (0.01 if layer.startswith("conv") else 0.02)
 
 
 @pytest.mark.weights
 def test_the_same_extractor_is_given_again(real_weights, real_model):
-    asked = real_weights, frozenset(["conv2_1"]), "avg", "float32"
+    asked = real_weights, frozenset(["relu1_2", "conv2_1"]), "avg", "float32"
     extractor = vgg.load_extractor(*asked)
     assert vgg.load_extractor(*asked) is extractor
-    image = random_image(16, 16)
-    expected = extract(real_model, ["conv2_1"], image, pooling="avg")
-    assert_equal_to_rounding(extractor(tf.constant(image))["conv2_1"], expected["conv2_1"])
+    features = extractor(tf.constant(random_image(16, 16)))
+    averages = features["relu1_2"].numpy().reshape(8, 2, 8, 2, 64).mean(axis=(1, 3))
+    layer = real_model.get_layer("block2_conv1")
+    # Either average is rounded in its three additions.
+    error = 2 * gamma(3, "float32") * averages
+    assert_is_convolution(features["conv2_1"], averages, layer, error)

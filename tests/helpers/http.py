@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import urllib.parse
 
 
 @contextlib.contextmanager
@@ -30,6 +31,14 @@ def ask(server, method, path, body=None, headers=None):
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, response.headers, response.read()
+
+
+def status_at(address):
+    """Return the status of the reply at http://HOST:PORT/PATH."""
+    parts = urllib.parse.urlsplit(address)
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
+        connection.request("GET", parts.path)
+        return connection.getresponse().status
 
 
 def say(server, data, ends=False):

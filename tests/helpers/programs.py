@@ -5,7 +5,6 @@ program from a server that has TensorFlow loaded and not begun; `start_new` make
 what depends on how the process itself begins or on signals that reach it while it loads.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import io
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = "gatys_norm"  # the main command, in place of a script's path
@@ -60,17 +60,19 @@ def start(program, *arguments, cwd=ROOT, env=None):
     Returns:
       `Program`.
     """
-    return Program(str(program), [str(argument) for argument in arguments], str(cwd), env or {})
+    environment = os.environ | (env or {})  # now, which may be another than the server began with
+    return Program(str(program), [str(argument) for argument in arguments], str(cwd), environment)
 
 
-def start_new(*words, **options):
+def start_new(*given, **changes):
     """Start a new process with pipes for its output; the first word is Python's if it is a .py."""
-    words = [str(word) for word in words]
+    words = [str(word) for word in given]
     if words[0] == COMMAND:
         words[:1] = [sys.executable, "-m", COMMAND]
     elif words[0].endswith(".py"):
         words[:0] = [sys.executable]
-    options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options: dict[str, Any] = {"cwd": ROOT} | pipes | changes
     return subprocess.Popen(words, text=True, **options)
 
 
@@ -83,6 +85,19 @@ def run_new(*words, **options):
             process.kill()
             raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def end_of(process, seconds=60.0):
+    """Wait for what `start` or `start_new` gave to end; returns its exit code and what it said.
+
+    Returns:
+      (exit code, standard output, standard error).
+    """
+    if isinstance(process, Program):
+        finished = process.finish(seconds)
+        return finished.returncode, finished.stdout, finished.stderr
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
 
 
 class Program:
@@ -130,7 +145,6 @@ class Program:
 
 def _become(words, cwd, env, out, err, cpu):
     """Be the program: its folder, its environment, its arguments, its files for what it says."""
-    atexit.register(lambda: Path(cpu).write_text(str(sum(os.times()[:4]))))
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
@@ -138,9 +152,13 @@ def _become(words, cwd, env, out, err, cpu):
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
     os.chdir(cwd)
+    os.environ.clear()
     os.environ.update(env)
     sys.argv = list(words)
-    if words[0] == COMMAND:
-        runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(words[0], run_name="__main__")
+    try:
+        if words[0] == COMMAND:
+            runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    finally:  # such a process ends without what `atexit` was told
+        Path(cpu).write_text(str(sum(os.times()[:4])))

@@ -7,6 +7,7 @@ import pickle
 import sys
 import types
 import zipfile
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -57,7 +58,8 @@ def legacy_layout(
       magic, version, little_endian: what the first three pickles say.
       rebuild, pid, keys: change what is written of each tensor, each storage, the list of keys.
     """
-    torch, utilities = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    torch: Any = types.ModuleType("torch")
+    utilities = types.ModuleType("torch._utils")
     torch._utils = utilities
     for name in ("ByteStorage", "FloatStorage"):
         setattr(torch, name, type(name, (), {"__module__": "torch"}))

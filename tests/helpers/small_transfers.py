@@ -1,0 +1,38 @@
+"""Transfers that take a fraction of a second: pictures of noise, layers of the small network."""
+
+import numpy as np
+
+from gatys_norm import images, objective, scenes, vgg
+from gatys_norm.config import TransferConfig
+
+HEIGHT, WIDTH = 20, 24
+STYLE_SHAPE = 24, 22
+LAYERS = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_2")}
+
+
+def noise(height, width, seed, low=0):
+    """Return a picture of noise from `low` to 255."""
+    values = np.random.default_rng(seed).uniform(low, 255, (height, width, 3))
+    return values.astype(np.float32)
+
+
+def small_config(folder, **changes):
+    """Write content.png and style.png; returns the settings of a transfer between them."""
+    images.save_picture(folder / "content.png", noise(HEIGHT, WIDTH, seed=1))
+    images.save_picture(folder / "style.png", noise(*STYLE_SHAPE, seed=2))
+    settings = {"size": (WIDTH,), "iterations": (5,), "log_every": 2} | LAYERS | changes
+    return TransferConfig(
+        content=str(folder / "content.png"), style=str(folder / "style.png"), **settings
+    )
+
+
+def posed(config, size, in_strips=False):
+    """Return the objective of a transfer at a size, as the transfer itself sets it up.
+
+    On the same extractor, so that losses agree to the bit.
+    """
+    config = config.resolved()
+    layers = frozenset(config.content_layers + config.style_layers)
+    extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
+    scene = scenes.at_size(config, scenes.load_pictures(config), size)
+    return objective.pose(config, extractor, scene, in_strips)

@@ -1,0 +1,312 @@
+"""The course of a transfer: where it starts, its sizes and precisions, its stops, its strips.
+
+On a network of a few channels, so that each takes a fraction of a second.
+"""
+
+import dataclasses
+import functools
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.bfloat16 import needs_bfloat16
+from helpers.rounding import sum_error
+from helpers.small_transfers import HEIGHT, WIDTH, noise, posed, small_config
+
+from gatys_norm import images, lbfgs, losses, machine, memory, scenes, summary, transfer, vgg
+
+SMALLER = 20  # a size to begin with
+
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("eagerly", "small_network")]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return small_config(tmp_path)
+
+
+def stylize(config, *arguments, on_plan=None, **changes):
+    return transfer.stylize(dataclasses.replace(config, **changes), *arguments, on_plan=on_plan)
+
+
+def loss_of(config, size, image, in_strips=False):
+    """Compute the loss of a picture as a transfer computes it, to the bit."""
+    target = posed(config, size, in_strips)
+    return target.loss(target.terms(target.position(image)))
+
+
+def checkpoint_at_first_stop(config):
+    """Stop a transfer as soon as may be; returns its checkpoint, its facts through JSON."""
+    taken = []
+    stylize(config, lambda progress: taken.append(progress.checkpoint()) or True)
+    arrays, facts = taken[0]
+    return transfer.Checkpoint(arrays, json.loads(json.dumps(facts)))
+
+
+# --- where it starts ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["style", "noise", "another"])
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_it_starts_at_the_picture_asked_for(config, tmp_path, init, kind):
+    content, style = (images.load_picture(path) for path in (config.content, config.style))
+    another = tmp_path / "another.png"
+    images.save_picture(another, noise(HEIGHT, WIDTH, seed=3))
+    _, (style_shape,) = scenes.picture_shapes(config, scenes.load_pictures(config), WIDTH)
+    starts = {
+        "style": images.resize(images.resize(style, *style_shape), HEIGHT, WIDTH),
+        "noise": np.random.default_rng(7).uniform(0, 255, content.shape).astype(np.float32),
+        "another": images.load_picture(another),
+    }
+    config = dataclasses.replace(
+        config,
+        init=str(another) if init == "another" else init,
+        seed=7,
+        parametrization=kind,
+        iterations=(1,),
+    )
+    record = stylize(config).record
+    assert record["loss"]["initial"] == loss_of(config, WIDTH, starts[init])
+    assert record["loss"]["initial"] != loss_of(config, WIDTH, content)
+
+
+def test_every_seed_is_another_start(config):
+    changes = {"init": "noise", "iterations": (1,)}
+    first, second = (stylize(config, seed=seed, **changes).record["loss"] for seed in (0, 1))
+    assert first["initial"] != second["initial"]
+
+
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+def test_fourier_starts_at_the_content_and_goes_down_another_way(config, loss):
+    pixel = stylize(config, loss=loss).record
+    config = dataclasses.replace(config, loss=loss, parametrization="fourier")
+    fourier = stylize(config).record
+    content = images.load_picture(config.content)
+    assert fourier["loss"]["initial"] == loss_of(config, WIDTH, content)
+    assert fourier["loss"]["final"] < 0.7 * fourier["loss"]["initial"]  # it goes down, and far
+    assert fourier["history"] != pixel["history"]
+
+
+def test_identical_style_and_content_converge_at_once(config):
+    record = stylize(config, style=config.content).record
+    assert record["status"] in ("converged", "stalled")
+    assert record["loss"]["final"] <= record["loss"]["initial"]
+
+
+# --- its terms ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [20, -20])
+def test_multiplying_the_original_loss_changes_no_bit_of_the_picture(config, exponent):
+    """By a power of two, which changes no digit of the coefficients either."""
+    config = dataclasses.replace(config, loss="original").resolved()
+    multiplied = {
+        name: tuple(weight * 2.0**exponent for weight in getattr(config, name))
+        for name in ("content_weights", "style_weights")
+    }
+    plain, result = stylize(config), stylize(config, **multiplied)
+    np.testing.assert_array_equal(result.image, plain.image)
+    assert result.record["loss"]["final"] == plain.record["loss"]["final"] * 2.0**exponent
+
+
+def test_total_variation_is_one_more_term(config):
+    plain, smooth = stylize(config), stylize(config, tv_weight=0.1)
+    assert losses.TOTAL_VARIATION not in plain.record["terms"]
+    term = smooth.record["terms"][losses.TOTAL_VARIATION]
+    assert term["coefficient"] == 0.1
+
+    def squares(image):
+        differences = [np.diff(image.astype(np.float64), axis=axis).ravel() for axis in (0, 1)]
+        return np.concatenate(differences) ** 2
+
+    expected = squares(smooth.image)
+    # Each term is a difference, rounded, and its square.
+    error = sum_error(expected, "float32", more=4)
+    assert term["final"] == pytest.approx(expected.sum(), rel=0, abs=error)
+    assert expected.sum() < 0.9 * squares(plain.image).sum()  # smoother to the eye
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def test_coarse_to_fine_starts_from_the_enlarged_result(config):
+    coarse = stylize(config, size=(SMALLER,)).image
+    config = dataclasses.replace(config, size=(SMALLER, WIDTH), iterations=(5, 1))
+    history = stylize(config).record["history"]
+    first = next(row for row in history if row["size"] == WIDTH)
+    assert first["loss"] == loss_of(config, WIDTH, images.resize(coarse, HEIGHT, WIDTH))
+
+
+def test_style_size(config):
+    pictures = scenes.load_pictures(config)
+    shape = pictures.styles[0].shape[:2]
+    for style_size, expected in (
+        ("native", shape),
+        ("20", images.size_for_long_side(*shape, 20)),
+    ):
+        changed = dataclasses.replace(config, style_size=style_size)
+        assert scenes.picture_shapes(changed, pictures, 64)[1] == (expected,)
+    content_shape, (style_shape,) = scenes.picture_shapes(config, pictures, 64)
+    # As many pixels, but for the rounding of the two sides to whole pixels.
+    wanted = math.prod(content_shape)
+    assert abs(math.prod(style_shape) - wanted) <= sum(style_shape) / 2 + 1 / 4
+
+
+@pytest.mark.parametrize("role", ["content", "style"])
+def test_a_picture_that_would_be_too_narrow_is_named(config, tmp_path, role):
+    path = tmp_path / "narrow.png"
+    images.save_picture(path, np.zeros((400, 20, 3), np.float32))
+    changed = dataclasses.replace(config, size=(32,), style_size="100", **{role: str(path)})
+    with pytest.raises(images.PictureError, match=r"narrow\.png"):
+        scenes.load_pictures(changed)
+
+
+def test_progress_counts_up_to_the_end(config):
+    seen = []
+    stylize(
+        config,
+        lambda progress: seen.append(progress) and False,
+        None,
+        (2,),
+        size=(SMALLER, WIDTH),
+        iterations=(4, 6),
+    )
+    assert all(a.iteration < b.iteration for a, b in itertools.pairwise(seen))
+    assert (seen[-1].iteration, seen[-1].iterations) == (10, 10)
+    assert {progress.size for progress in seen} == {SMALLER, WIDTH}
+    assert seen[-1].seconds_left == 0
+    assert all(progress.seconds_left > 0 for progress in seen[:-1])
+
+
+# --- stops --------------------------------------------------------------------------------------
+
+
+def test_a_stop_asked_for_once_at_the_end_of_a_size_is_heeded(config):
+    changes = {"size": (SMALLER, WIDTH), "iterations": (4, 6)}
+    result = stylize(config, lambda progress: progress.iteration == 4, None, (4,), **changes)
+    assert result.record["status"] == "interrupted"
+    assert result.record["iterations"] == 4
+
+
+def test_checkpoint_of_another_transfer_is_refused(config):
+    checkpoint = checkpoint_at_first_stop(config)
+    for change in ({"lambda_os": 0.5}, {"style": config.content}):
+        with pytest.raises(transfer.CheckpointMismatchError, match="another transfer"):
+            stylize(config, None, checkpoint, **change)
+
+
+# --- precisions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bfloat16_network(monkeypatch, small_model):
+    """Let the device be one that computes in bfloat16, and the small network do so."""
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+
+    @functools.cache
+    def load_extractor(file, layers, pooling, precision):
+        return vgg.Extractor(small_model, layers, pooling, vgg.COMPUTE_DTYPES[precision])
+
+    monkeypatch.setattr(vgg, "load_extractor", load_extractor)
+
+
+def precisions_of_evaluations(monkeypatch, config):
+    """Run a transfer; returns the precision that each of its pieces of iterations computed in."""
+    seen = []
+    minimize = lbfgs.minimize
+
+    def noting(function, state, iterations, *arguments, **more):
+        started = state.iterations
+        minimum = minimize(function, state, iterations, *arguments, **more)
+        precision = {id(f): name for name, f in functions.items()}[id(function)]
+        seen.append((precision, started, minimum.state.iterations))
+        return minimum
+
+    monkeypatch.setattr(lbfgs, "minimize", noting)
+    functions = {}
+    replace = transfer._Run._phase_objective
+
+    def phase_objective(run):
+        objective = replace(run)
+        functions[run._phases(run.stage)[run.phase][0]] = objective.function
+        return objective
+
+    monkeypatch.setattr(transfer._Run, "_phase_objective", phase_objective)
+    return seen, transfer.stylize(config).record
+
+
+@needs_bfloat16
+@pytest.mark.usefixtures("bfloat16_network")
+def test_bfloat16_is_left_for_the_last_tenth_of_the_last_size(monkeypatch, config):
+    config = dataclasses.replace(
+        config, size=(SMALLER, WIDTH), iterations=(5, 20), precision="bfloat16", loss="normalized"
+    )
+    seen, record = precisions_of_evaluations(monkeypatch, config)
+    assert seen == [("bfloat16", 0, 5), ("bfloat16", 0, 18), ("float32", 18, 20)]
+    assert record["network_precision"] == "bfloat16"
+
+
+@needs_bfloat16
+@pytest.mark.usefixtures("bfloat16_network")
+def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch, config):
+    minimize, failing = lbfgs.minimize, []
+
+    def fails_at_six(function, state, iterations, *arguments, **more):
+        if failing:
+            return minimize(function, state, iterations, *arguments, **more)
+        failing.append(True)
+        minimum = minimize(function, state, 6, *arguments, **more)
+        failed = minimum.state.results._replace(failed=tf.constant(True))
+        return dataclasses.replace(
+            minimum, state=minimum.state._replace(results=failed), status="stalled"
+        )
+
+    monkeypatch.setattr(lbfgs, "minimize", fails_at_six)
+    config = dataclasses.replace(config, iterations=(20,), precision="bfloat16")
+    seen, record = precisions_of_evaluations(monkeypatch, config)
+    assert seen == [("bfloat16", 0, 6), ("float32", 6, 20)]
+    assert record["status"] == "completed"
+
+
+def test_without_fast_bfloat16_it_runs_float32_and_says_so_once(monkeypatch, config):
+    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: False)
+    with pytest.warns(UserWarning, match="--precision: .* float32 is faster here") as warned:
+        result = stylize(config, precision="bfloat16")
+    assert sum("--precision" in str(warning.message) for warning in warned) == 1
+    assert result.record["network_precision"] == "float32"
+    np.testing.assert_array_equal(result.image, stylize(config).image)
+
+
+# --- strips -------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_told_before_the_work_and_strips_are_taken_where_memory_is_short(
+    config, monkeypatch
+):
+    plain = stylize(config).record
+    whole = memory.plan(HEIGHT * WIDTH, config, math.inf)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 1.05 * whole.byte_count)
+    monkeypatch.setattr(summary, "LEAST_ROWS", 8)
+    monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
+    told = []
+    record = stylize(
+        config, lambda progress: told.append(progress) and False, on_plan=told.append
+    ).record
+    assert isinstance(told[0], memory.Plan)
+    assert told[0].in_strips
+    assert record["stages"][0]["in_strips"]
+    assert not plain["stages"][0]["in_strips"]
+    content = images.load_picture(config.content)
+    assert record["loss"]["initial"] == loss_of(config, WIDTH, content, in_strips=True)
+    assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]  # it goes down, and far
+
+
+def test_a_run_in_strips_goes_on_in_strips(config, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
+        checkpoint = checkpoint_at_first_stop(config)
+    assert not stylize(config).record["stages"][0]["in_strips"]
+    assert stylize(config, None, checkpoint).record["stages"][0]["in_strips"]
