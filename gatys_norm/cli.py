@@ -360,7 +360,6 @@ def check_outputs(
     """Refuse pictures that cannot be read or written, before any work."""
     from gatys_norm import runs, scenes
 
-    _check_inputs(config)
     inputs: list[str] = []
     scenes.converted(scenes.picture_paths(config), inputs.append)
     with refusing(runs.OutputError, prefix="--output: "):
@@ -369,6 +368,7 @@ def check_outputs(
             runs.check_derived(output, config, values.snapshot_every, values.resume)
             if values.checkpoint_every:
                 runs.check_space(output, config)
+    _check_inputs(config)
 
 
 def run_transfer(

@@ -64,6 +64,17 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             os.fsync(file.fileno())
 
 
+def can_be_written_to(folder: StrPath) -> bool:
+    """Tell whether a file can be made in a folder: what is said of its rights may be untrue."""
+    probe = Path(folder, f".{uuid.uuid4().hex}.tmp")
+    try:
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
 def remove_leftovers(path: StrPath) -> None:
     """Remove the temporary files of writers of `path` that were killed; none may be at work."""
     path = Path(path)

@@ -147,7 +147,7 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
         raise OutputError(str(error)) from error
     if not os.path.isdir(output.parent):  # unlike `is_dir`, false where a name is too long
         raise OutputError(f"{output}: there is no folder {output.parent}; make it first")
-    if not os.access(output.parent, os.W_OK | os.X_OK):
+    if not files.can_be_written_to(output.parent):
         raise OutputError(f"{output}: the folder {output.parent} cannot be written to")
     for path in _written_files(output):
         try:

@@ -174,9 +174,10 @@ def _stylize(
     run = _Run(config, pictures, weights_file, plan.in_strips)
     if checkpoint is not None:
         run.restore(checkpoint)
-    if on_plan is not None:
-        on_plan(plan)
     try:
+        run.load_network()
+        if on_plan is not None:
+            on_plan(plan)
         run.open_stage()
         return run.finish(on_progress, stop_at_multiples_of)
     except tf.errors.ResourceExhaustedError as error:
@@ -345,6 +346,10 @@ class _Run:
             "weights": {"source": self.weights_file.source, "sha256": self.weights_file.sha256},
             "pictures": resuming.picture_hashes(self.pictures),
         }
+
+    def load_network(self) -> None:
+        """Load the weights, which may be refused, before anything is computed."""
+        self._extractor("float32")
 
     def open_stage(self) -> None:
         """Set up the present size: its pictures, its objective and the optimiser's state."""

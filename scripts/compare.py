@@ -61,7 +61,7 @@ def compare(values):
         if values.report:
             write_report(page, configs["original"], outputs, records, shown)
             print(f"with a slider: {page}")
-    except OSError as error:
+    except (OSError, runs.images.PictureError) as error:  # a sheet may be too wide for a format
         kept = "both results are kept, the same command with --resume goes on"
         return cli.report_unwritten(f"{sheet} or a file beside it", error, kept)
     return 0

@@ -577,6 +577,13 @@ DAMAGES = {  # what changes the arrays and facts of a good checkpoint
 }
 
 
+SEEN_AT_WORK = {  # only after the estimate of the memory has been said
+    "weights are all zero",
+    "weights too large to compute with",
+    "checkpoint with a picture beyond all bounds",
+}
+
+
 # --- the test -----------------------------------------------------------------------------------
 
 
@@ -665,7 +672,8 @@ def test_one_line_code_2_and_nothing_written(name, request, tmp_path, capfd):
 
     out, err = capfd.readouterr()
     lines = [line for line in err.splitlines() if line.strip()]
-    assert (code, out, len(lines)) == (2, "", 1), err
+    assert (code, len(lines)) == (2, 1), err
+    assert not out or (name in SEEN_AT_WORK and out.startswith("needs about ")), out
     assert lines[0].startswith("gatys-norm: ")
     for word in words:
         assert word in lines[0]

@@ -21,7 +21,7 @@ from helpers.programs import COMMAND, ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatys_norm import cli, images, memory, runs
+from gatys_norm import cli, images, memory, resuming, runs
 from gatys_norm.config import PRESETS, TransferConfig
 
 GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
@@ -41,13 +41,14 @@ class TensorFlowStartedError(AssertionError):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Run every test in an empty folder, and where TensorFlow must not be started."""
+    """Run in an empty folder, where pictures count as there and TensorFlow must not be started."""
 
     def start_tensorflow():
         raise TensorFlowStartedError
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "start_tensorflow", start_tensorflow)
+    monkeypatch.setattr(cli, "_check_inputs", lambda config: None)
     return tmp_path
 
 
@@ -730,12 +731,15 @@ def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_resume_hands_over_the_checkpoint(call, transfer, folder):
+def test_resume_hands_over_the_checkpoint(call, transfer, folder, monkeypatch):
+    checked = []
+    monkeypatch.setattr(resuming, "check_before_work", lambda facts, _: checked.append(facts))
     runs.save_checkpoint(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
     fake = transfer(iterations=(51, 60))
     assert call(*GIVEN, "--resume")[0] == 0
     arrays, facts = fake.received.checkpoint
     assert facts == FACTS
+    assert checked == [FACTS]
     np.testing.assert_array_equal(arrays["position"], np.arange(5))
     assert names(folder) == {"out.png", "out.json"}
 
@@ -750,7 +754,7 @@ def test_resume_without_a_checkpoint_or_with_a_damaged_one(call, transfer, folde
 
 
 def test_without_resume_an_old_checkpoint_is_not_read(call, transfer, folder):
-    (folder / "out.checkpoint.npz").write_bytes(b"damaged")
+    runs.save_checkpoint(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
     fake = transfer(iterations=(1, 2))
     assert call(*GIVEN)[0] == 0
     assert fake.received.checkpoint is None
@@ -866,5 +870,7 @@ def test_a_missing_picture_is_named_in_one_line(folder):
 
 
 def test_nothing_to_resume_is_said_in_one_line(folder):
+    for name in ("a.png", "b.png"):
+        images.save_picture(name, PICTURE)
     assert_refused(program(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no")
-    assert names(folder) == set()
+    assert names(folder) == {"a.png", "b.png"}

@@ -99,3 +99,14 @@ def test_a_folder_in_the_way_stays(tmp_path):
     with pytest.raises(OSError, match="folder"):
         files.write_atomically(tmp_path / "folder", NEW)
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_can_be_written_to(tmp_path):
+    assert files.can_be_written_to(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_written_to(closed_folder):
+    assert not files.can_be_written_to(closed_folder)
+    assert not files.can_be_written_to(closed_folder / "absent")
+    assert not files.can_be_written_to("/proc")  # which says of itself that root may
