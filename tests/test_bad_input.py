@@ -616,6 +616,7 @@ def stopped(tmp_path_factory):
 
     taken, more = [], []
     with pytest.MonkeyPatch.context() as patch:
+        was_eager = tf.config.functions_run_eagerly()
         tf.config.run_functions_eagerly(True)
         go_to(tmp_path_factory.mktemp("interrupted"), patch)
         patch.setattr(
@@ -629,7 +630,7 @@ def stopped(tmp_path_factory):
                 start and start[0],
                 stop_at_multiples_of=(1,),
             )
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(was_eager)
     return taken[0], more[0]
 
 

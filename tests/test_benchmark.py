@@ -3,13 +3,13 @@
 import json
 import pickle
 import sys
-import types
 
 import numpy as np
 import pytest
+from helpers import narrow_network
 from helpers.programs import ROOT, load_script
 
-from gatys_norm import cli, measuring, weights
+from gatys_norm import cli, measuring
 from gatys_norm.config import TransferConfig
 
 
@@ -197,18 +197,6 @@ def in_this_process(function, *arguments):
     return pickle.loads(pickle.dumps(function(*arguments)))
 
 
-def narrow_network(_file):
-    """Return what stands in for Keras's VGG-19: as deep, four channels wide, random kernels."""
-    generator = np.random.default_rng(0)
-    layers, inputs = [], 3
-    for layer in weights._LAYERS:
-        kernel = generator.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, 4))
-        bias = np.zeros(4, np.float32)
-        layers.append(types.SimpleNamespace(name=layer, kernel=kernel.astype("f4"), bias=bias))
-        inputs = 4
-    return types.SimpleNamespace(layers=layers)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_whole_program(benchmark, tmp_path, monkeypatch, capsys):
@@ -216,7 +204,7 @@ def test_whole_program(benchmark, tmp_path, monkeypatch, capsys):
     from gatys_norm import vgg
 
     (tmp_path / "weights.h5").touch()
-    monkeypatch.setattr(vgg, "load_model", narrow_network)
+    monkeypatch.setattr(vgg, "load_model", narrow_network.load_model)
     monkeypatch.setitem(sys.modules, "benchmark", benchmark)
     monkeypatch.setattr(measuring, "in_own_process", in_this_process)
     monkeypatch.setattr(benchmark, "MATMUL_SIDE", 64)

