@@ -27,6 +27,7 @@ COLUMNS = (
     *("viewer", "number", "first", "second", "score_first", "score_second", "showings"),
     "survey",
 )
+SEPARATORS = ",;\t"  # spreadsheets write a semicolon where a comma stands in numbers
 SCORES = (1, 2, 3, 4, 5)
 BYTE_LIMIT = 1 << 20  # of one answer file
 SHOWINGS_LIMIT = 1000
@@ -123,12 +124,13 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def load(paths: Iterable[StrPath], survey: Survey) -> list[Answer]:
+def load(paths: Iterable[StrPath], survey: Survey, separators: str = SEPARATORS) -> list[Answer]:
     """Read answer files.
 
     Args:
       paths: CSV files with `COLUMNS`.
       survey: the `survey.Survey` that they have to belong to.
+      separators: the characters that may stand between values; a file keeps to one.
 
     Returns:
       list of `Answer`.
@@ -140,7 +142,7 @@ def load(paths: Iterable[StrPath], survey: Survey) -> list[Answer]:
     answers: list[Answer] = []
     places: dict[tuple[str, frozenset[str]], str] = {}
     for path in paths:
-        for place, row in _rows(path):
+        for place, row in _rows(path, separators):
             try:
                 answer = parse(row, survey)
             except AnswerError as error:
@@ -153,14 +155,17 @@ def load(paths: Iterable[StrPath], survey: Survey) -> list[Answer]:
     return answers
 
 
-def _rows(path: StrPath) -> Iterator[tuple[str, dict[str, str]]]:
+def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (where it stands, {column: text}) for every line of an answer file."""
     try:
         with open(path, "rb") as file:
             data = file.read(BYTE_LIMIT + 1)
         if len(data) > BYTE_LIMIT:
             raise AnswerError(f"{path}: larger than an answer file can be ({BYTE_LIMIT:,} bytes)")
-        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        text = data.decode("utf-8-sig")
+        used = (mark for mark in separators if text.startswith(COLUMNS[0] + mark))
+        stream = io.StringIO(text, newline="")
+        lines = csv.reader(stream, delimiter=next(used, ","), strict=True)
         columns = tuple(next(lines, ()))
         if columns != COLUMNS:
             raise AnswerError(f"{path}: the first line must be {','.join(COLUMNS)}")
@@ -197,7 +202,8 @@ def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
         files.remove_leftovers(path)
         files.write_atomically(path, _HEADER + b"\n" + line)
         return True
-    before = {each.pictures: each for each in load([path], survey)}.get(answer.pictures)
+    there = load([path], survey, separators=",")
+    before = {each.pictures: each for each in there}.get(answer.pictures)
     if before not in (None, answer):
         raise ContradictionError("this viewer has answered the same pair otherwise")
     _write_at_end(path, b"" if before else line)

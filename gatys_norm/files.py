@@ -1,6 +1,7 @@
 """Writing files so that no half-written one is ever seen under its final name."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import uuid
@@ -32,8 +33,7 @@ def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
     try:
         with open(temporary, "xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -60,8 +60,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         for path, data in contents.items():
             file = stack.enter_context(open_atomically(path))
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
 
 
 def can_be_written_to(folder: StrPath) -> bool:
@@ -80,6 +79,16 @@ def remove_leftovers(path: StrPath) -> None:
     path = Path(path)
     for temporary in path.parent.glob(f"{_temporary_prefix(path)}*.tmp"):
         temporary.unlink(missing_ok=True)
+
+
+def _sync(file: BinaryIO) -> None:
+    """Bring what was written to the disk, where the file system can; some only say they cannot."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def _temporary_prefix(path: Path) -> str:

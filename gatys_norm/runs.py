@@ -105,7 +105,14 @@ def locked(output: StrPath) -> Iterator[None]:
             lock = stack.enter_context(open(path, "ab"))
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}") from error
-        if not _acquire(lock, path):
+        try:
+            is_ours = _acquire(lock, path)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise OutputError(
+                f"{path}: cannot be locked ({error.strerror}); choose a folder on another disk"
+            ) from error
+        if not is_ours:
             raise OutputError(f"{output}: another run is writing there; wait for it")
         try:
             for written in _written_files(output):

@@ -410,3 +410,27 @@ def test_a_file_of_something_else_is_not_repaired(path, data):
     path.write_bytes(data)
     answers.repair(path)
     assert path.read_bytes() == data
+
+
+# --- spreadsheets ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", [b";", b"\t"])
+@pytest.mark.parametrize("start", [b"", codecs.BOM_UTF8])
+def test_what_a_spreadsheet_separates_values_by_is_taken(path, mark, start):
+    path.write_bytes(start + WHOLE.replace(b",", mark).replace(b"\n", b"\r\n"))
+    assert load(path) == [ANSWER, NEXT_ANSWER]
+
+
+def test_one_file_keeps_to_one_separator(path):
+    path.write_bytes(f"{HEADER}\n{LINE}\n".encode().replace(b",", b";") + f"{NEXT}\n".encode())
+    with pytest.raises(AnswerError, match="line 3: 8 values are needed, not 1"):
+        load(path)
+
+
+def test_an_answer_is_not_added_to_a_file_that_a_spreadsheet_has_written(path):
+    data = WHOLE.replace(b",", b";")
+    path.write_bytes(data)
+    with pytest.raises(AnswerError, match="the first line must be"):
+        answers.append(path.parent, ANSWER, SURVEY)
+    assert path.read_bytes() == data

@@ -1,5 +1,6 @@
 """A write either happens whole or leaves everything as it was."""
 
+import errno
 import os
 
 import pytest
@@ -110,3 +111,29 @@ def test_folders_that_cannot_be_written_to(closed_folder):
     assert not files.can_be_written_to(closed_folder)
     assert not files.can_be_written_to(closed_folder / "absent")
     assert not files.can_be_written_to("/proc")  # which says of itself that root may
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_can_be_written_to(tmp_path, monkeypatch, number):
+    def refuse(_descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    files.write_atomically(tmp_path / "c", b"3")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a": b"1",
+        "b": b"2",
+        "c": b"3",
+    }
+
+
+def test_a_disk_that_fails_to_sync_is_not_passed_over(target, monkeypatch):
+    def refuse(_descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    before = target.read_bytes()
+    with pytest.raises(OSError, match="Input/output"):
+        files.write_atomically(target, b"new")
+    assert target.read_bytes() == before

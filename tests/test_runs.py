@@ -1,6 +1,7 @@
 """A run's files: whole or not at all, resumable, and harmless to read."""
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -523,3 +524,16 @@ def test_a_snapshot_may_not_overwrite_an_input(tmp_path):
     runs.check_output(output, [start], snapshots=False)
     with pytest.raises(runs.OutputError, match=r"out-00050\.png: .* snapshot would overwrite"):
         runs.check_output(output, [start], snapshots=True)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", refuse)
+    with (
+        pytest.raises(runs.OutputError, match=r"lock: cannot be locked \(No locks available\)"),
+        runs.locked(tmp_path / "out.png"),
+    ):
+        pytest.fail("went on without a lock")
+    assert not list(tmp_path.iterdir())
