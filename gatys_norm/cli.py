@@ -557,9 +557,10 @@ def _loading() -> Iterator[None]:
         yield
     except Exception as error:  # a damaged or half-installed package raises nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise LoadingError(
-            f"TensorFlow could not be loaded ({reason}); install the program and its packages anew"
-        ) from error
+        way_out = "install the program and its packages anew"
+        if sys.flags.optimize > 1:  # TensorFlow reads its own docstrings
+            way_out = "do not let Python drop docstrings (PYTHONOPTIMIZE=2, -OO)"
+        raise LoadingError(f"TensorFlow could not be loaded ({reason}); {way_out}") from error
 
 
 def _show_warning(

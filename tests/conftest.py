@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,6 +19,14 @@ from helpers import network, programs
 from helpers.browser import chromium
 
 from gatys_norm import weights
+
+# A shell ignores these for what it starts in the background, and whatever we start would too.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 SECONDS = 5.0  # a test that takes more, of its own CPU time, is marked slow
 

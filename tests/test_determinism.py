@@ -8,7 +8,7 @@ from helpers.digests import digest
 from helpers.programs import COMMAND, ROOT, run
 from helpers.weights_files import write_weights
 
-from gatys_norm import cli
+from gatys_norm import cli, runs
 
 SETTINGS = {
     "content": str(ROOT / "data" / "river_town.jpg"),
@@ -53,7 +53,7 @@ def digest_of(picture):
 
 
 def record_of(picture):
-    return json.loads(picture.with_suffix(".json").read_text())
+    return json.loads(runs.record_path(picture).read_text())
 
 
 def without_times(record):

@@ -166,6 +166,17 @@ def test_a_tensorflow_that_cannot_be_loaded_is_one_line(tmp_path, weights_file):
 
 
 @pytest.mark.slow
+def test_dropped_docstrings_are_named_as_the_reason(tmp_path, weights_file):
+    finished = run_new(
+        *(COMMAND, f"--content={ROOT}/data/river_town.jpg", f"--output={tmp_path}/out.png"),
+        *(f"--style={ROOT}/data/soft_washes.jpg", f"--weights={weights_file.path}"),
+        env=os.environ | {"PYTHONOPTIMIZE": "2"},
+    )
+    assert (finished.returncode, finished.stderr.count("\n")) == (1, 1), finished.stderr
+    assert "PYTHONOPTIMIZE=2" in finished.stderr
+
+
+@pytest.mark.slow
 def test_the_library_survives_keras_settings_too(tmp_path, weights_file):
     code = (
         "import gatys_norm, tensorflow as tf\n"
