@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime
+import json
 import multiprocessing
 import os
 import platform
@@ -69,7 +70,7 @@ def table(titles: str, rows: Iterable[str]) -> str:
 
 
 def report_path(name: str) -> Path:
-    """Return the path that --output names, .json, in a folder that is there."""
+    """Return the path that --output names, a .json; tables go next to it, into a .md."""
     output = Path(name)
     if output.suffix != ".json":
         raise cli.InputError(f"--output: {name}: must end in .json")
@@ -77,7 +78,20 @@ def report_path(name: str) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
     if output.is_dir() or not os.access(output.parent, os.W_OK):
         raise cli.InputError(f"--output: {name}: cannot be written")
+    tables = output.with_suffix(".md")
+    if tables.exists() and not _is_report(output):
+        raise cli.InputError(
+            f"--output: {tables}: is there already and was not written by this program; choose "
+            "another name"
+        )
     return output
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return {"machine", "settings"} <= set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def update(page: Path, markers: tuple[str, str], text: str | None = None) -> None:

@@ -11,6 +11,7 @@ they touch. Takes the main command's flags as well, except those that the figure
 import contextlib
 import dataclasses
 import functools
+import json
 import math
 import os
 import shlex
@@ -25,6 +26,18 @@ from gatys_norm.config import ConfigError
 
 SAMPLES = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "data"))
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
+WRITTEN = {  # under the folder of each flag
+    "output_dir": (
+        "report.html",
+        "claims.json",
+        "measurements.json",
+        "pairs.csv",
+        "figure-*.png",
+        "sweep.png",
+    ),
+    "summary_dir": ("README.md", "claims.json", "figure-*.png", "sweep.png"),
+    "shared_dir": (),
+}
 SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every")
 
 
@@ -78,10 +91,7 @@ def reproduce(values):
     figures = figures_from_flags(values)
     study = study_from_flags(values)
     folder = Path(values.output_dir)
-    for name in ("output_dir", "summary_dir", "shared_dir"):
-        if values[name].value:
-            with cli.refusing(OSError, prefix=f"--{name}: "):
-                Path(values[name].value).mkdir(parents=True, exist_ok=True)
+    check_folders(values)
     check_pictures(study)
     transfer = cli.start_tensorflow()
     with cli.refusing(*transfer.INPUT_ERRORS):
@@ -117,6 +127,30 @@ def reproduce(values):
         print(f"failed: {outcome.output.parent.name}: {outcome.error}", file=sys.stderr)
     print(f"page: {folder / 'report.html'}")
     return cli.FAILED if failed else 0
+
+
+def check_folders(values):
+    """Make the folders, unless one holds files of others under the names of those to be written."""
+    for flag, patterns in WRITTEN.items():
+        if values[flag].value:
+            folder = Path(values[flag].value)
+            with cli.refusing(OSError, prefix=f"--{flag}: "):
+                folder.mkdir(parents=True, exist_ok=True)
+            found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+            if found and not is_ours(folder):
+                raise cli.InputError(
+                    f"--{flag}: {found[0]}: is there already and was not written by this program; "
+                    "choose another folder"
+                )
+
+
+def is_ours(folder):
+    """Tell whether an earlier run has written into a folder: it leaves cells, or claims."""
+    try:
+        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+        return all({"name", "original", "normalized"} <= set(claim) for claim in claims)
+    except (OSError, ValueError, TypeError):
+        return any((folder / "cells").glob("*/result.*"))
 
 
 def check_pictures(study):

@@ -110,3 +110,18 @@ def test_machine_line_has_what_a_reader_needs():
         "tensorflow 2.1, tensorflow-probability 0.9, ray 2.60.0, weights imagenet; load average "
         "before the start 1.23."
     )
+
+
+@pytest.mark.parametrize("report", [None, "mine", "[]", "{}"])
+def test_tables_of_others_are_not_overwritten(tmp_path, report):
+    (tmp_path / "x.md").write_text("mine")
+    if report is not None:
+        (tmp_path / "x.json").write_text(report)
+    with pytest.raises(cli.InputError, match=r"x\.md: .* not written by this program"):
+        measuring.report_path(str(tmp_path / "x.json"))
+
+
+def test_tables_of_an_earlier_report_are_written_again(tmp_path):
+    (tmp_path / "x.md").write_text("tables")
+    (tmp_path / "x.json").write_text('{"machine": {}, "settings": {}}')
+    assert measuring.report_path(str(tmp_path / "x.json")) == tmp_path / "x.json"

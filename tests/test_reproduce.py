@@ -181,3 +181,32 @@ def test_a_stopped_reproduction_goes_on_without_running_finished_cells(tmp_path,
     assert f"page: {tmp_path / 'report.html'}" in again.stdout
     for name in ("report.html", "figure-2a.png", "figure-3-original.png", "summary/README.md"):
         assert (tmp_path / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [
+        ("output_dir", "report.html"),
+        ("output_dir", "claims.json"),
+        ("output_dir", "figure-2a.png"),
+        ("summary_dir", "README.md"),
+    ],
+)
+def test_files_of_others_are_not_overwritten(reproduce, tmp_path, flag, name):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / name).write_text("mine")
+    folders = {"output_dir": tmp_path / "out", flag: tmp_path / "kept"}
+    values = flags(reproduce, *(f"--{flag}={folder}" for flag, folder in folders.items()))
+    with pytest.raises(cli.InputError, match=f"--{flag}: .*{name}: .* not written by this program"):
+        reproduce.check_folders(values)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [name]
+    assert (tmp_path / "kept" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("kept", ["claims.json", "cells/one/result.json"])
+def test_a_folder_of_an_earlier_run_is_written_into_again(reproduce, tmp_path, kept):
+    claim = {"name": "a", "original": 1, "normalized": None}
+    (tmp_path / kept).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / kept).write_text(json.dumps([claim]))
+    (tmp_path / "report.html").write_text("a page")
+    reproduce.check_folders(flags(reproduce, f"--output_dir={tmp_path}"))

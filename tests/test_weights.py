@@ -611,3 +611,16 @@ def test_two_first_runs_at_once_both_succeed(eight_bit, tmp_path):
         "lock",
         eight_bit.path.name,
     }
+
+
+def test_what_stops_both_sources_is_said_once(monkeypatch):
+    """A home that cannot be written to."""
+
+    def refuse():
+        raise weights.WeightsError("cannot use the cache folder /x (Permission denied)")
+
+    monkeypatch.setattr(weights, "_imagenet", refuse)
+    monkeypatch.setattr(weights, "_imagenet_8bit", refuse)
+    with pytest.raises(weights.WeightsError) as caught:
+        weights.locate("auto")
+    assert str(caught.value) == "cannot use the cache folder /x (Permission denied)"
