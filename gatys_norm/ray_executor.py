@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gatys_norm import cells, files, images, runs, scenes, transfer, weights
+from gatys_norm import cells, files, images, runs, scenes, surroundings, transfer, weights
 
 if TYPE_CHECKING:
     import ray
@@ -235,6 +235,7 @@ def _run(
 @functools.cache
 def _prepare(cpus: float) -> None:
     """Set TensorFlow up as the command line does, with as many threads as the cell has cores."""
+    surroundings.drop_coarser_ways()  # a machine may have variables that the driver has not
     configuration = transfer.tf.config
     configuration.experimental.enable_op_determinism()
     with contextlib.suppress(RuntimeError):  # TensorFlow has begun already: a matter of speed only

@@ -44,7 +44,9 @@ MAY_IMPORT = {
     "probes": {
         *("config", "images", "losses", "objective", "scenes", "summary", "vgg", "weights"),
     },
-    "ray_executor": {"cells", "files", "images", "runs", "scenes", "transfer", "weights"},
+    "ray_executor": {
+        *("cells", "files", "images", "runs", "scenes", "surroundings", "transfer", "weights"),
+    },
     "report": {"files", "pages", "runs"},
     "reproduction": {
         *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
