@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from gatys_norm import colors
 
-pytestmark = pytest.mark.numeric
-
 # Y, Cb and Cr of R, G and B; Cb = (B − Y) / 1.772 and Cr = (R − Y) / 1.402.
 BT601 = np.array(
     [

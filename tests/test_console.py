@@ -30,7 +30,7 @@ def transfer(tmp_path):
     return [
         *(COMMAND, f"--content={ROOT}/data/river_town.jpg"),
         *(f"--style={ROOT}/data/soft_washes.jpg", "--size=32", "--iterations=3"),
-        *("--content_layers=conv1_2", "--style_layers=conv1_1"),
+        *("--content_layers=conv1_2", "--style_layers=conv1_1", "--optimizer=adam"),
         *(f"--weights={tmp_path}/tiny.h5", f"--output={tmp_path}/out.png"),
     ]
 

@@ -16,8 +16,6 @@ from helpers.rounding import (
 
 from gatys_norm import parametrization
 
-pytestmark = pytest.mark.numeric
-
 KINDS = ["pixel", "fourier"]
 SIZES = [(8, 8), (7, 6), (6, 7), (5, 9), (16, 17), (1, 4)]  # height, width
 all_kinds = pytest.mark.parametrize("kind", KINDS)

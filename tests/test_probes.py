@@ -13,8 +13,6 @@ from helpers.rounding import gamma, gram_error, squared_distance_error
 from gatys_norm import images, objective, probes, scenes, vgg, weights
 from gatys_norm.config import TransferConfig
 
-pytestmark = pytest.mark.numeric
-
 LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
 
 

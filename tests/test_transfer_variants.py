@@ -45,7 +45,7 @@ BY_ADAM = {"optimizer": "adam", "learning_rate": 2.0}
 both_losses = pytest.mark.parametrize("loss", ["original", "normalized"])
 both_optimizers = pytest.mark.parametrize("changes", [{}, BY_ADAM], ids=["lbfgs", "adam"])
 
-pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("eagerly", "present_folder")]
+pytestmark = [pytest.mark.usefixtures("eagerly", "present_folder")]
 
 
 @pytest.fixture
