@@ -100,25 +100,38 @@ def locked(output: StrPath) -> Iterator[None]:
       OutputError: another run is writing there, or nobody can.
     """
     path = _lock_path(output)
-    with contextlib.ExitStack() as stack:
+    lock: BinaryIO | None = None
+    try:
         try:
-            lock = stack.enter_context(open(path, "ab"))
-        except OSError as error:
-            raise OutputError(f"{path}: {error.strerror}") from error
-        try:
+            lock = open(path, "ab")  # noqa: SIM115  # `_let_go` closes it
             is_ours = _acquire(lock, path)
         except OSError as error:
-            path.unlink(missing_ok=True)
-            raise OutputError(
-                f"{path}: cannot be locked ({error.strerror}); choose a folder on another disk"
-            ) from error
+            reason = error.strerror
+            if lock is not None:
+                reason = f"cannot be locked ({reason}); choose a folder on another disk"
+            raise OutputError(f"{path}: {reason}") from error
         if not is_ours:
             raise OutputError(f"{output}: another run is writing there; wait for it")
+        for written in _written_files(output):
+            files.remove_leftovers(written)
+        yield
+    finally:
+        _let_go(lock, path)
+
+
+def _let_go(lock: BinaryIO | None, path: Path) -> None:
+    """Remove the lock unless another process holds it.
+
+    Args:
+      lock: the open file; None if a signal or an error came while it was being opened.
+      path: of the lock.
+    """
+    with contextlib.suppress(OSError), lock or open(path, "ab") as file:
         try:
-            for written in _written_files(output):
-                files.remove_leftovers(written)
-            yield
-        finally:
+            is_ours = _acquire(file, path)
+        except OSError:  # nothing can be locked here, by anyone
+            is_ours = True
+        if is_ours:
             path.unlink(missing_ok=True)
 
 

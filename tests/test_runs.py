@@ -537,3 +537,26 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     ):
         pytest.fail("went on without a lock")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("moment", ["open", "_acquire"])
+def test_a_signal_before_the_lock_is_held_leaves_none(tmp_path, monkeypatch, moment):
+    """It may come right after the system has made the file, or while it is being locked."""
+    really = {"open": open, "_acquire": runs._acquire}[moment]
+    signals = [KeyboardInterrupt]
+
+    def then_interrupt(*arguments):
+        result = really(*arguments)
+        if signals:
+            if moment == "open":
+                result.close()
+            raise signals.pop()
+        return result
+
+    monkeypatch.setattr(runs, moment, then_interrupt, raising=False)
+    with pytest.raises(KeyboardInterrupt), runs.locked(tmp_path / "out.png"):
+        pytest.fail("went on")
+    assert signals == []
+    assert not list(tmp_path.iterdir())
+    with runs.locked(tmp_path / "out.png"):
+        assert list(tmp_path.iterdir())
