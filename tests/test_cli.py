@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from absl import flags
+from helpers.commands import outcome
 from helpers.programs import COMMAND, ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,16 +53,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def call(capsys):
+def call(*arguments):
     """Run the main command; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.run(["/anywhere/gatys-norm", *arguments])
-        return code, *capsys.readouterr()
-
-    return run
+    return outcome(cli.run, ["/anywhere/gatys-norm", *arguments])
 
 
 @pytest.fixture
@@ -116,7 +110,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def test_defaults_are_those_of_the_settings(call, received):
+def test_defaults_are_those_of_the_settings(received):
     assert call(*GIVEN)[0] == 0
     [(config, output, values, resume)] = received
     assert config == DEFAULTS
@@ -129,7 +123,7 @@ def test_every_setting_has_a_flag_and_a_case_here():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_each_flag_reaches_its_setting_and_no_other(call, received, name):
+def test_each_flag_reaches_its_setting_and_no_other(received, name):
     text, value = SETTINGS[name]
     assert call(*GIVEN, f"--{name}={text}")[0] == 0
     [(config, *_)] = received
@@ -152,16 +146,14 @@ def test_each_flag_reaches_its_setting_and_no_other(call, received, name):
         ("--style=a.jpg,a.jpg", ("a.jpg", "a.jpg")),
     ],
 )
-def test_styles_are_separated_by_commas_and_quoted_where_they_hold_some(
-    call, received, flag, styles
-):
+def test_styles_are_separated_by_commas_and_quoted_where_they_hold_some(received, flag, styles):
     assert call(*GIVEN, flag)[0] == 0
     [(config, *_)] = received
     assert config.styles == styles
     assert config == dataclasses.replace(DEFAULTS, style=styles)
 
 
-def test_several_styles_with_their_shares_and_masks(call, received):
+def test_several_styles_with_their_shares_and_masks(received):
     given = (
         "--style=b.png,c.png",
         "--style_blend=7,3",
@@ -179,7 +171,7 @@ def test_several_styles_with_their_shares_and_masks(call, received):
     )
 
 
-def test_flags_of_the_program_itself_reach_it(call, received):
+def test_flags_of_the_program_itself_reach_it(received):
     more = ("--checkpoint_every=7", "--snapshot_every=3", "--resume")
     assert call(*GIVEN, *more)[0] == 0
     [(_, _, values, resume)] = received
@@ -199,7 +191,7 @@ def test_flags_of_the_program_itself_reach_it(call, received):
         (*GIVEN, "--flagfile="),
     ],
 )
-def test_every_form_that_absl_reads_works(call, received, folder, arguments):
+def test_every_form_that_absl_reads_works(received, folder, arguments):
     (folder / "flags.txt").write_text("# a comment\n--content=a.png\n\n--style=b.png\n")
     assert call(*arguments)[0] == 0
     [(config, output, _, resume)] = received
@@ -222,13 +214,13 @@ def test_every_form_that_absl_reads_works(call, received, folder, arguments):
         ),
     ],
 )
-def test_presets_expand_and_flags_win_over_them(call, received, arguments, settings):
+def test_presets_expand_and_flags_win_over_them(received, arguments, settings):
     assert call(*GIVEN, *arguments)[0] == 0
     assert received[0][0] == dataclasses.replace(DEFAULTS, **settings)
 
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])
-def test_a_preset_wins_over_an_earlier_run(call, received, folder, preset):
+def test_a_preset_wins_over_an_earlier_run(received, folder, preset):
     config = dataclasses.replace(
         DEFAULTS, size=(64, 96), iterations=(3, 4), seed=5, history=7, precision="bfloat16"
     )
@@ -238,7 +230,7 @@ def test_a_preset_wins_over_an_earlier_run(call, received, folder, preset):
     assert received[0][0] == expected
 
 
-def test_calls_do_not_influence_each_other(call, received):
+def test_calls_do_not_influence_each_other(received):
     changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name != "style_layers"]
     changed += ["--content_weights=1,2", "--snapshot_every=3", "--resume", "--output=other.png"]
     assert call(*changed)[0] == 0
@@ -251,7 +243,7 @@ def test_calls_do_not_influence_each_other(call, received):
     assert (second[1], second[2].snapshot_every, second[3]) == ("out.png", 0, False)
 
 
-def test_absls_global_flags_are_left_alone(call, received):
+def test_absls_global_flags_are_left_alone(received):
     call(*GIVEN)
     assert "content" not in flags.FLAGS
     assert "snapshot_every" not in flags.FLAGS
@@ -276,13 +268,13 @@ def earlier(folder):
 
 
 @pytest.mark.parametrize("source", ["earlier.png", "earlier.json"])
-def test_settings_come_from_an_earlier_run(call, received, earlier, source):
+def test_settings_come_from_an_earlier_run(received, earlier, source):
     assert call(f"--config_from={source}", "--output=out.png")[0] == 0
     [(config, output, *_)] = received
     assert (config, output) == (earlier, "out.png")
 
 
-def test_flags_that_are_given_override_an_earlier_run(call, received, earlier):
+def test_flags_that_are_given_override_an_earlier_run(received, earlier):
     given = ("--seed=0", "--init=content", "--style_weights=1,1", "--content=other.png")
     assert call("--config_from=earlier.json", "--output=out.png", *given)[0] == 0
     [(config, *_)] = received
@@ -309,7 +301,7 @@ NO_RECORDS = {
 
 
 @pytest.mark.parametrize("name", [*NO_RECORDS, "missing.json", "missing.png", "folder.json", ""])
-def test_what_is_no_record_is_refused(call, received, folder, name):
+def test_what_is_no_record_is_refused(received, folder, name):
     (folder / "folder.json").mkdir()
     for other, data in NO_RECORDS.items():
         (folder / other).write_bytes(data)
@@ -318,7 +310,7 @@ def test_what_is_no_record_is_refused(call, received, folder, name):
     assert received == []
 
 
-def test_a_picture_of_another_program_holds_no_settings(call, folder):
+def test_a_picture_of_another_program_holds_no_settings(folder):
     for name in ("plain.png", "plain.jpg"):
         images.save_picture(name, PICTURE)
         assert_refused(call(f"--config_from={name}", "--output=out.png"), f"--config_from: {name}")
@@ -373,7 +365,7 @@ def help_by_flag(text):
 
 
 @pytest.mark.parametrize("flag", ["--help", "--helpshort", "-help", "--help=true"])
-def test_help_lists_every_flag_with_its_default(call, flag):
+def test_help_lists_every_flag_with_its_default(flag):
     code, out, err = call(flag)
     assert (code, err) == (0, "")
     assert out.startswith("Restyle one picture")
@@ -387,7 +379,7 @@ def test_help_lists_every_flag_with_its_default(call, flag):
             assert choice in listed[field.name]
 
 
-def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong(call):
+def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong():
     assert call("--help", "--loss=original")[0] == 0
     assert_refused(call("--help", "--loss=neither"), "--loss")
 
@@ -514,7 +506,7 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
 
 
 @pytest.mark.parametrize(("argument", "named"), MISTAKES, ids=lambda text: ascii(text)[:40])
-def test_a_mistake_ends_in_one_line_that_names_it(call, received, folder, argument, named):
+def test_a_mistake_ends_in_one_line_that_names_it(received, folder, argument, named):
     (folder / "latin1.txt").write_bytes(b"--content=caf\xe9.png\n")
     (folder / "wrong.txt").write_text("--bogus=1\n")
     before = sorted(folder.rglob("*"))
@@ -525,22 +517,22 @@ def test_a_mistake_ends_in_one_line_that_names_it(call, received, folder, argume
 
 @pytest.mark.parametrize("name", ["content", "style", "output"])
 @pytest.mark.parametrize("argument", [(), ("--{}=",)])
-def test_what_is_needed_is_asked_for(call, received, name, argument):
+def test_what_is_needed_is_asked_for(received, name, argument):
     others = [flag for flag in GIVEN if not flag.startswith(f"--{name}=")]
     assert_refused(call(*others, *(text.format(name) for text in argument)), f"--{name}: is needed")
     assert received == []
 
 
-def test_no_arguments_at_all(call):
+def test_no_arguments_at_all():
     assert_refused(call(), "--content: is needed")
 
 
-def test_extra_picture_after_a_double_dash(call):
+def test_extra_picture_after_a_double_dash():
     assert_refused(call(*GIVEN, "--", "--seed=1"), "'--seed=1'")
 
 
 @pytest.mark.parametrize("name", ["content", "style", "init", "content_masks", "style_masks"])
-def test_an_input_is_never_the_output(call, received, folder, name):
+def test_an_input_is_never_the_output(received, folder, name):
     (folder / "picture.png").write_bytes(b"precious")
     (folder / "link.png").symlink_to("picture.png")
     for output in ("picture.png", "./picture.png", str(folder / "picture.png"), "link.png"):
@@ -551,7 +543,7 @@ def test_an_input_is_never_the_output(call, received, folder, name):
 
 
 @pytest.mark.parametrize("flag", ["style", "content_masks", "style_masks"])
-def test_nor_is_the_second_of_several(call, received, folder, flag):
+def test_nor_is_the_second_of_several(received, folder, flag):
     (folder / "picture.png").write_bytes(b"precious")
     result = call(
         *GIVEN, "--style=b.png,c.png", f"--{flag}=b.png,picture.png", "--output=picture.png"
@@ -637,16 +629,11 @@ class FakeTransfer:
         )
 
 
-@pytest.fixture
-def transfer(monkeypatch):
-    """Return the function that puts a stand-in for TensorFlow's side in place."""
-
-    def put(**arguments):
-        fake = FakeTransfer(**arguments)
-        monkeypatch.setattr(cli, "start_tensorflow", lambda: fake)
-        return fake
-
-    return put
+def put_transfer(monkeypatch, **arguments):
+    """Put a stand-in for TensorFlow's side in place; returns it."""
+    fake = FakeTransfer(**arguments)
+    monkeypatch.setattr(cli, "start_tensorflow", lambda: fake)
+    return fake
 
 
 def names(folder):
@@ -665,8 +652,8 @@ def checkpointed_iterations(folder, monkeypatch):
     return saved
 
 
-def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
-    fake = transfer()
+def test_a_transfer_leaves_picture_and_record(folder, monkeypatch):
+    fake = put_transfer(monkeypatch)
     code, out, _ = call(*GIVEN)
     assert code == 0
     assert names(folder) == {"out.png", "out.json"}  # the checkpoint is used up
@@ -683,8 +670,8 @@ def test_a_transfer_leaves_picture_and_record(call, transfer, folder):
     assert fake.received.stops == [50]
 
 
-def test_checkpoints_and_snapshots_at_their_iterations(call, transfer, folder, monkeypatch):
-    fake = transfer(iterations=(1, 8, 10, 19, 20, 25, 30, 40))
+def test_checkpoints_and_snapshots_at_their_iterations(folder, monkeypatch):
+    fake = put_transfer(monkeypatch, iterations=(1, 8, 10, 19, 20, 25, 30, 40))
     saved = checkpointed_iterations(folder, monkeypatch)
     assert call(*GIVEN, "--checkpoint_every=10", "--snapshot_every=20")[0] == 0
     assert fake.received.stops == [10, 20]
@@ -694,24 +681,24 @@ def test_checkpoints_and_snapshots_at_their_iterations(call, transfer, folder, m
     np.testing.assert_array_equal(images.load_picture("out-00020.png"), expected)
 
 
-def test_no_checkpoints_nor_snapshots_at_zero(call, transfer, folder, monkeypatch):
-    fake = transfer(iterations=(1, 50, 100))
+def test_no_checkpoints_nor_snapshots_at_zero(folder, monkeypatch):
+    fake = put_transfer(monkeypatch, iterations=(1, 50, 100))
     saved = checkpointed_iterations(folder, monkeypatch)
     assert call(*GIVEN, "--checkpoint_every=0", "--snapshot_every=0")[0] == 0
     assert (fake.received.stops, saved) == ([], [])
     assert names(folder) == {"out.png", "out.json"}
 
 
-def test_checkpoints_go_on_after_a_size_of_odd_length(call, transfer, folder, monkeypatch):
+def test_checkpoints_go_on_after_a_size_of_odd_length(folder, monkeypatch):
     """Regression: pieces of the second size end at 37 + 50, 37 + 100, no multiples of 50."""
-    transfer(iterations=(1, 30, 37, 67, 87, 117, 137))
+    put_transfer(monkeypatch, iterations=(1, 30, 37, 67, 87, 117, 137))
     saved = checkpointed_iterations(folder, monkeypatch)
     assert call(*GIVEN)[0] == 0
     assert saved == [67, 117]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
+def test_a_signal_ends_the_run_in_order(folder, number, monkeypatch):
     handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
     after = []
 
@@ -719,7 +706,7 @@ def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
         os.kill(os.getpid(), number)
         after.append(signal.getsignal(number))
 
-    transfer(iterations=(3, 4), before_progress=receive)
+    put_transfer(monkeypatch, iterations=(3, 4), before_progress=receive)
     code, out, _ = call(*GIVEN)
     assert code == 128 + number
     assert after == [signal.SIG_DFL]  # a second one would have ended the program at once
@@ -731,11 +718,11 @@ def test_a_signal_ends_the_run_in_order(call, transfer, folder, number):
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_resume_hands_over_the_checkpoint(call, transfer, folder, monkeypatch):
+def test_resume_hands_over_the_checkpoint(folder, monkeypatch):
     checked = []
     monkeypatch.setattr(resuming, "check_before_work", lambda facts, _: checked.append(facts))
     runs.save_checkpoint(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
-    fake = transfer(iterations=(51, 60))
+    fake = put_transfer(monkeypatch, iterations=(51, 60))
     assert call(*GIVEN, "--resume")[0] == 0
     arrays, facts = fake.received.checkpoint
     assert facts == FACTS
@@ -744,8 +731,8 @@ def test_resume_hands_over_the_checkpoint(call, transfer, folder, monkeypatch):
     assert names(folder) == {"out.png", "out.json"}
 
 
-def test_resume_without_a_checkpoint_or_with_a_damaged_one(call, transfer, folder):
-    fake = transfer()
+def test_resume_without_a_checkpoint_or_with_a_damaged_one(folder, monkeypatch):
+    fake = put_transfer(monkeypatch)
     assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no checkpoint")
     (folder / "out.checkpoint.npz").write_bytes(b"PK\x03\x04 not\nreally")
     assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: is damaged")
@@ -753,16 +740,16 @@ def test_resume_without_a_checkpoint_or_with_a_damaged_one(call, transfer, folde
     assert names(folder) == {"out.checkpoint.npz"}
 
 
-def test_without_resume_an_old_checkpoint_is_not_read(call, transfer, folder):
+def test_without_resume_an_old_checkpoint_is_not_read(folder, monkeypatch):
     runs.save_checkpoint(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
-    fake = transfer(iterations=(1, 2))
+    fake = put_transfer(monkeypatch, iterations=(1, 2))
     assert call(*GIVEN)[0] == 0
     assert fake.received.checkpoint is None
 
 
 @pytest.mark.parametrize("error", [RefusedError, images.PictureError])
-def test_what_a_transfer_refuses_ends_in_one_line(call, transfer, folder, error):
-    transfer(error=error("a.png: is\n  not right"))
+def test_what_a_transfer_refuses_ends_in_one_line(folder, error, monkeypatch):
+    put_transfer(monkeypatch, error=error("a.png: is\n  not right"))
     assert_refused(call(*GIVEN), "a.png: is not right")
     assert names(folder) == set()
 
@@ -776,8 +763,8 @@ def test_what_a_transfer_may_refuse_is_an_error_of_input():
     assert transfer.CheckpointMismatchError in transfer.INPUT_ERRORS
 
 
-def test_another_run_at_the_same_output_is_refused(call, transfer, folder):
-    fake = transfer()
+def test_another_run_at_the_same_output_is_refused(folder, monkeypatch):
+    fake = put_transfer(monkeypatch)
     with runs.locked(folder / "out.png"):
         assert_refused(call(*GIVEN), "--output: out.png: another run is writing there")
     assert fake.received is None
@@ -785,13 +772,11 @@ def test_another_run_at_the_same_output_is_refused(call, transfer, folder):
 
 
 @pytest.mark.parametrize("checkpointed", [True, False])
-def test_a_result_that_cannot_be_written_says_what_is_kept(
-    call, transfer, folder, monkeypatch, checkpointed
-):
+def test_a_result_that_cannot_be_written_says_what_is_kept(folder, monkeypatch, checkpointed):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    transfer()
+    put_transfer(monkeypatch)
     monkeypatch.setattr(runs, "save_result", full)
     code, out, err = call(*GIVEN, f"--checkpoint_every={50 if checkpointed else 0}")
     assert (code, out) == (1, MEMORY)
@@ -802,11 +787,11 @@ def test_a_result_that_cannot_be_written_says_what_is_kept(
     assert names(folder) == ({"out.checkpoint.npz"} if checkpointed else set())
 
 
-def test_a_checkpoint_that_cannot_be_written_costs_no_result(call, transfer, folder, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_costs_no_result(folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    transfer(iterations=(1, 50, 100))
+    put_transfer(monkeypatch, iterations=(1, 50, 100))
     monkeypatch.setattr(runs, "save_checkpoint", full)
     with pytest.warns(UserWarning, match="out.checkpoint.npz: could not be written") as warned:
         assert call(*GIVEN)[0] == 0
@@ -814,15 +799,15 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_result(call, transfer, fol
     assert names(folder) == {"out.png", "out.json"}
 
 
-def test_other_errors_of_a_transfer_are_not_hidden(call, transfer):
-    transfer(error=ZeroDivisionError("a fault of the program"))
+def test_other_errors_of_a_transfer_are_not_hidden(monkeypatch):
+    put_transfer(monkeypatch, error=ZeroDivisionError("a fault of the program"))
     with pytest.raises(ZeroDivisionError):
         call(*GIVEN)
 
 
-def test_an_output_that_cannot_show_the_symbols_stops_nothing(transfer, monkeypatch):
+def test_an_output_that_cannot_show_the_symbols_stops_nothing(monkeypatch):
     """Regression: → on a terminal that is not Unicode ended a finished run with a traceback."""
-    transfer()
+    put_transfer(monkeypatch)
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert cli.run(["gatys-norm", *GIVEN]) == 0

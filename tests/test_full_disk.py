@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.commands import outcome
 from helpers.disk import limited_file_size
 from helpers.programs import load_script
 
@@ -42,17 +43,10 @@ def folder(tmp_path, monkeypatch, small_network):
     return tmp_path
 
 
-@pytest.fixture
-def run(capsys):
+def run(*flags):
     """Run the main command; returns (exit code, standard output, lines of standard error)."""
-
-    def run(*flags):
-        capsys.readouterr()
-        code = cli.run(["gatys-norm", *FLAGS, *flags])
-        out, err = capsys.readouterr()
-        return code, out, err.splitlines()
-
-    return run
+    code, out, err = outcome(cli.run, ["gatys-norm", *FLAGS, *flags])
+    return code, out, err.splitlines()
 
 
 @pytest.fixture
@@ -85,7 +79,7 @@ def warned(lines):
 
 
 @pytest.fixture
-def expected_picture(run, folder):
+def expected_picture(folder):
     """The bytes of the picture when nothing goes wrong; its files are removed again."""
     assert run()[0] == 0
     made = contents(folder)
@@ -95,7 +89,7 @@ def expected_picture(run, folder):
     return made["out.png"]
 
 
-def test_at_every_checkpoint(run, folder, expected_picture, disk_is_full_for):
+def test_at_every_checkpoint(folder, expected_picture, disk_is_full_for):
     disk_is_full_for["out.checkpoint.npz"] = 0
     code, _, err = run()
     assert code == 0
@@ -104,7 +98,7 @@ def test_at_every_checkpoint(run, folder, expected_picture, disk_is_full_for):
     assert contents(folder)["out.png"] == expected_picture
 
 
-def test_from_the_second_checkpoint_on(run, folder, expected_picture, disk_is_full_for):
+def test_from_the_second_checkpoint_on(folder, expected_picture, disk_is_full_for):
     disk_is_full_for |= {"out.checkpoint.npz": 1, "out.png": 0}
     code, out, err = run()
     assert code == 1
@@ -123,7 +117,7 @@ def test_from_the_second_checkpoint_on(run, folder, expected_picture, disk_is_fu
     assert contents(folder)["out.png"] == expected_picture
 
 
-def test_at_a_snapshot(run, folder, expected_picture, disk_is_full_for):
+def test_at_a_snapshot(folder, expected_picture, disk_is_full_for):
     disk_is_full_for["out-00003.png"] = 0
     code, _, err = run("--snapshot_every=3")
     assert code == 0
@@ -133,7 +127,7 @@ def test_at_a_snapshot(run, folder, expected_picture, disk_is_full_for):
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.json"])
-def test_at_the_result(run, folder, disk_is_full_for, name):
+def test_at_the_result(folder, disk_is_full_for, name):
     """Picture and record belong together: an earlier pair stays, and both of it."""
     assert run("--seed=1")[0] == 0
     earlier = contents(folder)
@@ -170,7 +164,7 @@ def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
 
 
 @pytest.mark.parametrize("written_before", [0, 1])
-def test_when_interrupted(run, folder, disk_is_full_for, monkeypatch, written_before):
+def test_when_interrupted(folder, disk_is_full_for, monkeypatch, written_before):
     """What is said of `--resume` depends on whether there is anything to go on from."""
     disk_is_full_for["out.checkpoint.npz"] = written_before
     keep, interruptions = cli._Reporter._keep, [signal.SIGTERM]

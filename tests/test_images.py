@@ -5,8 +5,10 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,18 +131,14 @@ def black_ink_only_profile():
     return profile(b"CMYK", {b"A2B0": table}, device_class=b"prtr", connection=b"Lab ")
 
 
-@pytest.fixture
-def load(tmp_path):
+def load(content, suffix=".png", **options):
     """Load a picture, or the bytes of a file, by way of a file."""
-
-    def load(content, suffix=".png", **options):
-        path = tmp_path / f"picture{suffix}"
-        if not isinstance(content, bytes):
-            content = encoded(content, suffix, **options)
+    if not isinstance(content, bytes):
+        content = encoded(content, suffix, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"picture{suffix}")
         path.write_bytes(content)
         return images.load_picture(path)
-
-    return load
 
 
 # --- what each mode of pixel becomes ---
@@ -162,13 +160,13 @@ def load(tmp_path):
         ("I;16", 0, (0, 0, 0)),
     ],
 )
-def test_png_modes(load, mode, colour, expected):
+def test_png_modes(mode, colour, expected):
     image = load(flat(mode, colour))
     assert image.shape == (18, 20, 3)
     assert one_colour(image) == pytest.approx(expected, abs=OVER_WHITE)
 
 
-def test_sixteen_bit_grey_is_scaled_to_within_half_a_level(load):
+def test_sixteen_bit_grey_is_scaled_to_within_half_a_level():
     values = np.linspace(0, 65535, 20 * 18).astype(np.uint16).reshape(18, 20)
     image = load(Image.fromarray(values))
     half_a_level = 0.5 + unit("float32") * 255  # of a quotient in float32
@@ -176,23 +174,23 @@ def test_sixteen_bit_grey_is_scaled_to_within_half_a_level(load):
     assert abs(load(flat("I;16", 32768))[0, 0, 0] - 127.5) <= 0.5
 
 
-def test_sixteen_bit_grey_pgm(load):
+def test_sixteen_bit_grey_pgm():
     assert one_colour(load(b"P5 16 16 65535 " + b"\x64\x64" * 256, ".pgm")) == (100, 100, 100)
 
 
-def test_sixteen_bit_colour(load):
+def test_sixteen_bit_colour():
     row = struct.pack(">48H", *[65535, 0, 32768] * 16)
     assert one_colour(load(png(16, 2, row))) == (255, 0, 128)
 
 
-def test_palette(load):
+def test_palette():
     assert one_colour(load(flat("RGB", (10, 200, 30)).quantize(4))) == (10, 200, 30)
 
 
 @pytest.mark.parametrize(
     ("transparency", "expected"), [(0, WHITE), (b"\x80", (255, 127, 127)), (b"\xff", (255, 0, 0))]
 )
-def test_palette_with_transparency(load, transparency, expected, recwarn):
+def test_palette_with_transparency(transparency, expected, recwarn):
     picture = flat("P", 0)
     picture.putpalette([255, 0, 0, 0, 0, 255])
     image = load(picture, transparency=transparency)
@@ -220,7 +218,7 @@ def test_palette_with_transparency(load, transparency, expected, recwarn):
         ),
     ],
 )
-def test_transparent_colour_at_every_depth(load, depth, colour_type, key, row, left, right):
+def test_transparent_colour_at_every_depth(depth, colour_type, key, row, left, right):
     chunk = (b"tRNS", struct.pack(f">{len(key)}H", *key))
     image = load(png(depth, colour_type, row, [chunk]))
     assert one_colour(image[:, :8]) == left
@@ -238,14 +236,14 @@ def test_transparent_colour_at_every_depth(load, depth, colour_type, key, row, l
     ],
 )
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
-def test_cmyk_without_a_profile(load, ink, expected, suffix):
+def test_cmyk_without_a_profile(ink, expected, suffix):
     data = encoded(flat("CMYK", ink), suffix, quality=100)
     if suffix == ".jpg":
         assert b"Adobe" in data  # so its samples are stored inverted
     assert one_colour(load(data, suffix)) == pytest.approx(expected, abs=TWO_STEPS)
 
 
-def test_grey_jpeg_and_other_formats(load):
+def test_grey_jpeg_and_other_formats():
     assert one_colour(load(flat("L", 90), ".jpg")) == pytest.approx((90, 90, 90), abs=ONE_STEP)
     for suffix in (".gif", ".bmp", ".tif", ".ppm"):
         assert one_colour(load(flat("RGB", (10, 20, 30)), suffix)) == (10, 20, 30)
@@ -256,7 +254,7 @@ def test_grey_jpeg_and_other_formats(load):
     ("mode", "stored", "expected"),
     [("RGBA", (128, 0, 0, 128), (255, 127, 127)), ("LA", (64, 128), (191, 191, 191))],
 )
-def test_premultiplied_tiff(load, mode, stored, expected):
+def test_premultiplied_tiff(mode, stored, expected):
     """Associated alpha (ExtraSamples 1): the stored colour is already multiplied by alpha."""
     straight = encoded(flat(mode, stored), ".tif")
     mark = struct.pack("<HHI", 338, 3, 1)
@@ -266,7 +264,7 @@ def test_premultiplied_tiff(load, mode, stored, expected):
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
-def test_samples_of_unknown_range_are_refused(load, mode):
+def test_samples_of_unknown_range_are_refused(mode):
     with pytest.raises(images.PictureError, match=r"picture\.tif.*8 or 16"):
         load(flat(mode, 1), ".tif")
 
@@ -276,7 +274,7 @@ def test_samples_of_unknown_range_are_refused(load, mode):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(load, suffix, orientation):
+def test_exif_orientation(suffix, orientation):
     stored = smooth(18, 30)
     shown = {
         1: stored,
@@ -297,7 +295,7 @@ def test_exif_orientation(load, suffix, orientation):
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"x"])
-def test_damaged_metadata_does_not_matter(load, exif):
+def test_damaged_metadata_does_not_matter(exif):
     assert load(Image.fromarray(smooth(18, 30)), exif=exif).shape == (18, 30, 3)
 
 
@@ -305,7 +303,7 @@ def test_damaged_metadata_does_not_matter(load, exif):
 
 
 @pytest.mark.parametrize("colour", [(200, 120, 90), (60, 100, 130), (128, 128, 128), WHITE])
-def test_wide_gamut_profile_against_numpy(load, colour):
+def test_wide_gamut_profile_against_numpy(colour):
     linear = (np.array(colour) / 255) ** 2.2
     expected = encode_srgb(np.linalg.solve(SRGB_TO_XYZ, P3_TO_XYZ @ linear))
     for suffix in (".png", ".tif"):
@@ -314,7 +312,7 @@ def test_wide_gamut_profile_against_numpy(load, colour):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_profile_against_pillow(load, suffix):
+def test_profile_against_pillow(suffix):
     data = encoded(
         Image.fromarray(noise(18, 30)), suffix, icc_profile=wide_gamut_profile(), lossless=True
     )
@@ -325,7 +323,7 @@ def test_profile_against_pillow(load, suffix):
     np.testing.assert_array_equal(load(data, suffix), np.asarray(expected))
 
 
-def test_srgb_profile_changes_nothing(load):
+def test_srgb_profile_changes_nothing():
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     stored = noise(18, 30)
     image = load(Image.fromarray(stored), icc_profile=data)
@@ -333,19 +331,19 @@ def test_srgb_profile_changes_nothing(load):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
-def test_grey_profile(load, mode):
+def test_grey_profile(mode):
     colour = {"L": 128, "LA": (128, 255), "I;16": 128 * 257}[mode]
     expected = encode_srgb(128 / 255)  # a linear grey scale
     image = load(flat(mode, colour), icc_profile=grey_profile(1.0))
     assert one_colour(image) == pytest.approx([expected] * 3, abs=ONE_STEP)
 
 
-def test_colour_profile_on_a_grey_picture(load):
+def test_colour_profile_on_a_grey_picture():
     image = load(flat("L", 128), icc_profile=wide_gamut_profile(1.0))
     assert one_colour(image) == pytest.approx([encode_srgb(128 / 255)] * 3, abs=ONE_STEP)
 
 
-def test_profile_and_transparency_together(load):
+def test_profile_and_transparency_together():
     opaque = load(flat("RGB", (200, 120, 90)), icc_profile=wide_gamut_profile())
     half = load(flat("RGBA", (200, 120, 90, 51)), icc_profile=wide_gamut_profile())
     np.testing.assert_allclose(half, 255 + (opaque - 255) * 0.2, rtol=0, atol=2 * OVER_WHITE)
@@ -353,7 +351,7 @@ def test_profile_and_transparency_together(load):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 @pytest.mark.parametrize("black", [0, 128, 255])
-def test_cmyk_with_a_profile(load, suffix, black):
+def test_cmyk_with_a_profile(suffix, black):
     """Without the profile the cyan would show; with it only black ink counts."""
     lightness = 100 * (1 - black / 255)
     luminance = ((lightness + 16) / 116) ** 3 if lightness > 8 else lightness / 903.3
@@ -365,7 +363,7 @@ def test_cmyk_with_a_profile(load, suffix, black):
 @pytest.mark.parametrize(
     "broken", [b"no profile", wide_gamut_profile()[:150], grey_profile(2.2), bytes(200)]
 )
-def test_unusable_profile_is_noted_and_ignored(load, broken):
+def test_unusable_profile_is_noted_and_ignored(broken):
     with pytest.warns(UserWarning, match=r"picture\.png: its colour profile.*sRGB") as notes:
         assert one_colour(load(flat("RGB", (10, 20, 30)), icc_profile=broken)) == (10, 20, 30)
     assert len(notes) == 1
@@ -376,7 +374,7 @@ def test_unusable_profile_is_noted_and_ignored(load, broken):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
-def test_first_frame_of_an_animation(load, suffix):
+def test_first_frame_of_an_animation(suffix):
     frames = [flat("RGB", colour) for colour in [(250, 0, 0), (0, 250, 0), (0, 0, 250)]]
     with pytest.warns(UserWarning, match=rf"picture\{suffix}: .*first frame") as notes:
         image = load(frames[0], suffix, save_all=True, append_images=frames[1:], lossless=True)
@@ -386,7 +384,7 @@ def test_first_frame_of_an_animation(load, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".jpg", ".tif"])
-def test_a_still_picture_needs_no_note(load, suffix, recwarn):
+def test_a_still_picture_needs_no_note(suffix, recwarn):
     load(flat("RGB", (250, 0, 0)), suffix)
     assert not recwarn.list
 
@@ -396,7 +394,7 @@ def test_a_still_picture_needs_no_note(load, suffix, recwarn):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".webp", ".bmp", ".tif", ".ppm"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_truncated_files_are_refused(load, suffix, share):
+def test_truncated_files_are_refused(suffix, share):
     data = encoded(Image.fromarray(noise(64, 64)), suffix)
     with pytest.raises(images.PictureError, match=rf"picture\{suffix}.*expected"):
         load(data[: int(share * len(data))], suffix)
@@ -412,12 +410,12 @@ def test_truncated_files_are_refused(load, suffix, share):
         b"<svg xmlns='http://www.w3.org/2000/svg' width='99' height='99'/>",
     ],
 )
-def test_what_is_no_picture_is_refused(load, data):
+def test_what_is_no_picture_is_refused(data):
     with pytest.raises(images.PictureError, match=r"picture\.png.*expected a whole picture"):
         load(data)
 
 
-def test_other_external_formats_are_refused(load):
+def test_other_external_formats_are_refused():
     with pytest.raises(images.PictureError, match="no picture this program knows"):
         load(encoded(flat("RGB", 0), ".eps"), ".eps")
 
@@ -461,7 +459,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
         ((16, 801), "at most 50×"),
     ],
 )
-def test_limits_of_shape(load, size, refusal):
+def test_limits_of_shape(size, refusal):
     picture = flat("RGB", 0, size)
     if refusal is None:
         assert load(picture).shape == (*size[::-1], 3)
@@ -480,13 +478,13 @@ def test_limits_of_shape(load, size, refusal):
         b"P6 14000 14300 255 ",  # 200.2 million, a little too many
     ],
 )
-def test_decompression_bombs_stop_at_the_header(load, data, monkeypatch):
+def test_decompression_bombs_stop_at_the_header(data, monkeypatch):
     monkeypatch.setattr(Image.Image, "load", pytest.fail)
     with pytest.raises(images.PictureError, match="200,000,000"):
         load(data)
 
 
-def test_the_pixel_limit_is_ours_not_pillows(load, monkeypatch):
+def test_the_pixel_limit_is_ours_not_pillows(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     monkeypatch.setattr(images, "PIXEL_LIMIT", 400)
     assert load(flat("RGB", 0, (20, 20))).shape == (20, 20, 3)
@@ -496,7 +494,7 @@ def test_the_pixel_limit_is_ours_not_pillows(load, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [b"iTXt", b"zTXt"])
-def test_text_that_swells_is_refused(load, tmp_path, kind):
+def test_text_that_swells_is_refused(tmp_path, kind):
     middle = {b"iTXt": b"\0\1\0\0\0", b"zTXt": b"\0\0"}[kind]
     bomb = (kind, b"key" + middle + zlib.compress(bytes(30_000_000), 9))
     with pytest.raises(images.PictureError, match=r"picture\.png"):
@@ -505,7 +503,7 @@ def test_text_that_swells_is_refused(load, tmp_path, kind):
         images.load_text(tmp_path / "picture.png")
 
 
-def test_text_keys_that_pose_as_metadata(load):
+def test_text_keys_that_pose_as_metadata():
     chunks = [(b"tEXt", key + b"\0text") for key in (b"icc_profile", b"exif", b"gamma", b"xmp")]
     with pytest.warns(UserWarning, match="colour profile"):
         assert one_colour(load(png(8, 2, bytes([1, 2, 3]) * 16, chunks))) == (1, 2, 3)
@@ -593,7 +591,7 @@ def test_strange_chunks_with_good_checksums(survives, name, content, kind):
     "error",
     [MemoryError(), struct.error("x"), SyntaxError("x"), OverflowError("x"), zlib.error("x")],
 )
-def test_whatever_a_decoder_raises(load, monkeypatch, error):
+def test_whatever_a_decoder_raises(monkeypatch, error):
     def fail(*_):
         raise error
 

@@ -2,6 +2,7 @@
 
 import pytest
 from absl import flags
+from helpers.commands import outcome
 from helpers.disk import limited_file_size
 from helpers.programs import load_script
 from PIL import Image
@@ -18,33 +19,23 @@ def samples(monkeypatch):
     return module
 
 
-@pytest.fixture
-def call(samples, capsys):
+def call(samples, *arguments):
     """Run the program here; returns (code, output, errors)."""
-
-    def call(*arguments):
-        code = cli.call(
-            samples.__doc__,
-            samples.make_samples,
-            ["make_samples.py", *map(str, arguments)],
-            samples.define_flags,
-            flags.FlagValues(),
-        )
-        return code, *capsys.readouterr()
-
-    return call
+    words = ["make_samples.py", *map(str, arguments)]
+    given = samples.__doc__, samples.make_samples, words, samples.define_flags, flags.FlagValues()
+    return outcome(cli.call, *given)
 
 
-def test_help_describes_the_program(call):
-    code, output, errors = call("--help")
+def test_help_describes_the_program(samples):
+    code, output, errors = call(samples, "--help")
     assert (code, errors) == (0, "")
     assert "Draw the sample pictures" in output
     assert "--output_dir: folder" in output
 
 
-def test_pictures_go_into_a_folder_that_is_made(call, tmp_path):
+def test_pictures_go_into_a_folder_that_is_made(tmp_path, samples):
     folder = tmp_path / "new" / "samples"
-    assert call(f"--output_dir={folder}") == (0, "", "")
+    assert call(samples, f"--output_dir={folder}") == (0, "", "")
     assert sorted(path.name for path in folder.iterdir()) == ["first.jpg", "second.jpg"]
     with Image.open(folder / "second.jpg") as picture:
         assert (picture.format, picture.size) == ("JPEG", (64, 48))
@@ -61,12 +52,12 @@ def test_pictures_go_into_a_folder_that_is_made(call, tmp_path):
         ("--output_dir=taken", "--output_dir: taken/second.jpg: is a folder; a file"),
     ],
 )
-def test_bad_input_is_one_line_and_draws_nothing(call, tmp_path, monkeypatch, argument, said):
+def test_bad_input_is_one_line_and_draws_nothing(tmp_path, monkeypatch, argument, said, samples):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"a file")
     (tmp_path / "taken" / "second.jpg").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    code, output, errors = call(argument)
+    code, output, errors = call(samples, argument)
     assert (code, output) == (2, "")
     assert errors.startswith("make_samples.py: ")
     assert errors.count("\n") == 1
@@ -74,9 +65,9 @@ def test_bad_input_is_one_line_and_draws_nothing(call, tmp_path, monkeypatch, ar
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_full_disk_is_one_line_and_leaves_no_half_picture(call, tmp_path):
+def test_full_disk_is_one_line_and_leaves_no_half_picture(tmp_path, samples):
     with limited_file_size(1000):
-        code, _, errors = call(f"--output_dir={tmp_path}")
+        code, _, errors = call(samples, f"--output_dir={tmp_path}")
     assert code == 1
     assert errors.count("\n") == 1
     assert "first.jpg: could not be written" in errors

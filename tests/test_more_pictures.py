@@ -2,7 +2,9 @@
 
 import io
 import struct
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,23 +44,18 @@ def tiff_of_kinds(*kinds):
     return content.getvalue()
 
 
-@pytest.fixture
-def load(tmp_path):
+def load(content):
     """Load the bytes of a file; returns its colour, which must be one, and the warnings."""
-
-    def load(content):
-        path = tmp_path / "picture"
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        path = Path(folder, "picture")
         path.write_bytes(content)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            image = images.load_picture(path)
-        assert image.shape == (30, 40, 3)
-        assert (image == image[0, 0]).all()
-        assert all(str(each.message).startswith(f"{path}: ") for each in caught)
-        notes = [str(each.message).removeprefix(f"{path}: ") for each in caught]
-        return image[0, 0], notes
-
-    return load
+        image = images.load_picture(path)
+    assert image.shape == (30, 40, 3)
+    assert (image == image[0, 0]).all()
+    assert all(str(each.message).startswith(f"{path}: ") for each in caught)
+    notes = [str(each.message).removeprefix(f"{path}: ") for each in caught]
+    return image[0, 0], notes
 
 
 PAGES = ["has several pages; its first is used"]
@@ -66,7 +63,7 @@ PAGES = ["has several pages; its first is used"]
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("big_tiff", [False, True])
-def test_first_of_several_pages(load, compression, big_tiff):
+def test_first_of_several_pages(compression, big_tiff):
     options = {"format": "TIFF", "compression": compression, "big_tiff": big_tiff}
     several = encoded(flat(), save_all=True, append_images=others(), **options)
     for content, expected in ((several, PAGES), (encoded(flat(), **options), [])):
@@ -75,7 +72,7 @@ def test_first_of_several_pages(load, compression, big_tiff):
         assert notes == expected
 
 
-def test_pages_of_other_sizes_and_samples_change_nothing_of_the_first(load):
+def test_pages_of_other_sizes_and_samples_change_nothing_of_the_first():
     pages = [flat("blue", (300, 200)), flat("lime", mode="L"), flat("lime", mode="F")]
     options = {"format": "TIFF", "save_all": True, "compression": "tiff_lzw"}
     colour, notes = load(encoded(flat(), append_images=pages, **options))
@@ -95,14 +92,14 @@ def test_pages_of_other_sizes_and_samples_change_nothing_of_the_first(load):
         ((SMALLER, 0), PAGES),
     ],
 )
-def test_smaller_versions_and_masks_are_no_pages(load, kinds, expected):
+def test_smaller_versions_and_masks_are_no_pages(kinds, expected):
     colour, notes = load(tiff_of_kinds(*kinds))
     assert tuple(colour) == COLOUR
     assert notes == expected
 
 
 @pytest.mark.parametrize("offset", ["first", 1, 300, 10**8], ids=str)
-def test_damage_behind_the_first_page_is_no_page(load, offset):
+def test_damage_behind_the_first_page_is_no_page(offset):
     content = bytearray(encoded(flat(), format="TIFF"))
     (first,) = struct.unpack_from("<L", content, 4)
     (entries,) = struct.unpack_from("<H", content, first)
@@ -142,14 +139,14 @@ def profile_of(space):
 @pytest.mark.parametrize(
     "profile", [None, profile_of("LAB"), profile_of("sRGB"), b"none"], ids=["no", "LAB", "RGB", "x"]
 )
-def test_lab_says_its_colours_without_a_profile(load, profile):
+def test_lab_says_its_colours_without_a_profile(profile):
     options = {} if profile is None else {"icc_profile": profile}
     colour, notes = load(encoded(lab_picture(), format="TIFF", **options))
     assert np.abs(colour - COLOUR).max() <= 2
     assert notes == []
 
 
-def test_profile_of_lab_is_unusable_for_other_colours(load):
+def test_profile_of_lab_is_unusable_for_other_colours():
     colour, notes = load(encoded(flat(), format="TIFF", icc_profile=profile_of("LAB")))
     assert tuple(colour) == COLOUR
     assert notes == ["its colour profile is unusable (made for Lab, not RGB); taken as sRGB"]

@@ -87,15 +87,10 @@ def assert_same_in_strips(extractor, image, terms, masks=None, largest=3):
     np.testing.assert_array_equal(gradient, plain_gradient)
 
 
-@pytest.fixture
-def strips_of(monkeypatch):
-    """Give the function that makes strips so many rows high for pictures of a width."""
-
-    def set_rows(rows, width):
-        monkeypatch.setattr(summary, "STRIP_PIXELS", rows * width)
-        monkeypatch.setattr(summary, "LEAST_ROWS", vgg.HEAD_STRIDE)
-
-    return set_rows
+def set_strips(monkeypatch, rows, width):
+    """Make strips so many rows high for pictures of a width."""
+    monkeypatch.setattr(summary, "STRIP_PIXELS", rows * width)
+    monkeypatch.setattr(summary, "LEAST_ROWS", vgg.HEAD_STRIDE)
 
 
 @pytest.fixture
@@ -120,9 +115,9 @@ STRIPS = [(4, range(16, 20)), (8, range(16, 24)), (12, (20, 23, 26)), (4, [35]),
 @pytest.mark.parametrize(
     ("rows", "height"), [(rows, height) for rows, heights in STRIPS for height in heights]
 )
-def test_strips_change_nothing(deep_model, strips_of, rows, height):
+def test_strips_change_nothing(deep_model, rows, height, monkeypatch):
     width = 16 + height % 5
-    strips_of(rows, width)
+    set_strips(monkeypatch, rows, width)
     extractor = extractor_of(deep_model, IN_HEAD + IN_TAIL)
     assert_same_in_strips(extractor, picture(height, width), IN_HEAD + IN_TAIL)
 
@@ -141,8 +136,8 @@ def test_strips_change_nothing(deep_model, strips_of, rows, height):
     ids=["head", "tail", "mixed", "content of tail", "content of head", "style of head", "both"],
 )
 @pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_all_terms_and_poolings(deep_model, strips_of, terms, pooling):
-    strips_of(8, 17)
+def test_all_terms_and_poolings(deep_model, terms, pooling, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     extractor = extractor_of(deep_model, terms, pooling)
     assert extractor.has_tail == any(term in IN_TAIL for term in terms)
     assert_same_in_strips(extractor, picture(27, 17), terms)
@@ -167,8 +162,8 @@ def random_masks(terms, height, width, seed=0):
 
 
 @pytest.mark.parametrize("height", range(16, 24))
-def test_strips_change_nothing_under_masks(deep_model, strips_of, height):
-    strips_of(8, 17)
+def test_strips_change_nothing_under_masks(deep_model, height, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     extractor = extractor_of(deep_model, TWO_STYLES)
     masks = random_masks(TWO_STYLES, height, 17)
     assert_same_in_strips(extractor, picture(height, 17), TWO_STYLES, masks=masks)
@@ -177,8 +172,8 @@ def test_strips_change_nothing_under_masks(deep_model, strips_of, height):
 
 
 @pytest.mark.parametrize("in_strips", [False, True])
-def test_masked_values_are_numpys_in_the_order_asked_for(deep_model, strips_of, in_strips):
-    strips_of(8, 17)
+def test_masked_values_are_numpys_in_the_order_asked_for(deep_model, in_strips, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     terms = TWO_STYLES[::-1]
     extractor, image = extractor_of(deep_model, terms), picture(27, 17)
     masks = random_masks(terms, 27, 17)
@@ -196,8 +191,8 @@ def test_masked_values_are_numpys_in_the_order_asked_for(deep_model, strips_of, 
 
 
 @pytest.mark.parametrize("in_strips", [False, True])
-def test_masks_of_ones_change_no_bit(deep_model, strips_of, in_strips):
-    strips_of(8, 17)
+def test_masks_of_ones_change_no_bit(deep_model, in_strips, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     extractor, image = extractor_of(deep_model, TWO_STYLES), picture(27, 17)
     ones = {term: tf.ones(mask.shape) for term, mask in random_masks(TWO_STYLES, 27, 17).items()}
     plain, plain_gradient = summary_and_gradient(extractor, image, TWO_STYLES, in_strips)
@@ -208,15 +203,15 @@ def test_masks_of_ones_change_no_bit(deep_model, strips_of, in_strips):
 
 
 @pytest.mark.parametrize("terms", [IN_HEAD, IN_TAIL, MIXED])
-def test_terms_may_need_fewer_layers_than_the_extractor_has(deep_model, strips_of, terms):
-    strips_of(8, 17)
+def test_terms_may_need_fewer_layers_than_the_extractor_has(deep_model, terms, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     extractor = extractor_of(deep_model, IN_HEAD + IN_TAIL + MIXED)
     assert_same_in_strips(extractor, picture(27, 17), terms)
 
 
 @pytest.mark.parametrize("terms", [IN_HEAD, IN_HEAD + IN_TAIL])
-def test_traced_equals_eager(deep_model, strips_of, terms):
-    strips_of(8, 17)
+def test_traced_equals_eager(deep_model, terms, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     extractor, image = extractor_of(deep_model, terms), picture(27, 17)
 
     @tf.function(autograph=False)
@@ -232,13 +227,13 @@ def test_traced_equals_eager(deep_model, strips_of, terms):
         np.testing.assert_array_equal(compiled[term], plain[term])
 
 
-def test_whole_network_in_float32(strips_of):
+def test_whole_network_in_float32(monkeypatch):
     network = make_whole(
         tf.keras.applications.VGG19(include_top=False, weights=None), terms=2, largest_bias=0
     )
     terms = losses.term_names(("conv4_2",), ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"))
     extractor = extractor_of(network, terms, compute_dtype=tf.float32)
-    strips_of(16, 45)
+    set_strips(monkeypatch, 16, 45)
     image = tf.cast(picture(71, 45, largest=1), tf.float32)
     assert_same_in_strips(extractor, image, terms, largest=1)
 
@@ -259,9 +254,9 @@ def test_compiled_is_given_again_and_serves_every_size(deep_model, in_strips):
     ("height", "rows", "strips"), [(43, 4, 10), (43, 8, 5), (44, 8, 6), (51, 16, 3), (19, 16, 1)]
 )
 def test_the_head_sees_a_strip_and_its_halo_at_a_time(
-    deep_model, strips_of, head_heights, height, rows, strips
+    deep_model, head_heights, height, rows, strips, monkeypatch
 ):
-    strips_of(rows, 16)
+    set_strips(monkeypatch, rows, 16)
     extractor = extractor_of(deep_model, MIXED)
     summary_and_gradient(extractor, picture(height, 16), MIXED, in_strips=True)
     assert len(head_heights) == 2 * strips  # once more for the gradient
@@ -320,25 +315,27 @@ def waited_for(operation):
     return found
 
 
-def test_strips_wait_for_each_other(deep_model, strips_of):
+def test_strips_wait_for_each_other(deep_model, monkeypatch):
     # Else several strips' features would be in memory at once.
-    strips_of(8, 17)
+    set_strips(monkeypatch, 8, 17)
     for strips in strips_of_graph(extractor_of(deep_model, MIXED), picture(27, 17)):
         assert len(strips) == 3
         assert strips[0] in waited_for(strips[1])
         assert strips[1] in waited_for(strips[2])
 
 
-def test_no_strip_is_computed_again_before_the_gradient_has_come_back_to_it(deep_model, strips_of):
+def test_no_strip_is_computed_again_before_the_gradient_has_come_back_to_it(
+    deep_model, monkeypatch
+):
     # Else its features would be in memory beside those of the blocks behind.
-    strips_of(8, 17)
+    set_strips(monkeypatch, 8, 17)
     forward, again = strips_of_graph(extractor_of(deep_model, MIXED), picture(27, 17))
     assert forward[-1] in waited_for(again[0])
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, pytest.param(tf.bfloat16, marks=needs_bfloat16)])
-def test_coarser_types_give_float32_and_are_the_same_in_strips(strips_of, dtype):
-    strips_of(8, 17)
+def test_coarser_types_give_float32_and_are_the_same_in_strips(dtype, monkeypatch):
+    set_strips(monkeypatch, 8, 17)
     terms = IN_HEAD + IN_TAIL
     model = make_deep_model(terms=2)
     extractor, exact = (extractor_of(model, terms, compute_dtype=t) for t in (dtype, tf.float64))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
+from helpers.commands import outcome
 from helpers.digests import digests
 from helpers.disk import limited_file_size
 from helpers.programs import ROOT, load_script, run_new
@@ -44,22 +45,17 @@ def paint(path, shade, size=(64, 48)):
     images.save_picture(path, np.full((*size[::-1], 3), shade, np.float32))
 
 
-@pytest.fixture
-def call(timelapse, capsys):
+def call(timelapse, *arguments):
     """Run the program here; returns (code, output, errors)."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = cli.call(
-            timelapse.__doc__,
-            timelapse.timelapse,
-            ["timelapse.py", *arguments],
-            timelapse.define_flags,
-            flags.FlagValues(),
-        )
-        return code, *capsys.readouterr()
-
-    return call
+    words = ["timelapse.py", *arguments]
+    given = (
+        timelapse.__doc__,
+        timelapse.timelapse,
+        words,
+        timelapse.define_flags,
+        flags.FlagValues(),
+    )
+    return outcome(cli.call, *given)
 
 
 def frames_of(path):
@@ -79,9 +75,9 @@ def near(shades, expected):
     return all(abs(one - other) < NEAR for one, other in zip(shades, expected, strict=True))
 
 
-def test_snapshots_in_their_order_and_the_finished_picture_last(folder, call):
+def test_snapshots_in_their_order_and_the_finished_picture_last(folder, timelapse):
     before = {path.name for path in folder.iterdir()}
-    code, out, err = call("--output=out.png")
+    code, out, err = call(timelapse, "--output=out.png")
     assert (code, err) == (0, "")
     assert out == "4 pictures, 3.6 s: out-timelapse.webp\n"
     assert {path.name for path in folder.iterdir()} - before == {"out-timelapse.webp"}
@@ -92,8 +88,8 @@ def test_snapshots_in_their_order_and_the_finished_picture_last(folder, call):
 
 
 @pytest.mark.parametrize(("flag", "loops"), [([], 0), (["--noloop"], 1), (["--loop"], 0)])
-def test_times_and_repetition(folder, call, flag, loops):
-    assert call("--output=out.png", "--frame_ms=50", "--hold_ms=700", *flag)[0] == 0
+def test_times_and_repetition(folder, flag, loops, timelapse):
+    assert call(timelapse, "--output=out.png", "--frame_ms=50", "--hold_ms=700", *flag)[0] == 0
     frames, _ = frames_of("out-timelapse.webp")
     assert [milliseconds for _, milliseconds in frames] == [50, 50, 50, 700]
     with Image.open("out-timelapse.webp") as animation:
@@ -104,10 +100,10 @@ def test_times_and_repetition(folder, call, flag, loops):
     ("flag", "size"),
     [([], (101, 75)), (["--long_side=40"], (40, 30)), (["--long_side=5000"], (101, 75))],
 )
-def test_all_have_the_size_of_the_finished_picture_or_a_smaller_one(folder, call, flag, size):
+def test_all_have_the_size_of_the_finished_picture_or_a_smaller_one(folder, flag, size, timelapse):
     """Of a run over several sizes the first snapshots are smaller."""
     paint("out.png", LAST, (101, 75))
-    assert call("--output=out.png", *flag)[0] == 0
+    assert call(timelapse, "--output=out.png", *flag)[0] == 0
     frames, found = frames_of("out-timelapse.webp")
     assert found == size
     assert near([shade for shade, _ in frames], [*SHADES.values(), LAST])
@@ -122,22 +118,22 @@ def test_smaller_snapshots_are_enlarged_as_everywhere(folder, timelapse, monkeyp
     np.testing.assert_array_equal(pixels, np.rint(expected))
 
 
-def test_the_name_of_the_animation_can_be_given(folder, call):
+def test_the_name_of_the_animation_can_be_given(folder, timelapse):
     (folder / "films").mkdir()
-    code, out, _ = call("--output=out.png", "--timelapse=films/ä ö.WEBP")
+    code, out, _ = call(timelapse, "--output=out.png", "--timelapse=films/ä ö.WEBP")
     assert (code, out) == (0, "4 pictures, 3.6 s: films/ä ö.WEBP\n")
     assert len(frames_of("films/ä ö.WEBP")[0]) == 4
 
 
-def test_names_with_marks_of_patterns(folder, call):
+def test_names_with_marks_of_patterns(folder, timelapse):
     for name in ("a.*[b](c)+-00010.png", "a.*[b](c)+.png", "axx-00010.png"):
         paint(name, 90)
-    assert call("--output=a.*[b](c)+.png")[1].startswith("2 pictures")
+    assert call(timelapse, "--output=a.*[b](c)+.png")[1].startswith("2 pictures")
 
 
-def test_an_older_animation_is_replaced(folder, call):
+def test_an_older_animation_is_replaced(folder, timelapse):
     paint("out-timelapse.webp", 7)
-    assert call("--output=out.png")[0] == 0
+    assert call(timelapse, "--output=out.png")[0] == 0
     assert len(frames_of("out-timelapse.webp")[0]) == 4
 
 
@@ -235,20 +231,20 @@ def link():
         (prepare_nothing, ["out.png"], "unexpected 'out.png'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(folder, call, prepare, arguments, message):
+def test_what_cannot_be_used_is_refused_in_one_line(folder, prepare, arguments, message, timelapse):
     prepare()
     before = digests(folder)
-    code, out, err = call(*arguments)
+    code, out, err = call(timelapse, *arguments)
     assert (code, out) == (cli.BAD_INPUT, "")
     assert re.fullmatch(rf"timelapse\.py: .*{message}.*\n", err)
     assert digests(folder) == before
 
 
-def test_a_full_disk_leaves_the_older_animation(folder, call):
+def test_a_full_disk_leaves_the_older_animation(folder, timelapse):
     paint("out-timelapse.webp", 7)
     older = Path("out-timelapse.webp").read_bytes()
     with limited_file_size(100):
-        code, out, err = call("--output=out.png")
+        code, out, err = call(timelapse, "--output=out.png")
     assert (code, out) == (cli.FAILED, "")
     assert err == (
         "gatys-norm: out-timelapse.webp: could not be written (File too large); "

@@ -374,22 +374,22 @@ def real_model(real_weights):
 
 
 @pytest.fixture(scope="module")
-def power_of_layers(real_model):
-    """Give the function from a sample picture to {layer: mean squared output}."""
+def powers_of_layers(real_model):
+    """Give {sample picture: {layer: mean squared output}}."""
     extractor = tf.function(vgg.Extractor(real_model, LAYERS), autograph=False)
 
     def powers(picture):
         features = extractor(tf.constant(sample_picture(picture)))
         return {layer: float(tf.reduce_mean(value**2)) for layer, value in features.items()}
 
-    return powers
+    return {picture: powers(picture) for picture in ("flowing_strokes", "angular_planes")}
 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("picture", ["flowing_strokes", "angular_planes"])
-def test_power_has_the_shape_of_figure_4(power_of_layers, picture):
+def test_power_has_the_shape_of_figure_4(powers_of_layers, picture):
     # The figure was measured on Starry Night: 4_1 and 4_2 far above the rest, 1 and 5 small.
-    powers = power_of_layers(picture)
+    powers = powers_of_layers[picture]
     before_relu = {layer: powers[layer] for layer in LAYERS if layer.startswith("conv")}
     peak = min(before_relu.pop("conv4_1"), before_relu.pop("conv4_2"))
     assert peak > 1.3 * max(before_relu.values())
@@ -399,8 +399,8 @@ def test_power_has_the_shape_of_figure_4(power_of_layers, picture):
 
 
 @pytest.mark.weights
-def test_the_peak_moves_to_block_3_after_the_relu(power_of_layers):
-    powers = power_of_layers("flowing_strokes")
+def test_the_peak_moves_to_block_3_after_the_relu(powers_of_layers):
+    powers = powers_of_layers["flowing_strokes"]
     after_relu = {layer: powers[layer] for layer in LAYERS if layer.startswith("relu")}
     assert max(after_relu, key=after_relu.get) == "relu3_4"
 
