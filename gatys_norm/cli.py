@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from absl import flags
 
 from gatys_norm import console, machine, surroundings
-from gatys_norm.config import PRESETS, ConfigError, Settings, TransferConfig, from_dict
+from gatys_norm.config import (
+    PRESETS,
+    ConfigError,
+    Settings,
+    TransferConfig,
+    from_dict,
+    is_list,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -172,7 +179,7 @@ def _define_setting(values: flags.FlagValues, field: dataclasses.Field[Any]) -> 
     }
     if choices:
         flags.DEFINE_enum(field.name, default, choices, explanation, flag_values=values)
-    elif _is_list(field):
+    elif is_list(field):
         default = default and [str(value) for value in default]
         flags.DEFINE_list(field.name, default, explanation, flag_values=values)
     else:
@@ -186,10 +193,6 @@ def _scalar_type(field: dataclasses.Field[Any]) -> Any:
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
     return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
-
-
-def _is_list(field: dataclasses.Field[Any]) -> bool:
-    return "tuple" in str(field.type)
 
 
 def config_from_flags(values: flags.FlagValues, **changes: Any) -> TransferConfig:
@@ -219,7 +222,7 @@ def _settings_given(values: flags.FlagValues) -> Settings:
         flag = values[field.name]
         if flag.present:
             value = flag.value
-            if value is not None and _is_list(field):
+            if value is not None and is_list(field):
                 value = tuple(_convert(field, text) for text in value)
             settings[field.name] = expanded(value) if field.name in PATH_SETTINGS else value
     return settings
@@ -271,8 +274,7 @@ def _convert(field: dataclasses.Field[Any], text: str) -> str | float:
 def transfer_command(values: flags.FlagValues) -> int:
     """The main command: one transfer, its picture, its record."""
     config = config_from_flags(values)
-    output = required(values, "output")
-    check_outputs([output], config, values)
+    check_outputs([required(values, "output")], config, values)
     with previewing(values) as preview:
         return run_transfer(config, values.output, values, values.resume, preview=preview)
 

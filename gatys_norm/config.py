@@ -145,7 +145,7 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _plain(getattr(self, field.name), _is_list(field)))
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name), is_list(field)))
         if isinstance(self.style, tuple) and len(self.style) <= 1:
             only = (*self.style, "")[0]
             if isinstance(only, str):
@@ -234,7 +234,8 @@ def from_dict(values: Settings) -> TransferConfig:
     return TransferConfig(**values)
 
 
-def _is_list(field: dataclasses.Field[Any]) -> bool:
+def is_list(field: dataclasses.Field[Any]) -> bool:
+    """Tell whether a setting, a field of `TransferConfig`, holds several values."""
     return "tuple" in str(field.type)
 
 
@@ -257,7 +258,7 @@ def _check_types(config: TransferConfig) -> None:
             raise ConfigError(f"{field.name}: must be text, not {value!r}")
         if field.name in ("init", "weights") and not value:
             raise ConfigError(f"{field.name}: must not be empty")
-        if _is_list(field) and not isinstance(value, (tuple, type(field.default))):
+        if is_list(field) and not isinstance(value, (tuple, type(field.default))):
             text = "text or " * isinstance(field.default, str)
             raise ConfigError(f"{field.name}: must be {text}a tuple or a list, not {value!r}")
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import psutil
 
-from gatys_norm import cli, files, machine, weights
+from gatys_norm import cli, files, machine, runs, weights
 
 PACKAGES = ("tensorflow", "tensorflow-probability")
 
@@ -76,14 +76,10 @@ def report_path(name: str) -> Path:
         raise cli.InputError(f"--output: {name}: must end in .json")
     with cli.refusing(OSError, prefix="--output: "):
         output.parent.mkdir(parents=True, exist_ok=True)
-    if output.is_dir() or not os.access(output.parent, os.W_OK):
+    if output.is_dir() or not files.can_be_written_to(output.parent):
         raise cli.InputError(f"--output: {name}: cannot be written")
-    tables = output.with_suffix(".md")
-    if tables.exists() and not _is_report(output):
-        raise cli.InputError(
-            f"--output: {tables}: is there already and was not written by this program; choose "
-            "another name"
-        )
+    with cli.refusing(runs.OutputError, prefix="--output: "):
+        runs.check_ours(output.with_suffix(".md"), lambda _: _is_report(output))
     return output
 
 

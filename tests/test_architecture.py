@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "legacy_pickle": set(),
     "losses": set(),
     "machine": set(),
-    "measuring": {"cli", "files", "machine", "weights"},
+    "measuring": {"cli", "files", "machine", "runs", "weights"},
     "memory": set(),
     "metrics": {"losses"},
     "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.exact import leave_out_the_means, make_whole, whole_numbers
+from helpers.network import SMALL_NETWORK, build
 
 from gatys_norm import losses, summary, vgg
 
@@ -17,12 +18,8 @@ IN_TAIL = losses.term_names(("conv3_1",), ("relu3_1", "conv4_1"))
 MIXED = ("style/relu3_1", "content/conv2_2", "content/conv3_1", "style/conv1_2", "style/conv2_2")
 
 
-DEEP_NETWORK = (  # name, channels in, channels out
-    ("1_1", 3, 4),
-    ("1_2", 4, 3),
-    ("1_pool", None, None),
-    ("2_1", 3, 5),
-    ("2_2", 5, 4),
+DEEP_NETWORK = (
+    *SMALL_NETWORK,
     ("2_pool", None, None),
     ("3_1", 4, 4),
     ("3_pool", None, None),
@@ -37,15 +34,7 @@ def whole_pictures_stay_whole(monkeypatch):
 
 def make_deep_model(**options):
     """Return the first two blocks of VGG-19 and a convolution each of the next two, narrow."""
-    network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
-    for name, inputs, outputs in DEEP_NETWORK:
-        block, index = name.split("_")
-        if inputs is None:
-            network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
-            continue
-        name = f"block{block}_conv{index}"
-        network.add(tf.keras.layers.Conv2D(outputs, 3, padding="same", name=name, dtype="float64"))
-    return make_whole(network, **options)
+    return make_whole(build(DEEP_NETWORK), **options)
 
 
 @pytest.fixture(scope="module")

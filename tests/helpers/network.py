@@ -13,29 +13,38 @@ SMALL_NETWORK = (  # name, channels in, channels out
 )
 
 
-def make_small_model():
-    """Return a Keras model named like the first two blocks of VGG-19, float64."""
+def build(layers, **options):
+    """Return a Keras model of 3 × 3 convolutions and poolings named like VGG-19's, float64.
+
+    Args:
+      layers: (name, channels in, channels out) of each; a pooling has no channels.
+      options: of each convolution.
+    """
     import tensorflow as tf
 
-    generator = np.random.default_rng(0)
     network = tf.keras.Sequential([tf.keras.Input((None, None, 3), dtype="float64")])
-    for name, inputs, outputs in SMALL_NETWORK:
+    for name, inputs, outputs in layers:
         block, index = name.split("_")
         if inputs is None:
             network.add(tf.keras.layers.MaxPooling2D(2, name=f"block{block}_pool"))
             continue
-        network.add(
-            tf.keras.layers.Conv2D(
-                outputs,
-                3,
-                padding="same",
-                activation="relu",
-                name=f"block{block}_conv{index}",
-                dtype="float64",
-            )
+        name = f"block{block}_conv{index}"
+        convolution = tf.keras.layers.Conv2D(
+            outputs, 3, padding="same", name=name, dtype="float64", **options
         )
-        kernel = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
-        network.layers[-1].set_weights([kernel, generator.normal(0, 10, outputs)])
+        network.add(convolution)
+    return network
+
+
+def make_small_model():
+    """Return a Keras model named like the first two blocks of VGG-19, with random weights."""
+    generator = np.random.default_rng(0)
+    network = build(SMALL_NETWORK, activation="relu")
+    for layer in network.layers:
+        if layer.get_weights():
+            shape = layer.kernel.shape
+            kernel = generator.normal(0, (2 / (9 * shape[2])) ** 0.5, shape)
+            layer.set_weights([kernel, generator.normal(0, 10, shape[3])])
     return network
 
 
