@@ -8,7 +8,8 @@ def main() -> NoReturn:
     """Run the main command and end the process. Before and after it Ctrl-C ends at once."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from gatys_norm import cli, console
+    from gatys_norm.cli import console
+    from gatys_norm.cli import main as cli
 
     console.leave(cli.run())
 

@@ -24,6 +24,9 @@ LAYERS = tuple(
 # The paper's λ_os sweeps place the normalized loss's good range at 1e-2…1e-3 for every style; the
 # original loss has no such range, 1e-4 lies in the middle of its three.
 DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
+LOSSES = ("original", "normalized")
+# {optimizer, a module of `optimizers`: the settings that it alone goes by}
+OPTIMIZER_SETTINGS = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_STYLE_SHARE = 1.0
@@ -83,7 +86,7 @@ class TransferConfig:
     loss: str = _setting(
         "normalized",
         "original (Gatys et al., Eq. 3-4) or normalized (Choi and Kim, Eq. 11-14)",
-        ("original", "normalized"),
+        LOSSES,
     )
     lambda_os: float | None = _setting(
         None,
@@ -126,7 +129,7 @@ class TransferConfig:
         ("pixel", "fourier"),
     )
     optimizer: str = _setting(
-        "lbfgs", "lbfgs, or adam (less memory, more evaluations)", ("lbfgs", "adam")
+        "lbfgs", "lbfgs, or adam (less memory, more evaluations)", tuple(OPTIMIZER_SETTINGS)
     )
     learning_rate: float | None = _setting(
         None, f"step of Adam in grey levels; default {DEFAULT_LEARNING_RATE:g}"
@@ -176,6 +179,11 @@ class TransferConfig:
             same = sum(name.partition("#")[0] == stem for name in names)
             names.append(f"{stem}#{same + 1}" if same else stem)
         return tuple(names)
+
+    @property
+    def stored_pairs(self) -> int:
+        """How many pairs of vectors as large as x the optimizer stores."""
+        return self.history if "history" in OPTIMIZER_SETTINGS[self.optimizer] else 1
 
     def resolved(self) -> "TransferConfig":
         """Return the same settings with every `None` replaced and `iterations` one per size."""

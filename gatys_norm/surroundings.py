@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import sys
-import types
 from collections.abc import Iterator, Mapping
 
 KERAS_BACKEND = "tensorflow"
@@ -23,10 +22,9 @@ COARSER = (
 RECORDED = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
-def import_transfer() -> types.ModuleType:
-    """Import `gatys_norm.transfer`, and with it TensorFlow and Keras over TensorFlow."""
-    with environment_variables({"KERAS_BACKEND": KERAS_BACKEND}):
-        return importlib.import_module("gatys_norm.transfer")
+def keras_over_tensorflow() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which TensorFlow may be imported: Keras comes with it, over it."""
+    return environment_variables({"KERAS_BACKEND": KERAS_BACKEND})
 
 
 @contextlib.contextmanager
@@ -67,5 +65,5 @@ def import_keras() -> None:
     if "keras" not in sys.modules:
         for name in [name for name in sys.modules if name.startswith("keras.")]:
             del sys.modules[name]
-        with environment_variables({"KERAS_BACKEND": KERAS_BACKEND}):
+        with keras_over_tensorflow():
             importlib.import_module("keras")

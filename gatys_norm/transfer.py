@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -17,31 +17,32 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
-from gatys_norm import (
-    adam,
-    colors,
-    images,
-    keras_vgg19,
-    lbfgs,
-    losses,
-    machine,
-    memory,
-    metrics,
-    objective,
-    resuming,
-    scenes,
-    summary,
-    surroundings,
-    vgg,
-    weights,
-)
-from gatys_norm.checkpoint import RESULTS, Checkpoint, CheckpointMismatchError, check, history
+from gatys_norm import machine, surroundings
 from gatys_norm.config import SIZE_RANGE, filled_in
+from gatys_norm.images import color as colors
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.inputs import Inputs, LoadedInputs
+from gatys_norm.images.sizes import resize
+from gatys_norm.losses import features as loss_features
+from gatys_norm.losses import metrics, objective
+from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
+from gatys_norm.network import keras_vgg19, memory, vgg, weights
+from gatys_norm.optimizers import adam, lbfgs
+from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs.checkpoint_arrays import (
+    RESULTS,
+    Checkpoint,
+    CheckpointMismatchError,
+    check,
+    history,
+)
+from gatys_norm.terms import term_names
 
 if TYPE_CHECKING:
-    from gatys_norm.checkpoint import Stored
     from gatys_norm.config import TransferConfig
-    from gatys_norm.runs import Record
+    from gatys_norm.record import Metrics, Record
+    from gatys_norm.runs.checkpoint_arrays import Stored
 
 OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
@@ -59,19 +60,19 @@ class OutOfMemoryError(ValueError):
 
 INPUT_ERRORS = (
     keras_vgg19.KerasError,
-    images.PictureError,
+    picture_io.PictureError,
     weights.WeightsError,
-    losses.ZeroEnergyError,
-    losses.NonFiniteError,
+    ZeroEnergyError,
+    NonFiniteError,
     OutOfMemoryError,
     CheckpointMismatchError,
 )
 
 
-class Inputs(NamedTuple):
+class Prepared(NamedTuple):
     """All that a transfer needs beside its settings."""
 
-    pictures: scenes.Pictures[np.ndarray]
+    pictures: Inputs[np.ndarray]
     weights_file: weights.WeightsFile
 
 
@@ -116,7 +117,7 @@ class TransferResult:
     record: Record
 
     @property
-    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
+    def metrics(self) -> Metrics:
         """What the picture is measured by; see `metrics.measure`."""
         return self.record["metrics"]
 
@@ -127,7 +128,7 @@ def stylize(
     checkpoint: Stored | None = None,
     stop_at_multiples_of: Collection[int] = (),
     on_plan: Callable[[memory.Plan], object] | None = None,
-    inputs: Inputs | None = None,
+    inputs: Prepared | None = None,
 ) -> TransferResult:
     """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
 
@@ -139,7 +140,7 @@ def stylize(
       stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress` is
         sure to be called, for checkpoints and snapshots.
       on_plan: called before the iterations with a `memory.Plan`: how much memory is needed.
-      inputs: `Inputs`, where they are not to be read from what the settings name.
+      inputs: `Prepared`, where they are not to be read from what the settings name.
 
     Returns:
       TransferResult.
@@ -161,17 +162,16 @@ def _stylize(
     checkpoint: Stored | None,
     stop_at_multiples_of: Collection[int],
     on_plan: Callable[[memory.Plan], object] | None,
-    inputs: Inputs | None,
+    inputs: Prepared | None,
 ) -> TransferResult:
     config = config.resolved()
     if inputs is None:
-        pictures = scenes.load_pictures(config)
+        loaded = picture_inputs.load(config)
     else:
-        pictures = inputs.pictures
-        scenes.check(config, pictures)
-    plan = plan_memory(config, pictures)
+        loaded = picture_inputs.check(config, inputs.pictures)
+    plan = plan_memory(config, loaded)
     weights_file = weights.locate(config.weights) if inputs is None else inputs.weights_file
-    run = _Run(config, pictures, weights_file, plan.in_strips)
+    run = _Run(config, loaded, weights_file, plan.in_strips)
     if checkpoint is not None:
         run.restore(checkpoint)
     try:
@@ -204,7 +204,7 @@ def _graphs_in_full_precision() -> Iterator[None]:
         optimizer.set_jit(jit)
 
 
-def plan_memory(config: TransferConfig, pictures: scenes.Pictures[np.ndarray]) -> memory.Plan:
+def plan_memory(config: TransferConfig, inputs: LoadedInputs) -> memory.Plan:
     """Choose how the largest size is computed; on a GPU its own allocator has the last word.
 
     Returns:
@@ -214,7 +214,7 @@ def plan_memory(config: TransferConfig, pictures: scenes.Pictures[np.ndarray]) -
       OutOfMemoryError: the largest size does not fit into main memory; the message gives the
         estimate and the size that would fit.
     """
-    content_shape, style_shapes = scenes.picture_shapes(config, pictures, config.size[-1])
+    content_shape, style_shapes = inputs.shapes[config.size[-1]]
     pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     available = math.inf if on_gpu else machine.available_bytes()
@@ -248,12 +248,12 @@ class _Run:
     def __init__(
         self,
         config: TransferConfig,
-        pictures: scenes.Pictures[np.ndarray],
+        inputs: LoadedInputs,
         weights_file: weights.WeightsFile,
         in_strips: bool,
     ) -> None:
         self.config = config
-        self.pictures = pictures
+        self.inputs = inputs
         self.weights_file = weights_file
         self.precision = _usable_precision(config.precision)
         self.in_strips = in_strips
@@ -278,7 +278,7 @@ class _Run:
             self.stage, self.phase, self.seconds = self.stage + 1, 0, 0.0
             try:
                 self.open_stage()
-            except losses.NonFiniteError as error:
+            except NonFiniteError as error:
                 warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
                 return TransferResult(coarse.image(), coarse._record("stalled"))
 
@@ -287,7 +287,7 @@ class _Run:
         image = self._optimized()
         if self.config.color != "luminance":
             return image
-        content = images.resize(self.pictures.content, *image.shape[:2])
+        content = resize(self.inputs.pictures.content, *image.shape[:2])
         return colors.with_luminance_of(image, content)
 
     def _optimized(self) -> np.ndarray:
@@ -321,8 +321,7 @@ class _Run:
             self._identity(),
             self.config,
             value_counts=[
-                3 * math.prod(scenes.picture_shapes(self.config, self.pictures, size)[0])
-                for size in self.config.size
+                3 * math.prod(self.inputs.shapes[size].content) for size in self.config.size
             ],
             phase_counts=[len(self._phases(stage)) for stage in stages],
         )
@@ -344,7 +343,7 @@ class _Run:
             "config": self.config.as_dict(),
             "network_precision": self.precision,
             "weights": {"source": self.weights_file.source, "sha256": self.weights_file.sha256},
-            "pictures": resuming.picture_hashes(self.pictures),
+            "pictures": self.inputs.hashes,
         }
 
     def load_network(self) -> None:
@@ -353,8 +352,8 @@ class _Run:
 
     def open_stage(self) -> None:
         """Set up the present size: its pictures, its objective and the optimiser's state."""
-        self.scene = scenes.at_size(self.config, self.pictures, self.config.size[self.stage])
-        self.objective = objective.pose(
+        self.scene = picture_inputs.resized(self.config, self.inputs, self.config.size[self.stage])
+        self.objective = objective.build_objective(
             self.config, self._extractor("float32"), self.scene, self.in_strips
         )
         self.objectives = {"float32": self.objective}
@@ -373,15 +372,13 @@ class _Run:
         except FloatingPointError as error:
             names = ", ".join(self.objective.terms_not_finite(start)) or "the loss"
             size = self.config.size[self.stage]
-            raise losses.NonFiniteError(
-                f"{names}: not finite at the start of size {size}"
-            ) from error
+            raise NonFiniteError(f"{names}: not finite at the start of size {size}") from error
         self._log()
 
     def _begin_optimizer(self, target: objective.Objective, start: tf.Tensor) -> lbfgs.State:
         if self.config.optimizer == "adam":
-            return adam.begin(target.function, start, target.data)
-        return lbfgs.begin(target.function, start, self.config.history, target.data)
+            return adam.init(target.function, start, target.data)
+        return lbfgs.init(target.function, start, self.config.history, target.data)
 
     def _minimize(
         self,
@@ -411,25 +408,25 @@ class _Run:
     def _start_picture(self) -> np.ndarray:
         height, width, _ = self.objective.shape
         if self.stage > 0:
-            return images.resize(self.coarse_result, height, width)
+            return resize(self.coarse_result, height, width)
         if self.config.init == "content":
             return self.scene.content
         if self.config.init == "noise":
             noise = np.random.default_rng(self.config.seed).uniform(0, 255, self.objective.shape)
             return noise.astype(np.float32)
         if self.config.init == "style":
-            return images.resize(self.scene.styles[0], height, width)
-        assert self.pictures.init is not None
-        return images.resize(self.pictures.init, height, width)
+            return resize(self.scene.styles[0], height, width)
+        assert self.inputs.pictures.init is not None
+        return resize(self.inputs.pictures.init, height, width)
 
     def _phases(self, stage: int) -> list[tuple[str, int]]:
         """The (precision, last iteration) of each part of a size."""
-        return resuming.phases(self.config, self.precision, stage)
+        return checkpoints.phases(self.config, self.precision, stage)
 
     def _phase_objective(self) -> objective.Objective:
         precision, _ = self._phases(self.stage)[self.phase]
         if precision not in self.objectives:
-            self.objectives[precision] = objective.in_precision_of(
+            self.objectives[precision] = objective.with_extractor(
                 self._extractor(precision), self.objective, self.config, self.scene
             )
         return self.objectives[precision]
@@ -513,9 +510,7 @@ class _Run:
             name: sum(stage[name] for stage in self.stages)
             for name in ("iterations", "evaluations", "seconds")
         }
-        cost_of_iteration = [
-            math.prod(scenes.picture_shapes(self.config, self.pictures, size)[0]) for size in sizes
-        ]
+        cost_of_iteration = [math.prod(self.inputs.shapes[size].content) for size in sizes]
         done = self.state.iterations * cost_of_iteration[self.stage]
         all_from_here = sum(
             count * cost
@@ -559,7 +554,7 @@ class _Run:
         first = next(row for row in self.history if row["size"] == last["size"])
         evaluations = sum(stage["evaluations"] for stage in stages)
         seconds = sum(stage["seconds"] for stage in stages)
-        return self._identity() | {
+        record: Any = self._identity() | {
             "status": status,
             "iterations": sum(stage["iterations"] for stage in stages),
             "evaluations": evaluations,
@@ -574,11 +569,12 @@ class _Run:
             "timing": {"seconds": seconds, "seconds_per_evaluation": seconds / evaluations},
             "environment": environment(),
         }
+        return record
 
-    def _metrics(self) -> dict[str, dict[str, float | None]]:
+    def _metrics(self) -> Metrics:
         config, targets = self.config, self.objective.targets
-        style_terms = losses.term_names((), config.style_layers, config.style_names)
-        content_terms = losses.term_names(config.content_layers, ())
+        style_terms = term_names((), config.style_layers, config.style_names)
+        content_terms = term_names(config.content_layers, ())
         return metrics.measure(
             self._summary(self._optimized(), content_terms + style_terms),
             targets | self._summary(self.scene.content, style_terms),
@@ -589,7 +585,7 @@ class _Run:
         )
 
     def _summary(self, image: np.ndarray, terms: tuple[str, ...]) -> dict[str, tf.Tensor]:
-        compiled = summary.compiled(self._extractor("float32"), terms, self.in_strips)
+        compiled = loss_features.compiled(self._extractor("float32"), terms, self.in_strips)
         return compiled(tf.constant(image), self.objective.masks)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from absl import flags
 
-from gatys_norm import cli, console
-
-LOSSES = ("original", "normalized")
+from gatys_norm.cli import console
+from gatys_norm.cli import main as cli
+from gatys_norm.config import LOSSES
 
 
 def define_flags(values):
@@ -33,26 +33,28 @@ def define_flags(values):
 
 def compare(values):
     """Run both losses and write the labelled picture."""
-    from gatys_norm import runs
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.runs import folder as run_folder
 
     sheet = Path(cli.required(values, "output"))
     configs = {loss: config_for(values, loss) for loss in LOSSES}
     outputs = {loss: beside(sheet, loss) for loss in LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
     shown = {part: beside(sheet, part.replace(" ", "-")) for part in parts}
-    page = runs.beside(sheet, ".html")
+    page = run_folder.beside(sheet, ".html")
     check_outputs(sheet, [*outputs.values()], [*shown.values()], page, configs["original"], values)
     with cli.previewing(values) as preview:
         for loss in LOSSES:
-            if values.resume and runs.is_finished(outputs[loss], configs[loss]):
+            if values.resume and run_folder.is_finished(outputs[loss], configs[loss]):
                 continue
             print(f"{loss} loss, λ_os {configs[loss].resolved().lambda_os:g}")
-            resume = values.resume and runs.checkpoint_path(outputs[loss]).exists()
+            resume = values.resume and run_folder.checkpoint_path(outputs[loss]).exists()
             code = cli.run_transfer(configs[loss], outputs[loss], values, resume, preview=preview)
             if code:
                 return code
     records = {
-        loss: json.loads(runs.record_path(output).read_text()) for loss, output in outputs.items()
+        loss: json.loads(run_folder.record_path(output).read_text())
+        for loss, output in outputs.items()
     }
     print_measures(records)
     try:
@@ -61,7 +63,7 @@ def compare(values):
         if values.report:
             write_report(page, configs["original"], outputs, records, shown)
             print(f"with a slider: {page}")
-    except (OSError, runs.images.PictureError) as error:  # a sheet may be too wide for a format
+    except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for a format
         kept = "both results are kept, the same command with --resume goes on"
         return cli.report_unwritten(f"{sheet} or a file beside it", error, kept)
     return 0
@@ -69,21 +71,22 @@ def compare(values):
 
 def check_outputs(sheet, outputs, shown, page, config, values):
     """Refuse what cannot be written, and what would replace files that are not of this program."""
-    from gatys_norm import runs, scenes
+    from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.runs import folder as run_folder
 
     inputs = []
-    scenes.converted(scenes.picture_paths(config), inputs.append)
-    with cli.refusing(runs.OutputError, prefix="--output: "):
+    picture_inputs.paths(config).map(inputs.append)
+    with cli.refusing(run_folder.OutputError, prefix="--output: "):
         for picture in [sheet, *shown]:
-            runs.check_output(picture, inputs)
+            run_folder.check_output(picture, inputs)
         for picture in [*outputs, *shown]:
-            runs.check_ours(picture, runs.is_our_picture)
+            run_folder.check_ours(picture, run_folder.is_our_picture)
         if values.report:
-            from gatys_norm import report
+            from gatys_norm.report import page as report_page
 
             if page.is_dir():
-                raise runs.OutputError(f"{page}: is a folder; a file will be written there")
-            runs.check_ours(page, report.is_page)
+                raise run_folder.OutputError(f"{page}: is a folder; a file will be written there")
+            run_folder.check_ours(page, report_page.is_page)
     cli.check_outputs(outputs, config, values)
 
 
@@ -122,7 +125,8 @@ def print_measures(records):
 
 def write_sheet(sheet, configs, outputs):
     """Write content, style, original and normalized in one row."""
-    from gatys_norm import images, sheets
+    from gatys_norm.images import contact_sheet
+    from gatys_norm.images import io as picture_io
 
     config = configs["original"]
     results = [
@@ -130,13 +134,16 @@ def write_sheet(sheet, configs, outputs):
         for loss in LOSSES
     ]
     pictures = [*inputs_of(config).items(), *results]
-    loaded = [(caption, images.load_picture(path)) for caption, path in pictures]
-    images.save_picture(sheet, sheets.labelled_row(loaded, loaded[-1][1].shape[0]))
+    loaded = [(caption, picture_io.load_picture(path)) for caption, path in pictures]
+    picture_io.save_picture(sheet, contact_sheet.labelled_row(loaded, loaded[-1][1].shape[0]))
 
 
 def write_report(page, config, outputs, records, shown):
     """Write the page, and beside it the loss curves and copies of the inputs to go with it."""
-    from gatys_norm import images, plots, report
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.images.sizes import resize
+    from gatys_norm.report import page as report_page
+    from gatys_norm.report import plots
 
     record = records["original"]
     stage = record["stages"][-1]
@@ -144,19 +151,19 @@ def write_report(page, config, outputs, records, shown):
     names = {role: Path(path).name for role, path in inputs.items()}
     shapes = [(stage["height"], stage["width"]), *stage["style_shapes"]]
     for (role, path), shape in zip(inputs.items(), shapes, strict=True):
-        images.save_picture(shown[role], images.resize(images.load_picture(path), *shape))
+        picture_io.save_picture(shown[role], resize(picture_io.load_picture(path), *shape))
     styles = ", ".join(name for role, name in names.items() if role != "content")
-    images.save_picture(shown["curves"], plots.loss_curves(records))
+    picture_io.save_picture(shown["curves"], plots.loss_curves(records))
     grids = [
-        report.Grid(
+        report_page.Grid(
             f"{loss} loss",
             rows=(styles,),
             columns=(f"λ_os = {records[loss]['config']['lambda_os']:g}",),
-            cells=((report.Cell(output.name, output, records[loss]),),),
+            cells=((report_page.Cell(output.name, output, records[loss]),),),
         )
         for loss, output in outputs.items()
     ]
-    section = report.Section(
+    section = report_page.Section(
         "The results",
         f"{names['content']} in the manner of {styles}.",
         tuple(grids),
@@ -169,7 +176,9 @@ def write_report(page, config, outputs, records, shown):
     settings = dict(item for item in record["config"].items() if item in other)
     versions = record["environment"] | {"weights": record["weights"]}
     groups = {"settings of both": settings, "versions": versions}
-    report.write(page, "Original and normalized loss, side by side", [section], settings=groups)
+    report_page.write(
+        page, "Original and normalized loss, side by side", [section], settings=groups
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from gatys_norm import cli, console, files, runs
+from gatys_norm import files
+from gatys_norm.cli import console
+from gatys_norm.cli import main as cli
+from gatys_norm.runs import folder as run_folder
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -1094,9 +1097,9 @@ def make_samples(values):
     except OSError as error:
         reason = f"is no folder and cannot be made one ({error.strerror}); name another"
         raise cli.InputError(f"--output_dir: {folder}: {reason}") from error
-    with cli.refusing(runs.OutputError, prefix="--output_dir: "):
+    with cli.refusing(run_folder.OutputError, prefix="--output_dir: "):
         for name in PICTURES:
-            runs.check_output(folder / f"{name}.jpg", ())
+            run_folder.check_output(folder / f"{name}.jpg", ())
     for name, draw in PICTURES.items():
         encoded, path = io.BytesIO(), folder / f"{name}.jpg"
         draw().save(encoded, "JPEG", quality=90, optimize=True)

@@ -21,8 +21,11 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm import cli, console, experiments, weights
+from gatys_norm.cli import console
+from gatys_norm.cli import main as cli
 from gatys_norm.config import ConfigError
+from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.network import weights
 
 SAMPLES = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "data"))
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
@@ -42,8 +45,8 @@ SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume
 
 
 def define_flags(values):
-    """Add the flags of the figures; their defaults are those of `experiments.Study`."""
-    default = {field.name: field.default for field in dataclasses.fields(experiments.Study)}
+    """Add the flags of the figures; their defaults are those of `paper_figures.Study`."""
+    default = {field.name: field.default for field in dataclasses.fields(paper_figures.Study)}
     define_list = functools.partial(flags.DEFINE_list, flag_values=values)
     define_text = functools.partial(flags.DEFINE_string, flag_values=values)
     define_path = functools.partial(cli.define_path, flag_values=values)
@@ -52,7 +55,7 @@ def define_flags(values):
     def define_numbers(name, explanation):
         define_list(name, [f"{value:g}" for value in default[name]], explanation)
 
-    define_list("figures", ["all"], f"all, or some of {', '.join(experiments.FIGURES)}")
+    define_list("figures", ["all"], f"all, or some of {', '.join(paper_figures.FIGURES)}")
     define_list("styles", [str(SAMPLES / f"{name}.jpg") for name in STYLES], "the style pictures")
     define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
     define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
@@ -96,7 +99,7 @@ def reproduce(values):
     transfer = cli.start_tensorflow()
     with cli.refusing(*transfer.INPUT_ERRORS):
         study = with_found_weights(study)
-    from gatys_norm import reproduction
+    from gatys_norm.experiments import reproduction
 
     configs = reproduction.configs_of(study, figures)
     with executor_from_flags(values) as execute:
@@ -109,7 +112,7 @@ def reproduce(values):
             "same command goes on"
         )
         return 128 + signal_number
-    done = reproduction.gather(study, figures, outcomes)
+    done = reproduction.collect(study, figures, outcomes)
     command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]])
     writers = {folder: functools.partial(reproduction.write, folder, done)}
     if values.summary_dir:
@@ -155,30 +158,31 @@ def is_ours(folder):
 
 def check_pictures(study):
     """Refuse pictures that cannot be used at every size, before TensorFlow is loaded."""
-    from gatys_norm import images, scenes
+    from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.images import io as picture_io
 
     sizes = tuple(sorted({*study.base.size, *study.sizes}))
-    with cli.refusing(images.PictureError, prefix="--content: "):
-        images.read_size(study.base.content)
+    with cli.refusing(picture_io.PictureError, prefix="--content: "):
+        picture_io.read_size(study.base.content)
     for style in study.styles:
-        with cli.refusing(images.PictureError, prefix="--styles: "):
-            images.read_size(style)
-        with cli.refusing(images.PictureError):
-            scenes.load_pictures(dataclasses.replace(study.base, style=style, size=sizes))
+        with cli.refusing(picture_io.PictureError, prefix="--styles: "):
+            picture_io.read_size(style)
+        with cli.refusing(picture_io.PictureError):
+            picture_inputs.load(dataclasses.replace(study.base, style=style, size=sizes))
 
 
 def figures_from_flags(values):
     """Return the names of the wanted figures, in the paper's order."""
     wanted = values.figures
     if wanted == ["all"]:
-        return experiments.FIGURES
-    unknown = [name for name in wanted if name not in experiments.FIGURES]
+        return paper_figures.FIGURES
+    unknown = [name for name in wanted if name not in paper_figures.FIGURES]
     if unknown or not wanted:
         raise cli.InputError(
-            f"--figures: must be all, or some of {', '.join(experiments.FIGURES)}, "
+            f"--figures: must be all, or some of {', '.join(paper_figures.FIGURES)}, "
             f"not {','.join(unknown)!r}"
         )
-    return tuple(name for name in experiments.FIGURES if name in wanted)
+    return tuple(name for name in paper_figures.FIGURES if name in wanted)
 
 
 def study_from_flags(values):
@@ -197,7 +201,7 @@ def study_from_flags(values):
     size = base.size[0]
     sizes = parsed(values, "sizes", int) if values["sizes"].present else (size // 2, size, 2 * size)
     with cli.refusing(ConfigError, prefix="--"):
-        study = experiments.Study(
+        study = paper_figures.Study(
             base,
             styles,
             sizes=sizes,
@@ -205,8 +209,8 @@ def study_from_flags(values):
             boost=values.boost,
             **numbers,
         )
-        for name in experiments.GRIDS:
-            experiments.grid(study, name)
+        for name in paper_figures.GRIDS:
+            paper_figures.grid(study, name)
     return study
 
 
@@ -227,14 +231,14 @@ def with_found_weights(study):
 
 @contextlib.contextmanager
 def executor_from_flags(values):
-    """Give what `cells.run_cells` takes as `execute`, connected as long as the context lasts."""
+    """Give what `grid_runs.run_grid` takes as `execute`, connected as long as the context lasts."""
     if values.executor == "local":
         yield None
         return
     for name, least in (("cpus_per_cell", sys.float_info.min), ("gpus_per_cell", 0)):
         if not least <= values[name].value < math.inf:
             raise cli.InputError(f"--{name}: must be a number {'above' if least else 'from'} 0")
-    from gatys_norm import ray_executor
+    from gatys_norm.experiments import ray as ray_executor
 
     with contextlib.ExitStack() as stack:
         with (
@@ -249,7 +253,7 @@ def executor_from_flags(values):
 
 def run_all(configs, folder, checkpoint_every, execute):
     """Run the cells behind one bar; returns {config: outcome} and the signal that stopped it."""
-    from gatys_norm import cells
+    from gatys_norm.experiments import grid as grid_runs
 
     outcomes = {}
     bar = tqdm(
@@ -269,7 +273,7 @@ def run_all(configs, folder, checkpoint_every, execute):
             bar.update(100 * progress.share - bar.n)
             return bool(received)
 
-        for outcome in cells.run_cells(configs, folder, show, checkpoint_every, execute):
+        for outcome in grid_runs.run_grid(configs, folder, show, checkpoint_every, execute):
             outcomes[outcome.config] = outcome
             if received:
                 break

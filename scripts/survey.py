@@ -16,7 +16,12 @@ from pathlib import Path
 
 from absl import flags
 
-from gatys_norm import answers, cli, console, files, images, survey
+from gatys_norm import files
+from gatys_norm.cli import console
+from gatys_norm.cli import main as cli
+from gatys_norm.images import io as picture_io
+from gatys_norm.survey import answers
+from gatys_norm.survey import model as survey_model
 
 LOSSES = ("original loss", "normalized loss")
 
@@ -29,8 +34,9 @@ def define_build_flags(values):
     define_path(
         "pairs",
         None,
-        f"or a list of pairs: CSV with columns {','.join(survey.PAIR_COLUMNS)}, and if wanted "
-        f"{','.join(survey.OPTIONAL_COLUMNS)} ({' or '.join(survey.USES)})",
+        f"or a list of pairs: CSV with columns "
+        f"{','.join(survey_model.PAIR_COLUMNS)}, and if wanted "
+        f"{','.join(survey_model.OPTIONAL_COLUMNS)} ({' or '.join(survey_model.USES)})",
     )
     define_path("output_dir", None, "folder to make")
     flags.DEFINE_list(
@@ -58,19 +64,23 @@ def build(values):
             f"--run_dir: {values.run_dir}: holds no {listed.name}; scripts/reproduce.py writes it "
             "where figures 2 and 6 correspond, as --figures=2a,6a do"
         )
-    with cli.refusing(survey.SurveyError, prefix=f"--{'run_dir' if values.run_dir else 'pairs'}: "):
-        pairs = survey.load_pairs(listed)
+    with cli.refusing(
+        survey_model.SurveyError, prefix=f"--{'run_dir' if values.run_dir else 'pairs'}: "
+    ):
+        pairs = survey_model.load_pairs(listed)
     times = {name: values[name].value for name in ("show_seconds", "score_seconds")}
-    with cli.refusing(survey.SurveyError, prefix="--"):
-        survey.check_seconds(**times)
-    with cli.refusing(survey.SurveyError, OSError, prefix="--output_dir: "):
-        survey.check_folder(folder)
-    with cli.refusing(survey.SurveyError, images.PictureError, OSError, prefix=f"{listed}: "):
-        built = survey.build(folder, pairs, names, **times, run=values.run_dir)
+    with cli.refusing(survey_model.SurveyError, prefix="--"):
+        survey_model.check_seconds(**times)
+    with cli.refusing(survey_model.SurveyError, OSError, prefix="--output_dir: "):
+        survey_model.check_folder(folder)
+    with cli.refusing(
+        survey_model.SurveyError, picture_io.PictureError, OSError, prefix=f"{listed}: "
+    ):
+        built = survey_model.build(folder, pairs, names, **times, run=values.run_dir)
     seconds = len(built.pairs) * (2 * values.show_seconds + values.score_seconds)
     print(f"{len(built.pairs)} pairs to rate, {seconds / 60:.1f} minutes without the pauses")
-    print(f"page: {survey.page_path(folder)}")
-    print(f"which picture is which: {survey.key_path(folder)}, not for the viewers")
+    print(f"page: {survey_model.page_path(folder)}")
+    print(f"which picture is which: {survey_model.key_path(folder)}, not for the viewers")
 
 
 def define_serve_flags(values):
@@ -86,11 +96,11 @@ def serve(values):
 
     python scripts/survey.py serve --survey_dir=SURVEY
     """
-    from gatys_norm import survey_server
+    from gatys_norm.survey import server as survey_server
 
     folder = Path(cli.required(values, "survey_dir"))
-    with cli.refusing(survey.SurveyError, prefix="--survey_dir: "):
-        pairs = len(survey.load(folder).pairs)
+    with cli.refusing(survey_model.SurveyError, prefix="--survey_dir: "):
+        pairs = len(survey_model.load(folder).pairs)
 
         def show(answer):
             if answer.number == pairs:
@@ -133,12 +143,13 @@ def table(values, paths):
         raise cli.InputError("answer files are needed: survey.py table SURVEY/answers/*.csv")
     paths = cli.expanded(paths)
     folder = Path(values.survey_dir or Path(paths[0]).resolve().parent.parent)
-    with cli.refusing(survey.SurveyError, prefix="--survey_dir: "):
-        asked = survey.load(folder)
+    with cli.refusing(survey_model.SurveyError, prefix="--survey_dir: "):
+        asked = survey_model.load(folder)
     with cli.refusing(answers.AnswerError):
         given = answers.load(paths, asked)
     with cli.refusing(ImportError, prefix="pip install gatys-norm[survey] is needed: "):
-        from gatys_norm import report, survey_table
+        from gatys_norm.report import page as report_page
+        from gatys_norm.survey import table as survey_table
     result = survey_table.tabulate(asked, given)
     text = survey_table.markdown(result)
     print(text)
@@ -152,8 +163,8 @@ def table(values, paths):
             }
         )
         if page and page.exists():
-            with cli.refusing(report.ReportError):
-                report.put_survey(page, survey_table.as_html(result))
+            with cli.refusing(report_page.ReportError):
+                report_page.put_survey(page, survey_table.as_html(result))
             written.append(page)
     except OSError as error:
         return cli.report_unwritten(folder, error, "the answers are as they were")

@@ -16,7 +16,12 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from gatys_norm import cli, console, files, images, runs
+from gatys_norm import files
+from gatys_norm.cli import console
+from gatys_norm.cli import main as cli
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side
+from gatys_norm.runs import folder as run_folder
 
 LARGEST_SIDE = 16383  # of a WebP
 ENCODING = {"quality": 90, "method": 4}
@@ -30,7 +35,7 @@ def define_flags(values):
     for name, default, least, most, explanation in (
         ("frame_ms", 200, 10, 60_000, "milliseconds of each snapshot"),
         ("hold_ms", 3000, 10, 60_000, "milliseconds of the finished picture"),
-        ("long_side", None, images.MIN_SIDE, LARGEST_SIDE, "shrink to this many pixels"),
+        ("long_side", None, MIN_SIDE, LARGEST_SIDE, "shrink to this many pixels"),
     ):
         flags.DEFINE_integer(name, default, explanation, least, most, flag_values=values)
     flags.DEFINE_bool("loop", True, "begin anew at the end", flag_values=values)
@@ -39,29 +44,29 @@ def define_flags(values):
 def timelapse(values):
     """Find the pictures and write the animation."""
     output = Path(cli.required(values, "output"))
-    target = Path(values.timelapse or runs.beside(output, "-timelapse.webp"))
-    with cli.refusing(images.PictureError, OSError, prefix="--output: "):
-        images.check_output_suffix(output)
-        paths = [*runs.snapshots(output).values(), output]
-        sizes = [images.read_size(path) for path in paths]
+    target = Path(values.timelapse or run_folder.beside(output, "-timelapse.webp"))
+    with cli.refusing(picture_io.PictureError, OSError, prefix="--output: "):
+        picture_io.check_output_suffix(output)
+        paths = [*run_folder.snapshots(output).values(), output]
+        sizes = [picture_io.read_size(path) for path in paths]
     if len(paths) == 1:
-        snapshot = runs.snapshot_path(output, 10).name
+        snapshot = run_folder.snapshot_path(output, 10).name
         raise cli.InputError(
             f"--output: {output}: has no snapshots beside it, such as {snapshot}; "
             "a run with --snapshot_every leaves them"
         )
     if target.suffix.lower() != ".webp":
         raise cli.InputError(f"--timelapse: {target}: the name of an animation ends in .webp")
-    with cli.refusing(runs.OutputError, prefix="--timelapse: "):
-        runs.check_output(target, paths)
+    with cli.refusing(run_folder.OutputError, prefix="--timelapse: "):
+        run_folder.check_output(target, paths)
     if not values.timelapse:
-        with cli.refusing(runs.OutputError, prefix="--output: "):
-            runs.check_ours(target, runs.is_our_picture)
+        with cli.refusing(run_folder.OutputError, prefix="--output: "):
+            run_folder.check_ours(target, run_folder.is_our_picture)
     long_side = min(max(sizes[-1]), values.long_side or LARGEST_SIDE)
-    shape = images.size_for_long_side(*sizes[-1], long_side)
+    shape = size_for_long_side(*sizes[-1], long_side)
     durations = [values.frame_ms] * (len(paths) - 1) + [values.hold_ms]
     try:
-        with cli.refusing(images.PictureError), files.open_atomically(target) as file:
+        with cli.refusing(picture_io.PictureError), files.open_atomically(target) as file:
             write(file, paths, shape, durations, values.loop)
     except OSError as error:
         return cli.report_unwritten(target, error, "the snapshots are as they were")
@@ -85,7 +90,7 @@ def write(file, paths, shape, durations, loop):
     """
     with tqdm(total=len(paths), unit="picture", disable=None) as bar:
         settings = {"save_all": True, "duration": durations, "loop": 0 if loop else 1}
-        Frames(paths, shape, bar).save(file, "WEBP", exif=images.mark(), **settings, **ENCODING)
+        Frames(paths, shape, bar).save(file, "WEBP", exif=picture_io.mark(), **settings, **ENCODING)
 
 
 class Frames(Image.Image):
@@ -98,7 +103,7 @@ class Frames(Image.Image):
 
     def seek(self, frame):
         """Decode a frame, in place of the one before."""
-        pixels = images.resize(images.load_picture(self.paths[frame]), *self.shape)
+        pixels = resize(picture_io.load_picture(self.paths[frame]), *self.shape)
         picture = Image.fromarray(np.rint(pixels).astype(np.uint8))
         self.im, self._mode, self._size = picture.im, picture.mode, picture.size
         self.frame = frame

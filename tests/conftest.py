@@ -18,7 +18,7 @@ import pytest
 from helpers import network, programs
 from helpers.browser import chromium
 
-from gatys_norm import weights
+from gatys_norm.network import weights
 
 # A shell ignores these for what it starts in the background, and whatever we start would too.
 for number, handler in (

@@ -1,138 +1,86 @@
 """Which module may import which, where the program speaks, and what importing it costs."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from helpers.programs import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gatys_norm"
-MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
-ANYTHING = frozenset(MODULES)
-# The rooms of docs and design: module → modules of ours that it may import.
-MAY_IMPORT = {
-    "__init__": {"config", "surroundings"},
-    "__main__": ANYTHING,
-    "answers": {"files"},
-    "cells": {"config", "runs", "scenes", "transfer"},
-    "adam": {"lbfgs"},
-    "checkpoint": {"adam", "config", "lbfgs", "losses", "resuming"},
-    "claims": set(),
-    "colors": set(),
-    "cli": ANYTHING,
-    "config": set(),
-    "console": set(),
-    "experiments": {"config"},
-    "files": set(),
-    "images": {"files"},
-    "keras_vgg19": {"surroundings"},
-    "lbfgs": set(),
-    "legacy_pickle": set(),
-    "losses": set(),
-    "machine": set(),
-    "measuring": {"cli", "files", "machine", "runs", "weights"},
-    "memory": set(),
-    "metrics": {"losses"},
-    "objective": {"config", "losses", "parametrization", "scenes", "summary", "vgg"},
-    "pages": set(),
-    "parametrization": {"colors"},
-    "plots": {"sheets"},
-    "preview": {"images", "pages", "web_server"},
-    "probes": {
-        *("config", "images", "losses", "objective", "scenes", "summary", "vgg", "weights"),
-    },
-    "ray_executor": {
-        *("cells", "files", "images", "runs", "scenes", "surroundings", "transfer", "weights"),
-    },
-    "report": {"files", "pages", "runs"},
-    "reproduction": {
-        *("cells", "claims", "experiments", "files", "images", "plots", "probes", "report"),
-        *("sheets", "survey"),
-    },
-    "resuming": {"config", "scenes"},
-    "runs": {"config", "files", "images"},
-    "scenes": {"colors", "images"},
-    "sheets": set(),
-    "summary": {"losses", "vgg"},
-    "surroundings": {"transfer"},
-    "survey": {"answers", "files", "images", "pages"},
-    "survey_server": {"answers", "survey", "web_server"},
-    "survey_table": {"answers", "pages"},
-    "transfer": {
-        *("adam", "checkpoint", "colors", "config", "images", "keras_vgg19", "lbfgs", "losses"),
-        *("machine", "memory", "metrics", "objective", "resuming", "scenes", "summary"),
-        *("surroundings", "vgg", "weights"),
-    },
-    "vgg": {"keras_vgg19", "machine", "weights"},
-    "web_server": set(),
-    "weights": {"files", "keras_vgg19", "legacy_pickle"},
-}
-SPEAKERS = {"cli", "console", "__main__"}
-WITH_TENSORFLOW = {
-    "adam",
-    "cells",
-    "checkpoint",
-    "keras_vgg19",
-    "lbfgs",
-    "losses",
-    "metrics",
-    "objective",
-    "parametrization",
-    "probes",
-    "ray_executor",
-    "reproduction",
-    "summary",
-    "transfer",
-    "vgg",
-}
+PAGE = ROOT / "docs" / "architecture.md"
+SPEAKERS = "cli"
+
+
+def module_name(path):
+    """Return the dotted name of a source below the package; the package itself is `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+ROOMS = {name.partition(".")[0] for name in MODULES}
+
+
+def table_of_imports(page):
+    """Return {room: rooms that it may import} of the page's table, in its order."""
+    allowed = {}
+    rows = re.findall(r"^\| (`.*?) \|.*\|(.*)\|$", page, re.MULTILINE)
+    for rooms, imports in rows:
+        above = set(allowed) if "everything above" in imports else set()
+        names = re.findall(r"`(\w+)`", rooms)
+        allowed |= {
+            name: above | set(re.findall(r"`(\w+)`", imports)) | set(names) for name in names
+        }
+    return allowed
+
+
+ALLOWED = table_of_imports(PAGE.read_text(encoding="utf-8"))
 SECONDS = 1.0
 
 
 def imported_modules(source):
-    """Return the dotted names that a source imports anywhere.
+    """Return the dotted names that a source imports anywhere, for type checkers alone too.
 
     `from a import b` counts as `a.b`, since `b` may be a module; relative names begin with
-    `gatys_norm`. What is imported for type checkers alone does not count.
+    `gatys_norm`.
     """
     names = set()
-    for node in _nodes_that_run(ast.parse(source)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(filter(None, ["gatys_norm" if node.level else "", node.module]))
             names |= {f"{base}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
-            argument = node.args[0]
-            assert isinstance(argument, ast.Constant), "an import whose name only a run can tell"
-            names.add(argument.value)
+            names.add(_constant_start(node.args[0]))
     return names
-
-
-def _nodes_that_run(node):
-    yield node
-    if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
-        children = node.orelse
-    else:
-        children = ast.iter_child_nodes(node)
-    for child in children:
-        yield from _nodes_that_run(child)
 
 
 def _called(call):
     return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
 
 
-def imported_rooms(source):
-    """Return the modules of gatys_norm that a source imports; the package itself is `__init__`."""
-    rooms = set()
+def _constant_start(argument):
+    """Return the name that is imported, or the package of it where only a run can tell the rest."""
+    if isinstance(argument, ast.JoinedStr):
+        argument = argument.values[0]
+    assert isinstance(argument, ast.Constant), "an import whose name only a run can tell"
+    return argument.value.rstrip(".")
+
+
+def modules_of_ours(source):
+    """Return the modules of gatys_norm that a source imports."""
+    found = set()
     for name in imported_modules(source):
-        package, room, *_ = [*name.split("."), ""]
+        package, *rest = name.split(".")
         if package == "gatys_norm":
-            rooms.add(room if room in ANYTHING | set(MAY_IMPORT) else "__init__")
-    return rooms
+            longest = (".".join(rest[:length]) for length in range(len(rest), 0, -1))
+            found.add(next((module for module in longest if module in MODULES), "__init__"))
+    return found
 
 
 def outside_words(source):
@@ -154,17 +102,39 @@ def outside_words(source):
     }
 
 
-def test_every_module_has_a_place_in_the_table():
-    assert set(MODULES) <= set(MAY_IMPORT)
+def test_every_room_has_a_row_and_every_row_a_room():
+    assert set(ALLOWED) == ROOMS
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_module_imports_only_what_it_may(name):
-    rooms = imported_rooms(MODULES[name].read_text())
-    assert rooms <= MAY_IMPORT[name], f"{name} imports {sorted(rooms - MAY_IMPORT[name])}"
+@pytest.mark.parametrize("name", MODULES)
+def test_module_imports_only_what_its_row_allows(name):
+    imported = modules_of_ours(MODULES[name].read_text(encoding="utf-8"))
+    rooms = {module.partition(".")[0] for module in imported}
+    assert rooms <= ALLOWED[name.partition(".")[0]]
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
+def test_only_the_reproduction_sees_report_and_survey():
+    for name in MODULES:
+        if name.startswith("experiments.") and name != "experiments.reproduction":
+            imported = modules_of_ours(MODULES[name].read_text(encoding="utf-8"))
+            assert not {module.partition(".")[0] for module in imported} & {"report", "survey"}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports for types alone count."""
+    graph = {
+        name: modules_of_ours(path.read_text(encoding="utf-8")) - {name, "__init__"}
+        for name, path in MODULES.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # a circle is a CycleError that names it
+
+
+def test_a_circle_would_have_been_seen():
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({"a": {"b"}, "b": {"a"}}).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_no_module_imports_the_scripts_or_the_tests(name):
     folders = {"scripts", "tests"}
     programs = {path.stem for folder in folders for path in (ROOT / folder).glob("*.py")}
@@ -172,33 +142,36 @@ def test_no_module_imports_the_scripts_or_the_tests(name):
     assert not packages & (folders | programs)
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - SPEAKERS))
+@pytest.mark.parametrize(
+    "name",
+    [name for name in MODULES if name.partition(".")[0] not in (SPEAKERS, "__main__")],
+)
 def test_flags_printing_and_exiting_are_left_to_the_command_line(name):
     assert not outside_words(MODULES[name].read_text())
 
 
 @pytest.mark.parametrize(
-    ("source", "rooms"),
+    ("source", "modules"),
     [
-        ("import gatys_norm.vgg", {"vgg"}),
-        ("import gatys_norm.vgg as v, numpy", {"vgg"}),
-        ("from gatys_norm import vgg, losses", {"vgg", "losses"}),
-        ("from gatys_norm.losses import energy", {"losses"}),
+        ("import gatys_norm.network.vgg", {"network.vgg"}),
+        ("import gatys_norm.network.vgg as v, numpy", {"network.vgg"}),
+        ("from gatys_norm.network import vgg, memory", {"network.vgg", "network.memory"}),
+        ("from gatys_norm.losses.functional import energy", {"losses.functional"}),
+        ("from gatys_norm import losses", {"losses"}),
         ("from gatys_norm import TransferConfig", {"__init__"}),
         ("import gatys_norm", {"__init__"}),
-        ("from . import vgg", {"vgg"}),
-        ("from .runs import x", {"runs"}),
-        ("def f():\n    from gatys_norm import report", {"report"}),
+        ("from . import config", {"config"}),
+        ("from .record import x", {"record"}),
+        ("def f():\n    from gatys_norm.report import page", {"report.page"}),
         ("import importlib\nimportlib.import_module('gatys_norm.transfer')", {"transfer"}),
+        ("importlib.import_module(f'gatys_norm.optimizers.{name}')", {"optimizers"}),
         ("__import__('gatys_norm.transfer')", {"transfer"}),
-        ("if TYPE_CHECKING:\n    import numpy\n    from gatys_norm import vgg", set()),
-        ("if TYPE_CHECKING:\n    pass\nelse:\n    from gatys_norm import vgg", {"vgg"}),
-        ("if not TYPE_CHECKING:\n    from gatys_norm import vgg", {"vgg"}),
+        ("if TYPE_CHECKING:\n    from gatys_norm.network import vgg", {"network.vgg"}),
         ("import numpy\nfrom os import path", set()),
     ],
 )
-def test_imports_are_seen_in_every_form(source, rooms):
-    assert imported_rooms(source) == rooms
+def test_imports_are_seen_in_every_form(source, modules):
+    assert modules_of_ours(source) == modules
 
 
 @pytest.mark.parametrize(
@@ -247,17 +220,23 @@ def test_import_loads_no_tensorflow():
 
 def test_help_loads_no_tensorflow():
     output, loaded = modules_loaded("-m", "gatys_norm", "--help")
-    assert "gatys_norm.cli" in loaded
+    assert "gatys_norm.cli.main" in loaded
     assert "--lambda_os" in output
     assert_without_tensorflow(loaded)
 
 
 def test_no_other_module_loads_tensorflow():
     """One process for all; a module that loads it is among the last, and found one by one."""
-    names = sorted(set(MODULES) - WITH_TENSORFLOW - {"__init__", "__main__"})
-    modules = [f"gatys_norm.{name}" for name in names]
+    with_tensorflow = {"network.keras_vgg19", "network.strips", "network.vgg", "experiments.grid"}
+    with_tensorflow |= {"experiments.measurements", "experiments.ray", "experiments.reproduction"}
+    with_tensorflow |= {"transfer", "stages", "runs.checkpoint_arrays"}
+    with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}
+    with_tensorflow -= {"losses.coefficients"}
+    modules = [
+        f"gatys_norm.{name}" for name in MODULES if name not in {*with_tensorflow, "__main__"}
+    ]
     _, loaded = modules_loaded("-c", "import " + ", ".join(modules))
-    assert set(modules) <= loaded
+    assert {name.removesuffix(".__init__") for name in modules} <= loaded
     assert_without_tensorflow(loaded)
 
 

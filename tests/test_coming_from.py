@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.rounding import gamma
 
-from gatys_norm import losses
+from gatys_norm.losses import functional
+from gatys_norm.losses.coefficients import original_coefficients
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from.md").read_text(encoding="utf-8")
 H, W, N, M = 6, 10, 5, 60
@@ -26,7 +27,7 @@ FACTORS = {  # w_c, w_s, what Gram matrices are divided by; λ_os · λ_o(j), λ
 @pytest.mark.parametrize("program", FACTORS)
 def test_factor(program):
     content_weight, style_weight, divisor, content, style = FACTORS[program]
-    factor = losses.original_coefficients(content, {"j": 1.0}, {"j": style}, {"j": (H, W, N)})
+    factor = original_coefficients(content, {"j": 1.0}, {"j": style}, {"j": (H, W, N)})
     ours = (
         factor["content/j"] * np.sum(CONTENT_DIFFERENCE**2),
         factor["style/j"] * np.sum(GRAM_DIFFERENCE**2),
@@ -46,7 +47,7 @@ def test_total_variation():
     half = np.sum((down * 256 / 255) ** 2 + (right * 256 / 255) ** 2) / 2  # neural-style
     mean = np.mean((down / 255) ** 2 + (right / 255) ** 2)  # pystiche
     factors = 0.5 * (256 / 255) ** 2, 1 / (3 * (H - 1) * (W - 1) * 255**2)
-    ours = np.multiply(factors, losses.total_variation(image))
+    ours = np.multiply(factors, functional.total_variation(image))
     # Sums of as many squares as there are values, twice, and ten products and quotients each.
     np.testing.assert_allclose(ours, (half, mean), rtol=gamma(2 * (2 * image.size + 10)))
 

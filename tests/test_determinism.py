@@ -8,7 +8,8 @@ from helpers.digests import digest
 from helpers.programs import COMMAND, ROOT, run
 from helpers.weights_files import write_weights
 
-from gatys_norm import cli, runs
+from gatys_norm.cli import main as cli
+from gatys_norm.runs import folder as run_folder
 
 SETTINGS = {
     "content": str(ROOT / "data" / "river_town.jpg"),
@@ -53,7 +54,7 @@ def digest_of(picture):
 
 
 def record_of(picture):
-    return json.loads(runs.record_path(picture).read_text())
+    return json.loads(run_folder.record_path(picture).read_text())
 
 
 def without_times(record):

@@ -10,7 +10,8 @@ from helpers.programs import COMMAND, ROOT, end_of, run, run_new, start, start_n
 from helpers.weights_files import write_weights
 from PIL import Image
 
-from gatys_norm import images, runs
+from gatys_norm.images import io as picture_io
+from gatys_norm.runs import folder as run_folder
 
 CONTENT, STYLE = ROOT / "data" / "river_town.jpg", ROOT / "data" / "flowing_strokes.jpg"
 PICTURES = (f"--content={CONTENT}", f"--style={STYLE}")
@@ -41,7 +42,7 @@ def test_main_command(tmp_path):
         "a name with spaces, ö-00004.png",
     }
     record = json.loads(output.with_suffix(".json").read_text())
-    assert json.loads(images.load_text(output)["config"]) == record["config"]
+    assert json.loads(picture_io.load_text(output)["config"]) == record["config"]
     with Image.open(output) as picture:
         assert picture.size == (record["stages"][0]["width"], record["stages"][0]["height"])
     for term in record["terms"]:
@@ -49,8 +50,8 @@ def test_main_command(tmp_path):
     assert str(output) in finished.stdout.splitlines()[-1]
     assert "4/4" in finished.stderr
     assert "oneDNN" not in finished.stderr
-    last = images.load_picture(runs.snapshot_path(output, 4))
-    np.testing.assert_array_equal(last, images.load_picture(output))
+    last = picture_io.load_picture(run_folder.snapshot_path(output, 4))
+    np.testing.assert_array_equal(last, picture_io.load_picture(output))
 
 
 @pytest.mark.slow
@@ -63,7 +64,7 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
     flags = (*shallow, f"--optimizer={optimizer}", "--iterations=100", "--checkpoint_every=1")
     whole, output = tmp_path / "whole.png", tmp_path / "parts.png"
     process = begin(COMMAND, *flags, f"--output={output}")
-    wait_for(lambda: runs.checkpoint_path(output).exists() or process.poll() is not None)
+    wait_for(lambda: run_folder.checkpoint_path(output).exists() or process.poll() is not None)
     process.send_signal(number)
     code, stdout, stderr = end_of(process)
     assert code == 128 + number, stderr
@@ -77,7 +78,7 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
     assert {path.name for path in tmp_path.iterdir()} == {
         *("parts.png", "parts.json", "whole.png", "whole.json"),
     }
-    np.testing.assert_array_equal(images.load_picture(output), images.load_picture(whole))
+    np.testing.assert_array_equal(picture_io.load_picture(output), picture_io.load_picture(whole))
 
 
 @pytest.mark.slow
@@ -96,10 +97,10 @@ def test_demo_makes_the_labelled_picture(shallow):
             "original": "original",
             "normalized": "normalized",
         }
-        sheet = images.load_picture(output)
+        sheet = picture_io.load_picture(output)
         width = sum(
             round(picture.shape[1] * 48 / picture.shape[0])
-            for picture in (images.load_picture(CONTENT), images.load_picture(STYLE))
+            for picture in (picture_io.load_picture(CONTENT), picture_io.load_picture(STYLE))
         )
         assert sheet.shape[1] > width + 2 * 64
         assert str(output) in finished.stdout
@@ -122,7 +123,7 @@ def test_samples_are_what_their_script_draws(tmp_path):
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (ROOT / "data").glob("*.jpg"))
     for name in drawn:
-        difference = images.load_picture(tmp_path / name) - images.load_picture(
+        difference = picture_io.load_picture(tmp_path / name) - picture_io.load_picture(
             ROOT / "data" / name
         )
         assert np.abs(difference).mean() < 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
-from gatys_norm import images
+from gatys_norm.images import io as picture_io
 
 COLOUR = (200, 120, 90)
 SMALLER, PAGE, MASK = 1, 2, 4  # kinds of pages, as TIFF numbers them
@@ -50,7 +50,7 @@ def load(content):
         warnings.simplefilter("always")
         path = Path(folder, "picture")
         path.write_bytes(content)
-        image = images.load_picture(path)
+        image = picture_io.load_picture(path)
     assert image.shape == (30, 40, 3)
     assert (image == image[0, 0]).all()
     assert all(str(each.message).startswith(f"{path}: ") for each in caught)
@@ -113,9 +113,9 @@ def test_damage_behind_the_first_page_is_no_page(offset):
 
 def test_search_for_pages_ends():
     """A file may name any number of them."""
-    kinds = [0, *[SMALLER] * (images._PAGES_SEARCHED + 5), 0]
-    assert not images._has_pages(io.BytesIO(tiff_of_kinds(*kinds)))
-    assert images._has_pages(io.BytesIO(tiff_of_kinds(*kinds[-3:])))
+    kinds = [0, *[SMALLER] * (picture_io._PAGES_SEARCHED + 5), 0]
+    assert not picture_io._has_pages(io.BytesIO(tiff_of_kinds(*kinds)))
+    assert picture_io._has_pages(io.BytesIO(tiff_of_kinds(*kinds[-3:])))
 
 
 @pytest.mark.filterwarnings("error")
@@ -124,7 +124,7 @@ def test_cameras_file_of_several_pictures_is_an_ordinary_jpeg(tmp_path):
     flat().save(path, "MPO", save_all=True, append_images=others())
     with Image.open(path) as picture:
         assert picture.format == "MPO"
-    assert np.abs(images.load_picture(path) - COLOUR).max() <= 3
+    assert np.abs(picture_io.load_picture(path) - COLOUR).max() <= 3
 
 
 def lab_picture():

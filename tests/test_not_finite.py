@@ -19,8 +19,13 @@ from helpers.small_transfers import noise, small_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatys_norm import images, losses, scenes, transfer
+from gatys_norm import transfer
 from gatys_norm.config import TransferConfig
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.inputs import Inputs
+from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
+from gatys_norm.terms import TOTAL_VARIATION
 
 LAYERS = [f"{tap}{name}" for tap in ("conv", "relu") for name in ("1_1", "1_2", "2_1", "2_2")]
 
@@ -118,7 +123,7 @@ def test_the_last_finite_picture_is_kept_and_the_term_named(
     config, monkeypatch, small_model, changes, spoil
 ):
     config = dataclasses.replace(config, **changes)
-    start = images.load_picture(config.content)
+    start = picture_io.load_picture(config.content)
     network.use(monkeypatch, small_model, lambda extractor: Spoilt(extractor, start, spoil))
     result, notes = stylize(config)
     record = result.record
@@ -172,7 +177,7 @@ def scaled(model, decade):
 @pytest.mark.parametrize("decade", [9, 30])
 def test_kernels_too_large_are_named_at_the_start(config, monkeypatch, small_model, decade, loss):
     network.use(monkeypatch, scaled(small_model, decade))
-    with pytest.raises(losses.NonFiniteError, match=r"/conv2_[12].* not finite"):
+    with pytest.raises(NonFiniteError, match=r"/conv2_[12].* not finite"):
         stylize(dataclasses.replace(config, loss=loss))
 
 
@@ -201,8 +206,8 @@ def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colours(
         *itertools.product(["noise"], plain),
         *itertools.product(plain, ["noise"]),
     ):
-        images.save_picture(config.content, PICTURES[content](20, 24, 1))
-        images.save_picture(config.style, PICTURES[style](24, 22, 2))
+        picture_io.save_picture(config.content, PICTURES[content](20, 24, 1))
+        picture_io.save_picture(config.style, PICTURES[style](24, 22, 2))
         result, notes = stylize(config)
         assert_sound(result)
         assert notes == []
@@ -262,7 +267,7 @@ def transfers(draw):
         history=draw(st.integers(1, 3)),
         log_every=1,
     )
-    pictures = scenes.Pictures(content, tuple(styles), None, masks[0] or (), masks[1] or ())
+    pictures = Inputs(content, tuple(styles), None, masks[0] or (), masks[1] or ())
     return config, pictures, draw(st.integers(-12, 12))
 
 
@@ -275,13 +280,15 @@ def transfers(draw):
 def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model):
     config, pictures, decade = drawn
     network.use(monkeypatch, scaled(small_model, decade))
-    pictures = scenes.converted(pictures, lambda how: PICTURES[how[0]](*how[1:]))
-    monkeypatch.setattr(scenes, "load_pictures", lambda config: pictures)
+    pictures = pictures.map(lambda how: PICTURES[how[0]](*how[1:]))
+    monkeypatch.setattr(
+        picture_inputs, "load", lambda config: picture_inputs.check(config, pictures)
+    )
     try:
         result, messages = stylize(config)
-    except (losses.NonFiniteError, losses.ZeroEnergyError) as error:
+    except (NonFiniteError, ZeroEnergyError) as error:
         result, messages = None, [str(error)]
-    layers = [*config.content_layers, *config.style_layers, losses.TOTAL_VARIATION]
+    layers = [*config.content_layers, *config.style_layers, TOTAL_VARIATION]
     assert all(any(layer in message for layer in layers) for message in messages)
     if result is not None:
         assert_sound(result)

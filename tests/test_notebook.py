@@ -15,7 +15,7 @@ import sys
 import tensorflow as tf
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from helpers import narrow_network
-from gatys_norm import vgg, weights
+from gatys_norm.network import vgg, weights
 tf.config.run_functions_eagerly(True)
 vgg.load_model = narrow_network.load_model
 weights.locate = lambda source: weights.WeightsFile(None, source, "0" * 64)

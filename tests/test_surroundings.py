@@ -12,8 +12,10 @@ import tensorflow as tf
 from helpers.programs import COMMAND, ROOT, run_new
 from helpers.weights_files import write_weights
 
-from gatys_norm import cli, keras_vgg19, surroundings, transfer, vgg, weights
+from gatys_norm import surroundings, transfer
+from gatys_norm.cli import main as cli
 from gatys_norm.config import TransferConfig
+from gatys_norm.network import keras_vgg19, vgg, weights
 
 SETTINGS = {  # the name of Keras's setting: how it is read, how it is set, another value
     "floatx": (tf.keras.backend.floatx, tf.keras.backend.set_floatx, "float16"),
@@ -187,7 +189,7 @@ def test_dropped_docstrings_are_named_as_the_reason(monkeypatch, level, way_out)
 def test_the_library_survives_keras_settings_too(tmp_path, weights_file):
     code = (
         "import gatys_norm, tensorflow as tf\n"
-        "from gatys_norm import keras_vgg19\n"
+        "from gatys_norm.network import keras_vgg19\n"
         "print(keras_vgg19.make().layers[1].kernel.dtype)"
     )
     finished = run_new(sys.executable, "-c", code, env=os.environ | {"KERAS_BACKEND": "jax"})

@@ -14,8 +14,10 @@ import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.rounding import gamma, squared_norm_error, unit
 
-from gatys_norm import images, transfer
+from gatys_norm import transfer
 from gatys_norm.config import TransferConfig
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.sizes import resize
 
 DATA = Path(__file__).parent.parent / "data"
 CONFIG = TransferConfig(
@@ -162,9 +164,7 @@ def loss_from_the_paper(config, path, content, style, image):
 def pictures_at_size(record):
     stage, config = record["stages"][-1], record["config"]
     shapes = {"content": (stage["height"], stage["width"]), "style": stage["style_shapes"][0]}
-    return [
-        images.resize(images.load_picture(config[role]), *shape) for role, shape in shapes.items()
-    ]
+    return [resize(picture_io.load_picture(config[role]), *shape) for role, shape in shapes.items()]
 
 
 def test_recorded_loss_is_the_papers_loss_of_the_picture(result, real_weights):

@@ -16,7 +16,13 @@ from helpers.bfloat16 import needs_bfloat16
 from helpers.rounding import sum_error
 from helpers.small_transfers import HEIGHT, WIDTH, noise, posed, small_config
 
-from gatys_norm import images, lbfgs, losses, machine, memory, scenes, summary, transfer, vgg
+from gatys_norm import machine, transfer
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.sizes import resize, size_for_long_side
+from gatys_norm.network import memory, strips, vgg
+from gatys_norm.optimizers import lbfgs
+from gatys_norm.terms import TOTAL_VARIATION
 
 SMALLER = 20  # a size to begin with
 
@@ -52,14 +58,14 @@ def checkpoint_at_first_stop(config):
 @pytest.mark.parametrize("init", ["style", "noise", "another"])
 @pytest.mark.parametrize("kind", ["pixel", "fourier"])
 def test_it_starts_at_the_picture_asked_for(config, tmp_path, init, kind):
-    content, style = (images.load_picture(path) for path in (config.content, config.style))
+    content, style = (picture_io.load_picture(path) for path in (config.content, config.style))
     another = tmp_path / "another.png"
-    images.save_picture(another, noise(HEIGHT, WIDTH, seed=3))
-    _, (style_shape,) = scenes.picture_shapes(config, scenes.load_pictures(config), WIDTH)
+    picture_io.save_picture(another, noise(HEIGHT, WIDTH, seed=3))
+    (style_shape,) = picture_inputs.load(config).shapes[WIDTH].styles
     starts = {
-        "style": images.resize(images.resize(style, *style_shape), HEIGHT, WIDTH),
+        "style": resize(resize(style, *style_shape), HEIGHT, WIDTH),
         "noise": np.random.default_rng(7).uniform(0, 255, content.shape).astype(np.float32),
-        "another": images.load_picture(another),
+        "another": picture_io.load_picture(another),
     }
     config = dataclasses.replace(
         config,
@@ -84,7 +90,7 @@ def test_fourier_starts_at_the_content_and_goes_down_another_way(config, loss):
     pixel = stylize(config, loss=loss).record
     config = dataclasses.replace(config, loss=loss, parametrization="fourier")
     fourier = stylize(config).record
-    content = images.load_picture(config.content)
+    content = picture_io.load_picture(config.content)
     assert fourier["loss"]["initial"] == loss_of(config, WIDTH, content)
     assert fourier["loss"]["final"] < 0.7 * fourier["loss"]["initial"]  # it goes down, and far
     assert fourier["history"] != pixel["history"]
@@ -114,8 +120,8 @@ def test_multiplying_the_original_loss_changes_no_bit_of_the_picture(config, exp
 
 def test_total_variation_is_one_more_term(config):
     plain, smooth = stylize(config), stylize(config, tv_weight=0.1)
-    assert losses.TOTAL_VARIATION not in plain.record["terms"]
-    term = smooth.record["terms"][losses.TOTAL_VARIATION]
+    assert TOTAL_VARIATION not in plain.record["terms"]
+    term = smooth.record["terms"][TOTAL_VARIATION]
     assert term["coefficient"] == 0.1
 
     def squares(image):
@@ -137,19 +143,19 @@ def test_coarse_to_fine_starts_from_the_enlarged_result(config):
     config = dataclasses.replace(config, size=(SMALLER, WIDTH), iterations=(5, 1))
     history = stylize(config).record["history"]
     first = next(row for row in history if row["size"] == WIDTH)
-    assert first["loss"] == loss_of(config, WIDTH, images.resize(coarse, HEIGHT, WIDTH))
+    assert first["loss"] == loss_of(config, WIDTH, resize(coarse, HEIGHT, WIDTH))
 
 
 def test_style_size(config):
-    pictures = scenes.load_pictures(config)
+    pictures = picture_inputs.load(config).pictures
     shape = pictures.styles[0].shape[:2]
     for style_size, expected in (
         ("native", shape),
-        ("20", images.size_for_long_side(*shape, 20)),
+        ("20", size_for_long_side(*shape, 20)),
     ):
         changed = dataclasses.replace(config, style_size=style_size)
-        assert scenes.picture_shapes(changed, pictures, 64)[1] == (expected,)
-    content_shape, (style_shape,) = scenes.picture_shapes(config, pictures, 64)
+        assert picture_inputs.shapes_at(changed, pictures, 64).styles == (expected,)
+    content_shape, (style_shape,) = picture_inputs.shapes_at(config, pictures, 64)
     # As many pixels, but for the rounding of the two sides to whole pixels.
     wanted = math.prod(content_shape)
     assert abs(math.prod(style_shape) - wanted) <= sum(style_shape) / 2 + 1 / 4
@@ -158,10 +164,10 @@ def test_style_size(config):
 @pytest.mark.parametrize("role", ["content", "style"])
 def test_a_picture_that_would_be_too_narrow_is_named(config, tmp_path, role):
     path = tmp_path / "narrow.png"
-    images.save_picture(path, np.zeros((400, 20, 3), np.float32))
+    picture_io.save_picture(path, np.zeros((400, 20, 3), np.float32))
     changed = dataclasses.replace(config, size=(32,), style_size="100", **{role: str(path)})
-    with pytest.raises(images.PictureError, match=r"narrow\.png"):
-        scenes.load_pictures(changed)
+    with pytest.raises(picture_io.PictureError, match=r"narrow\.png"):
+        picture_inputs.load(changed)
 
 
 def test_progress_counts_up_to_the_end(config):
@@ -289,8 +295,8 @@ def test_the_plan_is_told_before_the_work_and_strips_are_taken_where_memory_is_s
     plain = stylize(config).record
     whole = memory.plan(HEIGHT * WIDTH, config, math.inf)
     monkeypatch.setattr(machine, "available_bytes", lambda: 1.05 * whole.byte_count)
-    monkeypatch.setattr(summary, "LEAST_ROWS", 8)
-    monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
+    monkeypatch.setattr(strips, "LEAST_ROWS", 8)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
     told = []
     record = stylize(
         config, lambda progress: told.append(progress) and False, on_plan=told.append
@@ -299,7 +305,7 @@ def test_the_plan_is_told_before_the_work_and_strips_are_taken_where_memory_is_s
     assert told[0].in_strips
     assert record["stages"][0]["in_strips"]
     assert not plain["stages"][0]["in_strips"]
-    content = images.load_picture(config.content)
+    content = picture_io.load_picture(config.content)
     assert record["loss"]["initial"] == loss_of(config, WIDTH, content, in_strips=True)
     assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]  # it goes down, and far
 

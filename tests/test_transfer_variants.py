@@ -15,8 +15,18 @@ from helpers.digests import digest
 from helpers.rounding import gamma, unit
 from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, posed
 
-from gatys_norm import cli, colors, images, losses, memory, runs, scenes, summary, transfer, vgg
+from gatys_norm import transfer
+from gatys_norm.cli import main as cli
 from gatys_norm.config import TransferConfig
+from gatys_norm.images import color as colors
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.sizes import resize
+from gatys_norm.losses import functional
+from gatys_norm.network import memory, strips, vgg
+from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs import folder as run_folder
+from gatys_norm.terms import is_style, layer_of
 
 Y, CB, CR = np.array(
     [
@@ -53,17 +63,17 @@ def present_folder(tmp_path, monkeypatch, small_network):
     """Run in a folder that holds all the pictures, on the small network."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
-    images.save_picture("content.png", noise(HEIGHT, WIDTH, 1))
-    images.save_picture("x/a.png", noise(*STYLE_SHAPE, 2))
-    images.save_picture("b [2].png", noise(26, 22, 3, low=100))
+    picture_io.save_picture("content.png", noise(HEIGHT, WIDTH, 1))
+    picture_io.save_picture("x/a.png", noise(*STYLE_SHAPE, 2))
+    picture_io.save_picture("b [2].png", noise(26, 22, 3, low=100))
     left = np.zeros((HEIGHT, WIDTH, 3))
     left[:, :10] = 255
-    images.save_picture("left.png", left)
-    images.save_picture("right.png", 255 - left)
-    images.save_picture("of a.png", noise(*STYLE_SHAPE, 4))
-    images.save_picture("of b.png", noise(26, 22, 5))
-    images.save_picture("white.png", np.full((2 * HEIGHT, 2 * WIDTH, 3), 255))
-    images.save_picture("white of a.png", np.full((*STYLE_SHAPE, 3), 255))
+    picture_io.save_picture("left.png", left)
+    picture_io.save_picture("right.png", 255 - left)
+    picture_io.save_picture("of a.png", noise(*STYLE_SHAPE, 4))
+    picture_io.save_picture("of b.png", noise(26, 22, 5))
+    picture_io.save_picture("white.png", np.full((2 * HEIGHT, 2 * WIDTH, 3), 255))
+    picture_io.save_picture("white of a.png", np.full((*STYLE_SHAPE, 3), 255))
     return tmp_path
 
 
@@ -80,13 +90,13 @@ def without_times(record):
 def assert_measures_are_of(result, target, style="a"):
     """The measures are those of the terms, which are computed and divided once more."""
     for term, values in result.record["terms"].items():
-        measured, layer = result.record["metrics"], losses.layer_of(term)
+        measured, layer = result.record["metrics"], layer_of(term)
         elements = target.targets[term].shape.num_elements()
         # Two sums of squared differences, or squares, all above 0, and their quotient; each twice.
         error = 2 * gamma(2 * (elements + 2) + 1, "float32")
-        energy = float(losses.energy(target.targets[term]))
+        energy = float(functional.energy(target.targets[term]))
         expected = pytest.approx(values["final"] / energy, rel=error)
-        if not losses.is_style(term):
+        if not is_style(term):
             assert measured["content_distance"][layer] == expected
             continue
         key = f"{term.partition('[')[2].partition(']')[0]}/{layer}"
@@ -180,8 +190,8 @@ def test_every_style_draws_the_result_to_itself(loss):
 def test_a_start_from_the_style_is_from_the_first():
     seen = []
     stylize(CONFIG, lambda progress: seen.append(progress.image()) or True, init="style")
-    both = [images.load_picture(path) for path in CONFIG.styles]
-    distances = [np.abs(images.resize(s, HEIGHT, WIDTH) - seen[0]).mean() for s in both]
+    both = [picture_io.load_picture(path) for path in CONFIG.styles]
+    distances = [np.abs(resize(s, HEIGHT, WIDTH) - seen[0]).mean() for s in both]
     assert distances[0] < 0.5 * distances[1]
 
 
@@ -193,8 +203,8 @@ def test_a_start_from_the_style_is_from_the_first():
 def test_white_masks_are_no_masks(loss, in_strips, monkeypatch):
     if in_strips:
         monkeypatch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
-        monkeypatch.setattr(summary, "STRIP_PIXELS", 1)
-        monkeypatch.setattr(summary, "LEAST_ROWS", 8)
+        monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
+        monkeypatch.setattr(strips, "LEAST_ROWS", 8)
     plain = stylize(ALONE, loss=loss)
     masked = stylize(
         ALONE, loss=loss, content_masks=("white.png",), style_masks=("white of a.png",)
@@ -211,8 +221,8 @@ def test_what_no_style_is_for_stays_as_it_is(loss):
     one = dataclasses.replace(ALONE, content_masks=("strip.png",), lambda_os=0.0, loss=loss)
     strip = np.zeros((HEIGHT, WIDTH, 3))
     strip[:, :6] = 255
-    images.save_picture("strip.png", strip)
-    moved = np.abs(stylize(one).image - images.load_picture("content.png")).max(axis=(0, 2))
+    picture_io.save_picture("strip.png", strip)
+    moved = np.abs(stylize(one).image - picture_io.load_picture("content.png")).max(axis=(0, 2))
     assert (moved[:6] > 1).all()
     assert (moved[17:] == 0).all()
 
@@ -220,15 +230,15 @@ def test_what_no_style_is_for_stays_as_it_is(loss):
 def test_the_record_of_regions_is_of_regions():
     """Distances computed once more from the pictures, with an objective posed by hand."""
     result = stylize(REGIONS)
-    pictures = scenes.load_pictures(REGIONS)
+    inputs = picture_inputs.load(REGIONS)
     target = posed(REGIONS, WIDTH)
-    for when, image in (("initial", pictures.content), ("final", result.image)):
+    for when, image in (("initial", inputs.pictures.content), ("final", result.image)):
         terms = target.terms(target.position(image))
         assert result.record["loss"][when] == target.loss(terms)
         assert {name: term[when] for name, term in result.record["terms"].items()} == terms
     assert_measures_are_of(result, target)
     assert result.record["stages"][0]["style_shapes"] == [
-        list(style.shape[:2]) for style in scenes.at_size(REGIONS, pictures, WIDTH).styles
+        list(style.shape[:2]) for style in picture_inputs.resized(REGIONS, inputs, WIDTH).styles
     ]
 
 
@@ -258,7 +268,7 @@ def test_settings_taken_from_a_run_in_regions_make_its_picture_again(present_fol
     assert "style[b_2_]/conv2_2" in capsys.readouterr().out
     assert record["config"]["style"] == ["x/a.png", "b [2].png"]
     assert record["config"]["content_masks"] == ["left.png", "right.png"]
-    assert json.loads(images.load_text("first.png")["config"]) == record["config"]
+    assert json.loads(picture_io.load_text("first.png")["config"]) == record["config"]
     for source in ("first.png", "first.json"):
         assert run_command(f"--config_from={source}", "--output=again.png") == 0
         assert_same_file(present_folder / "again.png", present_folder / "first.png")
@@ -273,7 +283,7 @@ def test_a_style_with_a_comma_in_its_name_is_quoted_on_the_command_line_alone(pr
     assert record["config"]["style"] == "a, b.png"
     plain = stylize(ALONE, style="a, b.png", style_layers=("conv1_1",), iterations=(2,))
     saved = np.rint(np.clip(plain.image, 0, 255))
-    np.testing.assert_array_equal(images.load_picture("out.png"), saved)
+    np.testing.assert_array_equal(picture_io.load_picture("out.png"), saved)
 
 
 # --- checkpoints --------------------------------------------------------------------------------
@@ -290,8 +300,8 @@ def checkpoint_at(config, iteration):
 
     interrupted = stylize(config, stop, None, (1,))
     assert interrupted.record["status"] == "interrupted"
-    runs.save_checkpoint("x.checkpoint.npz", *taken[0])
-    return transfer.Checkpoint(*runs.load_checkpoint("x.checkpoint.npz"))
+    checkpoints.save("x.checkpoint.npz", *taken[0])
+    return transfer.Checkpoint(*checkpoints.load("x.checkpoint.npz"))
 
 
 @pytest.mark.slow
@@ -308,9 +318,9 @@ def test_stopped_and_resumed_equals_never_stopped(changes, color):
 @pytest.mark.parametrize("name", ["right.png", "of b.png", "b [2].png", "left.png", "x/a.png"])
 def test_a_checkpoint_is_refused_after_any_picture_has_changed(name, present_folder):
     checkpoint = checkpoint_at(REGIONS, 2)
-    picture = images.load_picture(name)
+    picture = picture_io.load_picture(name)
     picture[3, 4] = 128
-    images.save_picture(name, picture)
+    picture_io.save_picture(name, picture)
     changed = f"is another one, {re.escape(name)} has changed"
     with pytest.raises(transfer.CheckpointMismatchError, match=changed):
         stylize(REGIONS, None, checkpoint)
@@ -346,7 +356,7 @@ def test_a_damaged_checkpoint_of_adam_is_refused(name, change):
 def test_luminance_alone_is_transferred(loss, kind):
     config = dataclasses.replace(ALONE, color="luminance", size=(20,), loss=loss)
     result = stylize(config, parametrization=kind)
-    content = images.resize(images.load_picture("content.png"), 17, 20)
+    content = resize(picture_io.load_picture("content.png"), 17, 20)
     assert result.image.shape == content.shape
     assert_same_chroma(result.image, content)
     assert np.abs(result.image @ Y - content @ Y).mean() > 2
@@ -360,20 +370,20 @@ def test_the_record_of_luminance_is_that_of_its_luminance(loss):
     config = dataclasses.replace(CONFIG, color="luminance", loss=loss)
     result = stylize(config, lambda progress: seen.append(progress.checkpoint()) and False)
     target = posed(config, WIDTH)
-    start = scenes.at_size(config, scenes.load_pictures(config), WIDTH).content
+    start = picture_inputs.resized(config, picture_inputs.load(config), WIDTH).content
     end = tf.constant(seen[-1].arrays["position"])
     for when, place in (("initial", target.position(start)), ("final", end)):
         terms = target.terms(place)
         assert result.record["loss"][when] == target.loss(terms)
         assert {name: term[when] for name, term in result.record["terms"].items()} == terms
-    content = images.load_picture("content.png")
+    content = picture_io.load_picture("content.png")
     moved = colors.with_luminance_of(target.image(end).numpy(), content)
     np.testing.assert_array_equal(result.image, moved)
     assert_measures_are_of(result, target)
 
 
 def test_pictures_on_the_way_have_the_contents_colours_too():
-    content = images.load_picture("content.png")
+    content = picture_io.load_picture("content.png")
     seen = []
     stylize(ALONE, lambda progress: seen.append(progress.image()) and False, color="luminance")
     for image in seen:
@@ -385,9 +395,9 @@ def test_matched_colours_are_those_of_the_style_matched_beforehand():
 
     That is seen in the result, but far less than whether colours were matched: a fifth at most.
     """
-    content, style = (images.load_picture(path) for path in ("content.png", "x/a.png"))
+    content, style = (picture_io.load_picture(path) for path in ("content.png", "x/a.png"))
     style = np.rint(style * [0.3, 0.1, 0.2] + [120, 20, 60])
-    images.save_picture("x/a.png", style)
+    picture_io.save_picture("x/a.png", style)
     values, wanted = (picture.reshape(-1, 3).astype(np.float64) for picture in (style, content))
 
     def power(of, exponent):
@@ -395,7 +405,7 @@ def test_matched_colours_are_those_of_the_style_matched_beforehand():
         return (axes * variances**exponent) @ axes.T
 
     turned = (values - values.mean(axis=0)) @ (power(wanted, 0.5) @ power(values, -0.5)).T
-    images.save_picture("by hand.png", (turned + wanted.mean(axis=0)).reshape(style.shape))
+    picture_io.save_picture("by hand.png", (turned + wanted.mean(axis=0)).reshape(style.shape))
     expected = stylize(ALONE, style="by hand.png")
     plain, result = stylize(ALONE), stylize(ALONE, color="match")
     error = np.abs(result.image - expected.image).mean()
@@ -423,7 +433,7 @@ def test_adam_evaluates_once_an_iteration_and_goes_down(loss, kind):
 
 @both_losses
 def test_adam_moves_each_value_by_the_rate_at_first(loss):
-    content = images.load_picture("content.png")
+    content = picture_io.load_picture("content.png")
     moved = stylize(ALONE, loss=loss, iterations=(1,), **BY_ADAM).image - content
     # β₂ as a float32 (see test_adam.py), and the values, up to 257, to which the step is added.
     error = 2 * 1.1 * unit("float32") / (1 - 0.999) + 257 * unit("float32")
@@ -466,11 +476,11 @@ def test_an_interrupted_run_of_adam_goes_on_from_the_command_line(present_folder
         *("--iterations=6", "--checkpoint_every=2"),
     ]
     assert run_command(*flags, "--output=whole.png") == 0
-    save, saved = runs.save_result, []
-    monkeypatch.setattr(runs, "save_result", lambda *what: saved.append(what) or 1 / 0)
+    save, saved = run_folder.save_result, []
+    monkeypatch.setattr(run_folder, "save_result", lambda *what: saved.append(what) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_command(*flags, "--output=parts.png")
-    monkeypatch.setattr(runs, "save_result", save)
-    assert runs.load_checkpoint("parts.checkpoint.npz")[1]["iterations"] == 6
+    monkeypatch.setattr(run_folder, "save_result", save)
+    assert checkpoints.load("parts.checkpoint.npz")[1]["iterations"] == 6
     assert run_command(*flags, "--output=parts.png", "--resume") == 0
     assert_same_file(present_folder / "parts.png", present_folder / "whole.png")

@@ -40,6 +40,6 @@ def whole_numbers(shape, seed=0, largest=8):
 
 def leave_out_the_means(monkeypatch):
     """Make the networks take in a picture's own values, not less than the means of ImageNet."""
-    from gatys_norm import vgg
+    from gatys_norm.network import vgg
 
     monkeypatch.setattr(vgg, "MINUS_MEANS", (0.0, 0.0, 0.0))

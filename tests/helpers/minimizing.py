@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm import adam, lbfgs
+from gatys_norm.optimizers import adam, lbfgs
 from helpers.rounding import gamma, squared_distance_error, unit
 
 VALUES = 20
@@ -134,11 +134,11 @@ class Method(NamedTuple):
 
 METHODS = {
     name: Method(
-        functools.partial(lbfgs.begin, history=HISTORY),
+        functools.partial(lbfgs.init, history=HISTORY),
         functools.partial(lbfgs.minimize, line_search=name),
     )
     for name in ("unit_step", "hager_zhang")
-} | {"adam": Method(adam.begin, functools.partial(adam.minimize, learning_rate=RATE))}
+} | {"adam": Method(adam.init, functools.partial(adam.minimize, learning_rate=RATE))}
 
 
 class Run(NamedTuple):

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 
-from gatys_norm import weights
+from gatys_norm.network import weights
 
 
 def load_model(_file=None):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatys_norm import weights
+from gatys_norm.network import weights
 
 SMALL_NETWORK = (  # name, channels in, channels out
     ("1_1", 3, 4),
@@ -50,7 +50,7 @@ def make_small_model():
 
 def use(monkeypatch, model, wrap=lambda extractor: extractor):
     """Make every transfer use `model`, its extractor perhaps wrapped."""
-    from gatys_norm import vgg
+    from gatys_norm.network import vgg
 
     file = weights.WeightsFile("small.h5", "small", "0" * 64)
     monkeypatch.setattr(weights, "locate", lambda source: file)

@@ -27,8 +27,10 @@ CPU_SECONDS: list[float] = []  # of each program that the server forked and that
 
 
 def load_script(name):
-    """Return a program in scripts/ as a module."""
-    specification = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    """Return a program in scripts/, or in a folder of it, as a module."""
+    specification = importlib.util.spec_from_file_location(
+        name.rpartition("/")[2], ROOT / "scripts" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from gatys_norm import images, objective, scenes, vgg
 from gatys_norm.config import TransferConfig
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.losses import objective
+from gatys_norm.network import vgg
 
 HEIGHT, WIDTH = 20, 24
 STYLE_SHAPE = 24, 22
@@ -18,8 +21,8 @@ def noise(height, width, seed, low=0):
 
 def small_config(folder, **changes):
     """Write content.png and style.png; returns the settings of a transfer between them."""
-    images.save_picture(folder / "content.png", noise(HEIGHT, WIDTH, seed=1))
-    images.save_picture(folder / "style.png", noise(*STYLE_SHAPE, seed=2))
+    picture_io.save_picture(folder / "content.png", noise(HEIGHT, WIDTH, seed=1))
+    picture_io.save_picture(folder / "style.png", noise(*STYLE_SHAPE, seed=2))
     settings = {"size": (WIDTH,), "iterations": (5,), "log_every": 2} | LAYERS | changes
     return TransferConfig(
         content=str(folder / "content.png"), style=str(folder / "style.png"), **settings
@@ -34,5 +37,5 @@ def posed(config, size, in_strips=False):
     config = config.resolved()
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
-    scene = scenes.at_size(config, scenes.load_pictures(config), size)
-    return objective.pose(config, extractor, scene, in_strips)
+    scene = picture_inputs.resized(config, picture_inputs.load(config), size)
+    return objective.build_objective(config, extractor, scene, in_strips)

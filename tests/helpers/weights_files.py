@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from gatys_norm import weights
+from gatys_norm.network import weights
 
 
 def write_weights(path, kernel=0.0, bias=0.0, kernel_side=3):

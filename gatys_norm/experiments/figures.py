@@ -1,0 +1,242 @@
+"""The paper's figures as data: which settings stand in which row and column of which figure.
+
+Rows are styles. What varies along the columns: λ_os in Fig. 2(a) and 6(a), the style layer whose
+weight is raised in 2(b) and 6(b), the size in 2(c) and 6(c). Fig. 2 has the original loss, Fig. 6
+the normalized one. Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig, filled_in
+
+SWEEP, RAISED, SIZES, RECURSIVE = "λ_os", "raised layer", "size", "recursive"
+GRIDS = {
+    "2a": (SWEEP, "original"),
+    "2b": (RAISED, "original"),
+    "2c": (SIZES, "original"),
+    "2c recursive": (RECURSIVE, "original"),
+    "6a": (SWEEP, "normalized"),
+    "6b": (RAISED, "normalized"),
+    "6c": (SIZES, "normalized"),
+    "6c recursive": (RECURSIVE, "normalized"),
+}
+FIGURES = ("2a", "2b", "2c", "3", "4", "6a", "6b", "6c", "gradients")
+CURVES_CELL = (0, 3)  # Fig. 3 follows row 1, column 4 of Fig. 2(a)
+PAPER_FIRST_VALUE_RATIOS = (1, 245.9, 1317.6, 381620, 77.33)  # Fig. 3, of conv1_2 to conv5_4
+
+_Column = TypeVar("_Column")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the figures are made of; the defaults are the paper's.
+
+    `base` holds everything that no figure varies: content, iterations, precision and so on. The
+    grids of raised layers and of sizes have one λ_os per style with the original loss, because no
+    single one suits all, and one for all styles with the normalized loss. `sizes` are those of
+    the resolution grids, `base.size` that of all others.
+
+    Raises:
+      ConfigError: a list is empty, or other numbers than there are to be, or a number out of range.
+    """
+
+    base: TransferConfig
+    styles: tuple[str, ...]
+    lambdas_original: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    lambdas_normalized: tuple[float, ...] = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+    lambdas_by_style: tuple[float, ...] = (1e-5, 1e-3, 1e-4)
+    lambda_normalized: float = 1e-3
+    sizes: tuple[int, ...] = (256, 512, 1024)
+    boost: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "iterations"):
+            if len(getattr(self.base, name)) != 1:
+                raise ConfigError(f"{name}: one number is needed; the figures vary the sizes")
+        for name in ("styles", "lambdas_original", "lambdas_normalized", "sizes"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name}: at least one is needed")
+        for name in ("lambdas_original", "lambdas_normalized"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ConfigError(f"{name}: each number may be given once")
+        if len(set(self.style_names)) < len(self.styles):
+            raise ConfigError("styles: each picture needs a name of its own")
+        if len(self.lambdas_by_style) != len(self.styles):
+            raise ConfigError(
+                f"lambdas_by_style: {len(self.styles)} numbers are needed, one a style"
+            )
+        heaviest = max(filled_in(self.base.resolved().style_weights))
+        if not 0 < self.boost * heaviest <= LARGEST_WEIGHT:
+            raise ConfigError(
+                f"boost: must be above 0, and no weight above {LARGEST_WEIGHT:g}, not {self.boost}"
+            )
+        if len(self.lambdas_original) != len(self.lambdas_normalized):
+            raise ConfigError(
+                "lambdas_normalized: as many numbers as in lambdas_original are needed, because "
+                "the columns of both figures correspond"
+            )
+
+    @property
+    def style_names(self) -> tuple[str, ...]:
+        """The styles' file names without folder and suffix."""
+        return tuple(Path(style).stem for style in self.styles)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One figure as a table of settings.
+
+    `cells[row][column]` is a resolved `TransferConfig`. `references` has, per row, the settings
+    with equal layer weights that a raised weight is compared with; else it is empty.
+    """
+
+    name: str
+    title: str
+    loss: str
+    kind: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[TransferConfig, ...], ...]
+    references: tuple[TransferConfig, ...] = ()
+
+    @property
+    def configs(self) -> tuple[TransferConfig, ...]:
+        """All settings, row by row, the references last."""
+        return tuple(config for row in self.cells for config in row) + self.references
+
+
+def grids(study: Study, figures: Collection[str]) -> dict[str, Grid]:
+    """Return the `Grid`s behind the named figures of `FIGURES`, {name: Grid}.
+
+    The recursive transfers come along with the resolution figures. Figure 3 follows one cell of
+    2(a) and 6(a), see `curves_configs`; Figure 4 and the gradients need no transfer.
+    """
+    return {
+        name: grid(study, name) for name in GRIDS if name.removesuffix(f" {RECURSIVE}") in figures
+    }
+
+
+def grid(study: Study, name: str) -> Grid:
+    """Return one of `GRIDS` as a `Grid`."""
+    kind, loss = GRIDS[name]
+    return _BUILDERS[kind](study, name, loss)
+
+
+def curves_configs(study: Study) -> dict[str, TransferConfig]:
+    """The settings that Figure 3 follows, {loss: TransferConfig}."""
+    row, column = CURVES_CELL
+    column = min(column, len(study.lambdas_original) - 1)
+    return {
+        loss: grid(study, name).cells[row][column]
+        for name, (kind, loss) in GRIDS.items()
+        if kind == SWEEP
+    }
+
+
+def _sweep(study: Study, name: str, loss: str) -> Grid:
+    """Fig. 2(a), 6(a): λ_os falls along the columns."""
+    lambdas = study.lambdas_original if loss == "original" else study.lambdas_normalized
+    return Grid(
+        name,
+        f"Figure {printed(name)}: {loss} loss, λ_os falling to the right",
+        loss,
+        SWEEP,
+        study.style_names,
+        tuple(f"λ_os = {value:g}" for value in lambdas),
+        _table(study, lambda style, _, value: _of(study, loss, style, value), lambdas),
+    )
+
+
+def _raised(study: Study, name: str, loss: str) -> Grid:
+    """Fig. 2(b), 6(b): column j has λ_s(j) times `boost`, all other λ_s as they are."""
+    weights = filled_in(study.base.resolved().style_weights)
+    layers = study.base.style_layers
+
+    def cell(style: str, row: int, layer: str) -> TransferConfig:
+        raised = tuple(
+            weight * study.boost if name == layer else weight
+            for name, weight in zip(layers, weights, strict=True)
+        )
+        return _of(study, loss, style, _own_lambda(study, loss, row), style_weights=raised)
+
+    return Grid(
+        name,
+        f"Figure {printed(name)}: {loss} loss, one layer's weight times {study.boost:g}",
+        loss,
+        RAISED,
+        _rows_with_lambda(study, loss),
+        layers,
+        _table(study, cell, layers),
+        tuple(
+            _of(study, loss, style, _own_lambda(study, loss, row))
+            for row, style in enumerate(study.styles)
+        ),
+    )
+
+
+def _resolutions(study: Study, name: str, loss: str) -> Grid:
+    """Fig. 2(c), 6(c): the same settings at several sizes."""
+    sizes = [(size,) for size in study.sizes]
+    return _by_size(study, name, loss, sizes, "the same settings at several sizes")
+
+
+def _recursive(study: Study, name: str, loss: str) -> Grid:
+    """Recursive transfer (end of the paper's section IV)."""
+    sizes = [study.sizes[: index + 1] for index in range(len(study.sizes))]
+    return _by_size(study, name, loss, sizes, "each size from the enlarged result before")
+
+
+def _by_size(
+    study: Study, name: str, loss: str, sizes: Sequence[tuple[int, ...]], what: str
+) -> Grid:
+    def cell(style: str, row: int, size: tuple[int, ...]) -> TransferConfig:
+        return _of(study, loss, style, _own_lambda(study, loss, row), size=size)
+
+    return Grid(
+        name,
+        f"Figure {printed(name)}: {loss} loss, {what}",
+        loss,
+        GRIDS[name][0],
+        _rows_with_lambda(study, loss),
+        tuple(f"{size[-1]} pixels" for size in sizes),
+        _table(study, cell, sizes),
+    )
+
+
+def _table(
+    study: Study, cell: Callable[[str, int, _Column], TransferConfig], columns: Sequence[_Column]
+) -> tuple[tuple[TransferConfig, ...], ...]:
+    return tuple(
+        tuple(cell(style, row, column) for column in columns)
+        for row, style in enumerate(study.styles)
+    )
+
+
+def _of(study: Study, loss: str, style: str, lambda_os: float, **changes: Any) -> TransferConfig:
+    return dataclasses.replace(
+        study.base, loss=loss, style=style, lambda_os=lambda_os, **changes
+    ).resolved()
+
+
+def _own_lambda(study: Study, loss: str, row: int) -> float:
+    return study.lambdas_by_style[row] if loss == "original" else study.lambda_normalized
+
+
+def _rows_with_lambda(study: Study, loss: str) -> tuple[str, ...]:
+    return tuple(
+        f"{name}, λ_os = {_own_lambda(study, loss, row):g}"
+        for row, name in enumerate(study.style_names)
+    )
+
+
+def printed(name: str) -> str:
+    """Return "2(a)" for "2a", as the paper prints it."""
+    number, letter = name[0], name[1:2]
+    return f"{number}({letter})" + name[2:]
+
+
+_BUILDERS = {SWEEP: _sweep, RAISED: _raised, SIZES: _resolutions, RECURSIVE: _recursive}

@@ -1,0 +1,250 @@
+"""Running the cells of a grid: each in its own folder, finished ones kept, failures contained."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from gatys_norm import transfer
+from gatys_norm.config import TransferConfig
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.record import Record
+from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs import folder as run_folder
+
+if TYPE_CHECKING:
+    from gatys_norm.files import StrPath
+    from gatys_norm.runs.checkpoint_arrays import Stored
+
+Waiting: TypeAlias = Mapping[TransferConfig, Path]  # {cell: where its picture goes}
+Execute: TypeAlias = "Callable[[Waiting, GridProgress, int], Iterator[RunResult]]"
+_OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a cell: `record` and the picture at `output`, or else `error`, one line."""
+
+    config: TransferConfig
+    output: Path
+    record: Record | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far all cells are: `share` of the work is done, in `seconds_left` all of it will be."""
+
+    cells_done: int
+    cells: int
+    running: int
+    share: float
+    seconds_left: float
+
+
+def output_path(folder: StrPath, config: TransferConfig) -> Path:
+    """Where the picture of a cell goes: a folder named after its settings and pictures.
+
+    The name changes with every setting and with every byte of the pictures, so that a cell found
+    there is the one that is wanted.
+    """
+    hashes = picture_inputs.paths(config).map(_sha256)
+    facts = [config.as_dict(), dataclasses.astuple(hashes)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.styles))[:40]
+    sizes = "-".join(map(str, config.size))
+    name = f"{style}_{config.loss}_{config.lambda_os:g}_{sizes}_{digest}"
+    return Path(folder) / name / "result.png"
+
+
+def _sha256(file: str) -> str | None:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def run_grid(
+    configs: Iterable[TransferConfig],
+    folder: StrPath,
+    on_progress: _OnProgress | None = None,
+    checkpoint_every: int = 50,
+    execute: Execute | None = None,
+) -> Iterator[RunResult]:
+    """Run every cell that is not finished yet.
+
+    Args:
+      configs: resolved `TransferConfig`s; equal ones run once.
+      folder: where the cells' folders are; made if missing.
+      on_progress: called with a `Progress` about once a second; returning True stops, which
+        leaves checkpoints for the next call to go on from.
+      checkpoint_every: iterations between checkpoints; 0 is none.
+      execute: how cells are run: (waiting, clock, checkpoint_every) → `RunResult`s as they are
+        known, ending early if `clock` says so; `one_after_the_other` when None.
+
+    Yields:
+      An `RunResult` for each cell as soon as it is known, the finished ones first.
+    """
+    outputs = {config: output_path(folder, config) for config in configs}
+    waiting = {}
+    for config, output in outputs.items():
+        if run_folder.is_finished(output, config):
+            yield finished(config, output)
+        else:
+            waiting[config] = output
+    clock = GridProgress(waiting, len(outputs), on_progress)
+    for outcome in (execute or one_after_the_other)(waiting, clock, checkpoint_every):
+        clock.close(outcome.config)
+        yield outcome
+
+
+def one_after_the_other(
+    waiting: Waiting, clock: GridProgress, checkpoint_every: int
+) -> Iterator[RunResult]:
+    """Run cells in this process.
+
+    Args:
+      waiting: {config: where its picture goes}.
+      clock: `GridProgress`.
+      checkpoint_every: iterations between checkpoints; 0 is none.
+
+    Yields:
+      An `RunResult` for each, until the clock says stop.
+    """
+    for config, output in waiting.items():
+
+        def on_iteration(iteration: int, config: TransferConfig = config) -> bool:
+            return clock({config: iteration})
+
+        try:
+            outcome = run_one(config, output, on_iteration, checkpoint_every)
+        except Exception as error:  # whatever it is, the other cells are worth having
+            outcome = RunResult(config, output, error=reason(error))
+        if outcome is None:
+            return
+        yield outcome
+
+
+class GridProgress:
+    """Turns how far single cells are into a `Progress` of all."""
+
+    def __init__(self, waiting: Waiting, cells: int, on_progress: _OnProgress | None) -> None:
+        self._costs = {config: _cost(config, sum(config.iterations)) for config in waiting}
+        self._open = set(waiting)
+        self._cells, self._on_progress = cells, on_progress
+        self._began = time.monotonic()
+
+    def close(self, config: TransferConfig) -> None:
+        """Note that a cell has ended."""
+        self._open.discard(config)
+
+    def __call__(self, running: Mapping[TransferConfig, int]) -> bool:
+        """Report {config: its iterations so far}; tells whether to stop."""
+        if self._on_progress is None:
+            return False
+        running = {config: count for config, count in running.items() if config in self._open}
+        done = sum(cost for config, cost in self._costs.items() if config not in self._open)
+        done += sum(_cost(config, count) for config, count in running.items())
+        share = done / max(1, sum(self._costs.values()))
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (1 - share) / share if share else math.inf
+        cells_done = self._cells - len(self._open)
+        return bool(self._on_progress(Progress(cells_done, self._cells, len(running), share, left)))
+
+
+def _cost(config: TransferConfig, iterations: int) -> int:
+    """What the first `iterations` cost: an iteration takes time in proportion to the pixels."""
+    cost = 0
+    for count, size in zip(config.iterations, config.size, strict=True):
+        cost += min(count, iterations) * size**2
+        iterations -= min(count, iterations)
+    return cost
+
+
+def finished(config: TransferConfig, output: Path) -> RunResult:
+    """Return the `RunResult` of a cell whose files are there."""
+    return RunResult(
+        config, output, json.loads(run_folder.record_path(output).read_text(encoding="utf-8"))
+    )
+
+
+def run_one(
+    config: TransferConfig,
+    output: Path,
+    on_iteration: Callable[[int], bool],
+    checkpoint_every: int,
+    inputs: transfer.Prepared | None = None,
+) -> RunResult | None:
+    """Run one cell from its checkpoint, if there is one, or from the start.
+
+    Args:
+      config: resolved `TransferConfig`.
+      output: where its picture goes; the folder is made.
+      on_iteration: called with the iterations so far, about once a second; returning True stops.
+      checkpoint_every: iterations between checkpoints; 0 is none.
+      inputs: see `transfer.stylize`.
+
+    Returns:
+      `RunResult`, or None if the cell was stopped, which leaves a checkpoint.
+
+    Raises:
+      Exception: all that `transfer.stylize` and writing can raise.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with run_folder.locked(output):
+        result = _stylize(config, output, on_iteration, checkpoint_every, inputs)
+        if result.record["status"] == "interrupted":
+            return None
+        run_folder.save_result(output, result.image, result.record)
+        run_folder.checkpoint_path(output).unlink(missing_ok=True)
+    return finished(config, output)
+
+
+def _stylize(
+    config: TransferConfig,
+    output: Path,
+    on_iteration: Callable[[int], bool],
+    checkpoint_every: int,
+    inputs: transfer.Prepared | None,
+) -> transfer.TransferResult:
+    path = run_folder.checkpoint_path(output)
+
+    def on_progress(progress: transfer.Progress) -> bool:
+        stop = on_iteration(progress.iteration)
+        stage_ends = checkpoint_every and progress.iteration % checkpoint_every == 0
+        if stop or stage_ends:
+            checkpoints.save(path, *progress.checkpoint())
+        return stop
+
+    def stylize(checkpoint: Stored | None) -> transfer.TransferResult:
+        stops = (checkpoint_every,) if checkpoint_every else ()
+        return transfer.stylize(config, on_progress, checkpoint, stops, inputs=inputs)
+
+    checkpoint = _checkpoint(path)
+    if checkpoint is not None:
+        try:
+            return stylize(checkpoint)
+        except transfer.CheckpointMismatchError:
+            path.unlink()
+    return stylize(None)
+
+
+def _checkpoint(path: Path) -> Stored | None:
+    try:
+        return checkpoints.load(path)
+    except checkpoints.CheckpointError:
+        return None
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line why a cell failed."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, transfer.INPUT_ERRORS) else f"{type(error).__name__}: {text}"

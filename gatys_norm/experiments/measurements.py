@@ -1,0 +1,117 @@
+"""What the paper measures besides transfers: layer powers, gradient norms, distances of results."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from gatys_norm.config import LAYERS
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.inputs import ResizedInputs
+from gatys_norm.images.sizes import resize
+from gatys_norm.losses import features as loss_features
+from gatys_norm.losses import objective
+from gatys_norm.losses.coefficients import ZeroEnergyError
+from gatys_norm.network import vgg, weights
+from gatys_norm.terms import content_term
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.files import StrPath
+
+FEATURE_LAYER = "relu4_2"
+
+
+def layer_powers(config: TransferConfig) -> dict[str, float]:
+    """The mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
+
+    Args:
+      config: `TransferConfig`; the style has the size that the transfer gives it.
+
+    Returns:
+      {layer: mean of φ_j(s)²} for all 16 layers, before (`convX_Y`) and after the ReLU
+      (`reluX_Y`).
+    """
+    extractor = _extractor(config, LAYERS)
+
+    @tf.function(autograph=False)
+    def powers(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
+
+    style = _scene(config).styles[0]
+    return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
+
+
+def gradient_norms(config: TransferConfig) -> dict[str, float]:
+    """The norm of each term's partial gradient at x = o (Eq. 9–10), coefficients included.
+
+    Args:
+      config: `TransferConfig`; the gradient is that over pixels whatever its parametrization.
+
+    Returns:
+      {term: ‖coefficient · ∂ distance / ∂x‖}; the content term's is 0, x being o. Empty if the
+      normalized loss is not defined, a layer being zero everywhere.
+    """
+    config = dataclasses.replace(config, parametrization="pixel").resolved()
+    scene = _scene(config)
+    extractor = _extractor(config, config.content_layers + config.style_layers)
+    try:
+        posed = objective.build_objective(config, extractor, scene)
+    except ZeroEnergyError:
+        return {}
+    gradients = posed.gradients(posed.position(scene.content))
+    return {term: float(tf.norm(value)) * posed.unit for term, value in gradients.items()}
+
+
+def picture_distances(
+    config: TransferConfig, paths: Iterable[StrPath]
+) -> dict[str, list[list[float]]]:
+    """How far results lie apart, pair by pair.
+
+    Args:
+      config: `TransferConfig` that says which network and which content picture.
+      paths: the results, all of one size.
+
+    Returns:
+      {"grey_levels": matrix, "features": matrix}, rows and columns in the order of `paths`:
+      root mean square of the difference in grey levels, and ‖φ(a) − φ(b)‖ / ‖φ(o)‖ with φ the
+      output of ReLU4_2.
+    """
+    pictures = [picture_io.load_picture(path) for path in paths]
+    height, width = pictures[0].shape[:2]
+    content = resize(picture_inputs.load(config).pictures.content, height, width)
+    features_of = loss_features.compiled(
+        _extractor(config, (FEATURE_LAYER,)), (content_term(FEATURE_LAYER),)
+    )
+    features = [
+        next(iter(features_of(tf.constant(picture), {}).values())).numpy()
+        for picture in [content, *pictures]
+    ]
+    scale = np.sqrt(np.mean(np.square(features[0])))
+    return {
+        "grey_levels": _pairwise(pictures, 1.0),
+        "features": _pairwise(features[1:], scale),
+    }
+
+
+def _pairwise(arrays: Sequence[np.ndarray], scale: float) -> list[list[float]]:
+    matrix = np.zeros((len(arrays), len(arrays)))
+    for (i, a), (j, b) in itertools.combinations(enumerate(arrays), 2):
+        matrix[i, j] = matrix[j, i] = np.sqrt(np.mean(np.square(a - b))) / scale
+    return matrix.tolist()
+
+
+def _extractor(config: TransferConfig, layers: Iterable[str]) -> vgg.Extractor:
+    return vgg.load_extractor(
+        weights.locate(config.weights), frozenset(layers), config.pooling, "float32"
+    )
+
+
+def _scene(config: TransferConfig) -> ResizedInputs:
+    return picture_inputs.resized(config, picture_inputs.load(config), config.size[-1])

@@ -1,0 +1,339 @@
+"""Cells on a Ray cluster. Placement, retries and GPU visibility are Ray's.
+
+Pictures and weights reach the machines through Ray's object store, once each. Results come back as
+the bytes of their files, so that only the driver's machine needs the folder; where every machine
+sees it, cells write there themselves and a retried one finds its checkpoint wherever it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import shutil
+import socket
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from gatys_norm import files, surroundings, transfer
+from gatys_norm.experiments import grid as grid_runs
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.network import weights
+from gatys_norm.runs import folder as run_folder
+
+if TYPE_CHECKING:
+    import ray
+    from ray.actor import ActorHandle
+
+    from gatys_norm.config import TransferConfig
+
+# Index, settings, where to, whether that is shared, CPU cores, iterations between checkpoints.
+_Task: TypeAlias = "tuple[int, TransferConfig, Path, bool, float, int]"
+
+ATTEMPTS = 3
+CONNECT_SECONDS = 10.0
+POLL_SECONDS = 1.0
+STOP_SECONDS = 60.0  # for running cells to keep their checkpoints
+
+
+class ClusterError(ValueError):
+    """No cluster can be reached or started; the message says which."""
+
+
+@contextlib.contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Be connected to a Ray cluster.
+
+    Args:
+      address: "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts one on this machine, bound to
+        the loopback address, which ends with the context.
+
+    Raises:
+      ClusterError: there is none at the address, or Ray did not start.
+      ImportError: Ray is not installed.
+    """
+    if address is None:
+        # Ray listens on every network on Linux and on loopback elsewhere; this is its switch, which
+        # it reads when it is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    import ray
+
+    options = {} if address else {"include_dashboard": False}
+    try:
+        _check_reachable(address)
+        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
+    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
+        raise ClusterError(f"{address or 'a cluster on this machine'}: {error}") from error
+    try:
+        if address is None and ray.util.get_node_ip_address() != "127.0.0.1":
+            raise ClusterError("a cluster on this machine: Ray was imported too early to be local")
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raise OSError or ValueError unless something listens at an address; Ray waits for minutes."""
+    if address not in (None, "auto"):
+        where = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
+        if where.scheme != "ray" or not where.hostname or not where.port:
+            raise ValueError("must be auto, HOST:PORT or ray://HOST:PORT")
+        socket.create_connection((where.hostname, where.port), CONNECT_SECONDS).close()
+
+
+def executor(
+    cpus_per_cell: float = 1.0, gpus_per_cell: float = 0.0, shared: bool = False
+) -> grid_runs.Execute:
+    """Return what `grid_runs.run_grid` takes as `execute`; wants to be `connected`.
+
+    Args:
+      cpus_per_cell: CPU cores of each cell; TensorFlow gets as many threads.
+      gpus_per_cell: GPUs of each cell; a fraction lets several share one.
+      shared: whether the cells' folders are seen by every machine under the same path.
+    """
+
+    def execute(
+        waiting: grid_runs.Waiting, clock: grid_runs.GridProgress, checkpoint_every: int
+    ) -> Iterator[grid_runs.RunResult]:
+        import ray
+
+        board = _start_board()
+        run = ray.remote(
+            num_cpus=cpus_per_cell,
+            num_gpus=gpus_per_cell,
+            max_retries=ATTEMPTS - 1,
+            retry_exceptions=True,
+            max_calls=0,  # a worker keeps its network and its compiled graphs for the next cell
+        )(_run)
+        stored = _Store()
+        pending = {}
+        for index, (config, output) in enumerate(waiting.items()):
+            task = (index, config, output.absolute(), shared, cpus_per_cell, checkpoint_every)
+            try:
+                inputs = stored.inputs(config)
+            except transfer.INPUT_ERRORS as error:
+                yield grid_runs.RunResult(config, output, error=grid_runs.reason(error))
+                continue
+            pending[run.remote(task, board, *inputs)] = config
+        configs = list(waiting)
+        while pending:
+            ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+            for result in ready:
+                config = pending.pop(result)
+                outcome = _received(result, config, waiting[config], shared)
+                if outcome is not None:
+                    yield outcome
+            running = ray.get(board.running.remote())
+            if clock({configs[index]: count for index, count in running.items()}):
+                yield from _stop(board, pending, waiting, shared)
+                return
+
+    return execute
+
+
+def _start_board() -> ActorHandle:
+    """Start the actor to which running cells say how far they are; it tells them when to stop.
+
+    Where it is lost Ray makes a new one, which hears of every cell at that cell's next report.
+    """
+    import ray
+
+    class Board:
+        """In a function, so that Ray sends all of it and its process loads no TensorFlow."""
+
+        def __init__(self) -> None:
+            self._iterations: dict[int, int] = {}
+            self._stopping = False
+
+        def report(self, index: int, iterations: int) -> bool:
+            """Note how far a cell is; returns whether to stop."""
+            self._iterations[index] = iterations
+            return self._stopping
+
+        def close(self, index: int) -> None:
+            """Note that a cell is not running any more."""
+            self._iterations.pop(index, None)
+
+        def running(self) -> dict[int, int]:
+            """Return {index: iterations}."""
+            return self._iterations
+
+        def stop(self) -> set[int]:
+            """Tell every cell to stop; returns the indices of those that run."""
+            self._stopping = True
+            return set(self._iterations)
+
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
+
+
+class _Store:
+    """Pictures and weights put into the object store, each once."""
+
+    def __init__(self) -> None:
+        self._picture = functools.cache(self._put_picture)
+        self._weights = functools.cache(self._put_weights)
+
+    def inputs(self, config: TransferConfig) -> tuple[object, ...]:
+        """Return what `_run` takes of it: the weights file, its bytes, the pictures by path."""
+        weights_file, data = self._weights(config.weights)
+        paths: list[str] = []
+        picture_inputs.paths(config).map(paths.append)
+        return weights_file, data, paths, *map(self._picture, paths)
+
+    def _put_picture(self, path: str) -> ray.ObjectRef:
+        import ray
+
+        return ray.put(picture_io.load_picture(path))
+
+    def _put_weights(self, source: str) -> tuple[weights.WeightsFile, ray.ObjectRef]:
+        import ray
+
+        found = weights.locate(source)
+        return found, ray.put(np.fromfile(found.path, np.uint8))
+
+
+def _run(
+    task: _Task,
+    board: ActorHandle,
+    weights_file: weights.WeightsFile,
+    weights_bytes: np.ndarray,
+    paths: Sequence[str],
+    *pictures: np.ndarray,
+) -> tuple[grid_runs.RunResult | None, dict[str, bytes]]:
+    """Run one cell on whichever machine Ray chose.
+
+    Returns:
+      What `grid_runs.run_one` returned, and the bytes of its files if they are not shared.
+    """
+    index, config, output, shared, cpus, checkpoint_every = task
+    _prepare(cpus)
+    place = (
+        output if shared else weights.cache_folder() / "cells" / output.parent.name / output.name
+    )
+
+    report = _Reports(board, index)
+    report(0)
+    try:
+        weights_file = _on_this_machine(weights_file, weights_bytes)
+        by_path = dict(zip(paths, pictures, strict=True))
+        loaded = picture_inputs.paths(config).map(by_path.__getitem__)
+        inputs = transfer.Prepared(loaded, weights_file)
+        outcome = grid_runs.run_one(config, place, report, checkpoint_every, inputs)
+    except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
+        return grid_runs.RunResult(config, output, error=grid_runs.reason(error)), {}
+    finally:
+        board.close.remote(index)
+    if outcome is None or shared:
+        return outcome, {}
+    written = {path.name: path.read_bytes() for path in run_folder.result_paths(place)}
+    shutil.rmtree(place.parent, ignore_errors=True)
+    return outcome, written
+
+
+@functools.cache
+def _prepare(cpus: float) -> None:
+    """Set TensorFlow up as the command line does, with as many threads as the cell has cores."""
+    surroundings.drop_coarser_ways()  # a machine may have variables that the driver has not
+    configuration = transfer.tf.config
+    configuration.experimental.enable_op_determinism()
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun already: a matter of speed only
+        configuration.threading.set_intra_op_parallelism_threads(max(1, round(cpus)))
+    for gpu in configuration.list_physical_devices("GPU"):
+        configuration.experimental.set_memory_growth(gpu, True)  # other cells may share it
+
+
+class _Reports:
+    """Tells the board how far a cell is, and returns whether to stop as the last reply said.
+
+    It never waits for the reply: Ray would give the core of a task that waits to another one. Where
+    the board cannot be reached the cell goes on.
+    """
+
+    def __init__(self, board: ActorHandle, index: int) -> None:
+        self._board, self._index = board, index
+        self._reply: ray.ObjectRef | None = None
+        self._stop = False
+
+    def __call__(self, iterations: int) -> bool:
+        import ray
+
+        if self._reply is not None and ray.wait([self._reply], timeout=0)[0]:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._stop = ray.get(self._reply)
+            self._reply = None
+        if self._reply is None:
+            self._reply = self._board.report.remote(self._index, iterations)
+        return self._stop
+
+
+def _on_this_machine(weights_file: weights.WeightsFile, data: np.ndarray) -> weights.WeightsFile:
+    """Return the weights as a file of this machine, which is written if it is not there."""
+    if _has_hash(weights_file.path, weights_file.sha256):
+        return weights_file
+    path = weights.cache_folder() / f"{weights_file.sha256}{weights_file.path.suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(path, data.tobytes())
+    return dataclasses.replace(weights_file, path=path)
+
+
+@functools.cache
+def _has_hash(path: Path, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def _received(
+    result: ray.ObjectRef, config: TransferConfig, output: Path, shared: bool
+) -> grid_runs.RunResult | None:
+    """Return the `Outcome` of a task that has ended; None if it was stopped."""
+    import ray
+
+    try:
+        outcome, written = ray.get(result)
+        if outcome is None or outcome.error or shared:
+            return outcome
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with run_folder.locked(output):
+            files.write_together(
+                {path: written[path.name] for path in run_folder.result_paths(output)}
+            )
+            run_folder.checkpoint_path(output).unlink(missing_ok=True)
+        return grid_runs.finished(config, output)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        why = f"failed {ATTEMPTS} times, the last time with {grid_runs.reason(cause)}"
+        return grid_runs.RunResult(config, output, error=why)
+    except (OSError, run_folder.OutputError) as error:
+        return grid_runs.RunResult(config, output, error=grid_runs.reason(error))
+
+
+def _stop(
+    board: ActorHandle,
+    pending: Mapping[ray.ObjectRef, TransferConfig],
+    waiting: grid_runs.Waiting,
+    shared: bool,
+) -> Iterator[grid_runs.RunResult]:
+    """Stop the running cells, forget the others; yields what came to its end all the same."""
+    import ray
+
+    index_of = {config: index for index, config in enumerate(waiting)}
+    running = ray.get(board.stop.remote())
+    left = [result for result, config in pending.items() if index_of[config] in running]
+    for result in set(pending) - set(left):
+        ray.cancel(result)
+    ended, _ = ray.wait(left, num_returns=len(left), timeout=STOP_SECONDS) if left else ([], [])
+    for result in ended:
+        config = pending[result]
+        outcome = _received(result, config, waiting[config], shared)
+        if outcome is not None and not outcome.error:
+            yield outcome

@@ -1,0 +1,184 @@
+"""What a transfer is made of: the pictures and masks its settings name, and those at one size."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from gatys_norm.images import color as colors
+from gatys_norm.images import io as picture_io
+from gatys_norm.images import masks
+from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side, size_for_pixel_count
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+_Item = TypeVar("_Item")
+_Other = TypeVar("_Other")
+Shape: TypeAlias = tuple[int, int]  # height, width
+STARTS = ("content", "style", "noise")  # what `init` may be besides the path of a picture
+
+
+@dataclass(frozen=True)
+class Inputs(Generic[_Item]):
+    """One item for each picture of a transfer: its path, its pixels, or what follows from them.
+
+    Pixels are float32 H × W × 3, RGB, 0–255, at the picture's own size. `content_masks` and
+    `style_masks` have one for each style, or none.
+    """
+
+    content: _Item
+    styles: tuple[_Item, ...]
+    init: _Item | None = None
+    content_masks: tuple[_Item, ...] = ()
+    style_masks: tuple[_Item, ...] = ()
+
+    def map(self, convert: Callable[[_Item], _Other]) -> Inputs[_Other]:
+        """Return `Inputs` with `convert(item)` in place of every item that is there."""
+        return Inputs(
+            convert(self.content),
+            tuple(map(convert, self.styles)),
+            None if self.init is None else convert(self.init),
+            tuple(map(convert, self.content_masks)),
+            tuple(map(convert, self.style_masks)),
+        )
+
+
+class Shapes(NamedTuple):
+    """The (height, width) that content and styles have at one size."""
+
+    content: Shape
+    styles: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedInputs:
+    """The pictures of a transfer, checked, with what follows from them.
+
+    Attributes:
+      pictures: `Inputs` of pixels.
+      shapes: {size: `Shapes`} for every size of the settings.
+    """
+
+    pictures: Inputs[np.ndarray]
+    shapes: Mapping[int, Shapes]
+
+    @functools.cached_property
+    def hashes(self) -> dict[str, str | list[str]]:
+        """The SHA-256 of the pixels of each picture that is there, or a list of them."""
+        hashes = self.pictures.map(lambda pixels: hashlib.sha256(pixels.tobytes()).hexdigest())
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(hashes).items()
+            if value
+        }
+
+
+class ResizedInputs(NamedTuple):
+    """The pictures at the size of x, as the network sees them.
+
+    `content_masks` and `style_masks` are those of `Inputs`, H × W, from 0 to 1.
+    """
+
+    content: np.ndarray
+    styles: tuple[np.ndarray, ...]
+    content_masks: tuple[np.ndarray, ...] = ()
+    style_masks: tuple[np.ndarray, ...] = ()
+
+
+def paths(config: TransferConfig) -> Inputs[str]:
+    """Return the paths of the pictures that the settings name."""
+    init = None if config.init in STARTS else config.init
+    return Inputs(
+        config.content, config.styles, init, config.content_masks or (), config.style_masks or ()
+    )
+
+
+def load(config: TransferConfig) -> LoadedInputs:
+    """Load every picture that the settings name, and see that they can be used together.
+
+    Args:
+      config: `TransferConfig`.
+
+    Returns:
+      LoadedInputs.
+
+    Raises:
+      PictureError: a picture cannot be read or would have a side too short for VGG-19, or a mask
+        has not its picture's shape or is black.
+    """
+    return check(config, paths(config).map(picture_io.load_picture))
+
+
+def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
+    """Return `LoadedInputs` of pictures that are loaded.
+
+    Raises:
+      PictureError: a size makes a picture too narrow, or a mask is of no use.
+    """
+    shapes = {size: shapes_at(config, pictures, size) for size in config.size}
+    for content_shape, style_shapes in shapes.values():
+        _check_wide_enough("content", config.content, content_shape)
+        for path, shape in zip(config.styles, style_shapes, strict=True):
+            _check_wide_enough("style", path, shape)
+    named = paths(config)
+    for path, mask in zip(named.content_masks, pictures.content_masks, strict=True):
+        masks.check(path, mask, config.content, pictures.content)
+    of_styles = zip(
+        named.style_masks, pictures.style_masks, config.styles, pictures.styles, strict=False
+    )
+    for path, mask, style_path, style in of_styles:
+        masks.check(path, mask, style_path, style)
+    return LoadedInputs(pictures, shapes)
+
+
+def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -> Shapes:
+    """The shapes that content and styles are resized to when the content is `size` long.
+
+    With `style_size` "match" they have the same pixel count: Eq. 5's Gram matrix grows with the
+    count, so that G(φ_j(s)) and G(φ_j(x)) compare only at equal counts. The paper leaves it open.
+    """
+    tall, wide = pictures.content.shape[:2]
+    content_shape = size_for_long_side(tall, wide, size)
+
+    def style_shape(height: int, width: int) -> Shape:
+        if config.style_size == "match":
+            return size_for_pixel_count(height, width, math.prod(content_shape))
+        if config.style_size == "native":
+            return height, width
+        return size_for_long_side(height, width, int(config.style_size))
+
+    return Shapes(content_shape, tuple(style_shape(*style.shape[:2]) for style in pictures.styles))
+
+
+def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
+    """Return the `ResizedInputs` of a size, in the colors that `config.color` wants."""
+    pictures, shapes = inputs.pictures, inputs.shapes[size]
+    content, styles = pictures.content, pictures.styles
+    if config.color == "luminance":
+        styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
+        content = colors.grey(colors.luminance(content))
+    elif config.color == "match":
+        styles = tuple(colors.match_colors(style, content) for style in styles)
+    return ResizedInputs(
+        resize(content, *shapes.content),
+        tuple(resize(style, *shape) for style, shape in zip(styles, shapes.styles, strict=True)),
+        tuple(map(masks.from_picture, pictures.content_masks)),
+        tuple(map(masks.from_picture, pictures.style_masks)),
+    )
+
+
+def _check_wide_enough(role: str, path: str, shape: Shape) -> None:
+    if min(shape) < MIN_SIDE:
+        height, width = shape
+        raise picture_io.PictureError(
+            f"{path}: would be {width}×{height} pixels as {role} at this size; "
+            f"each side needs {MIN_SIDE}, so choose a larger size or a less narrow picture"
+        )

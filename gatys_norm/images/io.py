@@ -1,0 +1,334 @@
+"""Picture files to arrays and back.
+
+Everywhere in the program an image is a float32 array H×W×3, channels in the order red, green,
+blue, values in 0–255 as sRGB encodes them. Files come from strangers: every way in which one can
+be wrong ends as a `PictureError`.
+"""
+
+import contextlib
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
+
+from gatys_norm import files
+from gatys_norm.files import StrPath
+from gatys_norm.images.sizes import MIN_SIDE
+
+PIXEL_LIMIT = 200_000_000  # height · width; 2.4 GB as float32
+ASPECT_LIMIT = 50  # long side over short side
+TEXT_LIMIT = 1 << 20  # characters of PNG text, keys included
+
+# Only formats Pillow decodes inside this process: EPS, say, would start Ghostscript.
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+ENCODINGS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "lossless": True},
+}
+SUFFIXES = tuple(ENCODINGS)
+PROGRAM = "gatys-norm"  # in the EXIF data of every picture written, to know it again by
+
+_EXPECTED = f"expected a whole picture file ({', '.join(READ_FORMATS)})"
+_FORMATS_THAT_MOVE = ("PNG", "WEBP", "GIF")
+_PAGES_SEARCHED = 100  # of a TIFF, for one that is a picture of its own
+_SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version of another, or its mask
+_MODES_OF_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_MODES_OF_COLOUR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,  # Pillow counts anticlockwise
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_pillow_lock = threading.Lock()
+
+
+class PictureError(ValueError):
+    """A picture file that cannot be used; the message names it and says what would be right."""
+
+
+def load_picture(path: StrPath) -> np.ndarray:
+    """Read a picture file as it is meant to be seen.
+
+    EXIF orientation is applied, colour profiles are converted to sRGB, transparency is laid over
+    white, 16-bit samples are scaled to 8 bits, and of an animation the first frame is taken, of
+    several pages the first. CMYK without a profile is converted by Pillow's plain formula.
+
+    Args:
+      path: a file in one of `READ_FORMATS`; its content decides which, not its name.
+
+    Returns:
+      float32 H×W×3, RGB, 0–255, sRGB.
+
+    Raises:
+      PictureError: the file cannot be read, is no whole picture, holds samples without a known
+        range (floats, 32-bit integers), or breaks PIXEL_LIMIT, MIN_SIDE or ASPECT_LIMIT.
+
+    Warns:
+      UserWarning: one line naming the file, for an animation, several pages and an unusable
+        profile.
+    """
+    notes: list[str] = []
+    with _opened(path) as picture:
+        image = _decode(picture, notes)
+    for note in notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return image
+
+
+def read_size(path: StrPath) -> tuple[int, int]:
+    """Return (height, width) as the file's header gives them, before any EXIF rotation.
+
+    Raises:
+      PictureError: as for `load_picture`, as far as the header shows it.
+    """
+    with _opened(path) as picture:
+        return picture.height, picture.width
+
+
+def load_text(path: StrPath) -> dict[str, str]:
+    """Read the text that `save_picture` put into a PNG.
+
+    Only chunks ahead of the pixels are read, which is where `save_picture` puts them, so nothing
+    is decoded. The text is as trustworthy as the file it comes from.
+
+    Returns:
+      dict of str to str; empty for the other formats.
+
+    Raises:
+      PictureError: as for `load_picture`, or more than TEXT_LIMIT characters.
+    """
+    with _opened(path) as picture:
+        found = picture.info.items() if picture.format == "PNG" else ()
+        text = {str(key): str(value) for key, value in found if isinstance(value, str)}
+    if sum(len(key) + len(value) for key, value in text.items()) > TEXT_LIMIT:
+        raise PictureError(f"{path}: more than {TEXT_LIMIT:,} characters of text; expected fewer")
+    return text
+
+
+def check_output_suffix(path: StrPath) -> None:
+    """Raise PictureError unless the end of `path` names a format that can be written."""
+    if Path(path).suffix.lower() not in ENCODINGS:
+        raise PictureError(f"{path}: the name of a picture to write ends in {', '.join(SUFFIXES)}")
+
+
+def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+    """Write an image in the format its suffix names, in one step (see `write_atomically`).
+
+    PNG and WebP are lossless; JPEG has quality 95 and full-resolution colour.
+
+    Args:
+      path: ends in one of SUFFIXES, in either case.
+      image: H×W×3, RGB, sRGB; clipped to 0–255 and rounded to the nearest level.
+      text: dict of str to str kept inside a PNG (keys of 1–79 Latin-1 characters); the other
+        formats leave it out.
+
+    Raises:
+      PictureError: an unknown suffix, or a picture too large for the format.
+      ValueError: `image` is not H×W×3 or holds NaN.
+      OSError: the disk is full, the folder is missing, and so on; an older file stays as it was.
+    """
+    files.write_atomically(path, encode_picture(path, image, text))
+
+
+def encode_picture(
+    path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None
+) -> bytes:
+    """Return the bytes that `save_picture` writes; it raises all but the OSError."""
+    check_output_suffix(path)
+    pixels = np.clip(image, 0, 255)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
+        raise ValueError(f"expected H×W×3 numbers without NaN, got shape {pixels.shape}")
+    picture = Image.fromarray(np.rint(pixels).astype(np.uint8))
+    encoding = dict(ENCODINGS[Path(path).suffix.lower()])
+    if encoding["format"] == "PNG":
+        encoding["pnginfo"] = _png_text(text or {})
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, exif=mark(), **encoding)
+    except (OSError, ValueError) as error:  # memory only, so never the disk
+        raise PictureError(f"{path}: {_one_line(error)}; PNG holds any size") from error
+    return encoded.getvalue()
+
+
+def mark() -> Image.Exif:
+    """Return EXIF data that say what program wrote a picture."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = PROGRAM
+    return exif
+
+
+def is_marked(path: StrPath) -> bool:
+    """Tell whether `encode_picture` made a picture, which puts its name into the EXIF data.
+
+    Raises:
+      PictureError: as for `load_picture`, as far as the header shows it.
+    """
+    with _opened(path) as picture:
+        return "exif" in picture.info and picture.getexif().get(ExifTags.Base.Software) == PROGRAM
+
+
+@contextlib.contextmanager
+def _opened(path: StrPath) -> Iterator[ImageFile.ImageFile]:
+    """Yield the Pillow picture, header read and size checked; any failure is a PictureError."""
+    try:
+        _check_file(path)
+        with _pillow_settings(), Image.open(path, formats=READ_FORMATS) as picture:
+            _check_header(path, picture)
+            yield picture
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's decoders let a dozen types through
+        raise PictureError(f"{path}: {_reason(error)}; {_EXPECTED}") from error
+
+
+@contextlib.contextmanager
+def _pillow_settings() -> Iterator[None]:
+    """Hold Pillow to PIXEL_LIMIT, and silence its remarks on metadata, which nobody can act on.
+
+    Both settings belong to the whole process: hence the lock, and their return afterwards.
+    """
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        previous = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # Pillow refuses at twice this
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = previous
+
+
+def _check_file(path: StrPath) -> None:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise PictureError(f"{path}: is {kind}; {_EXPECTED}")
+    if status.st_size == 0:
+        raise PictureError(f"{path}: is empty; {_EXPECTED}")
+
+
+def _check_header(path: StrPath, picture: ImageFile.ImageFile) -> None:
+    width, height = picture.size
+    size = f"{path}: {width}×{height} pixels;"
+    if width * height > PIXEL_LIMIT:
+        raise PictureError(f"{size} expected at most {PIXEL_LIMIT:,} in all")
+    if min(width, height) < MIN_SIDE:
+        raise PictureError(f"{size} expected at least {MIN_SIDE} on each side")
+    if max(width, height) > ASPECT_LIMIT * min(width, height):
+        raise PictureError(f"{size} expected a long side at most {ASPECT_LIMIT}× the short one")
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        raise PictureError(f"{path}: float or signed samples; expected 8 or 16 unsigned bits")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over {PIXEL_LIMIT:,} pixels"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "its content is no picture this program knows, or its header is damaged"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged or cut short ({_one_line(error)})"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
+    """Return an opened picture as float32 H×W×3, appending what the user should know to `notes`."""
+    if opened.format in _FORMATS_THAT_MOVE and getattr(opened, "is_animated", False):
+        notes.append("is animated; its first frame is used")
+    if opened.format == "TIFF" and opened.fp is not None and _has_pages(opened.fp):
+        notes.append("has several pages; its first is used")
+    _scale_colour_key(opened)
+    opened.load()
+    profile = opened.info.get("icc_profile")
+    turn = _TURNS.get(_orientation(opened))
+    picture = _eight_bits(opened)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    image: np.ndarray = np.asarray(_to_srgb(picture, profile, notes), np.float32)
+    if picture.has_transparency_data:
+        alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.float32)[..., None] / 255
+        image = 255 + (image - 255) * alpha
+    return image
+
+
+def _has_pages(file: IO[bytes]) -> bool:
+    """Whether a TIFF has a page after the first that is a picture of its own."""
+    with contextlib.suppress(Exception):  # EOFError: there is none; any other: it is damaged
+        file.seek(0)
+        pages = TiffImagePlugin.TiffImageFile(file)
+        for number in range(1, _PAGES_SEARCHED):
+            pages.seek(number)
+            if not pages.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & _SMALLER_OR_MASK:
+                return True
+    return False
+
+
+def _orientation(picture: Image.Image) -> Any:
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged metadata around sound pixels is common
+        return None
+
+
+def _scale_colour_key(picture: ImageFile.ImageFile) -> None:
+    """Bring a PNG's transparent colour, which Pillow leaves at the file's depth, to 8 bits."""
+    if picture.format == "PNG" and picture.tile and "transparency" in picture.info:
+        scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(picture.tile[0][3]), 1)
+        if scale != 1:
+            key = [int(part * scale) for part in np.atleast_1d(picture.info["transparency"])]
+            picture.info["transparency"] = tuple(key) if len(key) > 1 else key[0]
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return `picture` in a mode that Pillow converts well: it clips 16-bit grey, refuses La."""
+    if picture.mode.startswith("I"):
+        deep = np.asarray(picture)
+        key = picture.info.get("transparency")
+        picture = Image.fromarray(np.rint(deep / np.float32(257)).astype(np.uint8))
+        if key is not None:
+            picture.putalpha(Image.fromarray((deep != key).astype(np.uint8) * 255))
+    return picture.convert("LA") if picture.mode == "La" else picture
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
+    """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
+    mode = _MODES_OF_COLOUR.get(picture.mode, "RGB")
+    if profile and picture.mode != "LAB":  # whose numbers mean the same colours everywhere
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            profile_mode = _MODES_OF_PROFILES.get(source.profile.xcolor_space)
+            if profile_mode != mode and (mode, profile_mode) != ("L", "RGB"):
+                raise ValueError(f"made for {source.profile.xcolor_space.strip()}, not {mode}")
+            converted = ImageCms.profileToProfile(
+                picture.convert(profile_mode),
+                source,
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+            assert converted is not None  # that is for a conversion in place
+            return converted
+        except Exception as error:
+            notes.append(f"its colour profile is unusable ({_one_line(error)}); taken as sRGB")
+    return picture.convert("RGB")
+
+
+def _png_text(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in text.items():
+        chunks.add_itxt(key, value)
+    return chunks

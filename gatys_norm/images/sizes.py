@@ -1,0 +1,52 @@
+"""Sizes of pictures, and pictures of another size."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+MIN_SIDE = 16  # pixels: conv5 of VGG-19 sees 1/16 of each side
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resample with Lanczos (three lobes, widened when shrinking), each channel by itself.
+
+    Lanczos rings beside sharp edges; each channel is clipped to the range it came with, so a
+    constant stays that constant and nothing leaves 0–255.
+
+    Args:
+      image: float32 H×W×3, any range.
+      height: of the result, in pixels, at least 1.
+      width: of the result, in pixels, at least 1.
+
+    Returns:
+      float32 height×width×3; `image` itself where it already has that size.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    resized = np.empty((height, width, image.shape[2]), np.float32)
+    for index in range(image.shape[2]):
+        channel = np.ascontiguousarray(image[..., index], np.float32)
+        picture = Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS)
+        np.clip(np.asarray(picture), channel.min(), channel.max(), out=resized[..., index])
+    return resized
+
+
+def size_for_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """Return (height, width) with the longer one `long_side`, same aspect, never below 1."""
+    longest = max(height, width)
+    tall, wide = (max(1, round(side * long_side / longest)) for side in (height, width))
+    return tall, wide
+
+
+def size_for_pixel_count(height: int, width: int, pixel_count: int) -> tuple[int, int]:
+    """Return (height, width) of the same aspect whose product is nearest to `pixel_count`.
+
+    Each side is the exact one rounded up or down, never below 1.
+    """
+    scale = math.sqrt(pixel_count / (height * width))
+    rounded = [
+        [max(1, math.floor(side * scale)), math.ceil(side * scale)] for side in (height, width)
+    ]
+    candidates = [(tall, wide) for tall in rounded[0] for wide in rounded[1]]
+    return min(candidates, key=lambda size: abs(size[0] * size[1] - pixel_count))

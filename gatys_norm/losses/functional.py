@@ -1,0 +1,100 @@
+"""Gram matrices, distances and their weighted sum, as functions of tensors.
+
+Both losses are L(x) = Σ coefficient · squared distance(features of x, target); they differ in the
+coefficients alone. Equation numbers are those of Choi and Kim, JBE 25(6), 2020, doi
+10.5909/JBE.2020.25.6.980.
+"""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from gatys_norm.terms import TOTAL_VARIATION
+
+
+def guided_gram_matrix(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Φ_jᵀ diag(m) Φ_j: the Gram matrix of a region (Gatys et al., CVPR 2017, with T² = m).
+
+    Args:
+      features: φ_j, H_j × W_j × C_j.
+      mask: m, H_j × W_j, from 0 (outside) to 1 (inside); all ones give `gram_matrix`.
+
+    Returns:
+      C_j × C_j, symmetric, float32 or wider.
+    """
+    guide = tf.cast(tf.sqrt(mask), features.dtype)
+    return gram_matrix(features * guide[..., tf.newaxis])
+
+
+@tf.custom_gradient
+def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
+
+    Its gradient Φ_j (dG + dGᵀ) takes one product in the features' own type; TensorFlow's takes two.
+
+    Args:
+      features: φ_j, H_j × W_j × C_j; Φ_j is the same as (H_j W_j) × C_j.
+
+    Returns:
+      C_j × C_j, symmetric, float32 or wider.
+    """
+    flat = tf.reshape(features, [-1, features.shape[-1]])
+    wide = at_least_float32(flat)
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        both = tf.cast(upstream + tf.transpose(upstream), features.dtype)
+        return tf.reshape(tf.matmul(flat, both), tf.shape(features))
+
+    return tf.matmul(wide, wide, transpose_a=True), gradient
+
+
+def at_least_float32(values: tf.Tensor) -> tf.Tensor:
+    """Return `values` as float32, or in their own type if that is wider."""
+    return tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values
+
+
+def squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """‖a − b‖², summed over all elements."""
+    return tf.reduce_sum(tf.math.squared_difference(a, b))
+
+
+def energy(values: tf.Tensor) -> tf.Tensor:
+    """E = Σ values² (Eq. 13): E°_j of content features, Eᴳ_j of a style Gram matrix."""
+    return tf.reduce_sum(tf.square(values))
+
+
+def total_variation(image: tf.Tensor) -> tf.Tensor:
+    """Sum of squared differences between each pixel and its right and lower neighbour.
+
+    Args:
+      image: x, H × W × 3.
+    """
+    return squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
+
+
+def squared_distances(
+    values: Mapping[str, tf.Tensor],
+    targets: Mapping[str, tf.Tensor],
+    image: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
+    """The distance of every term, before its coefficient.
+
+    Args:
+      values: {term: φ_j(x) or G(φ_j(x))}.
+      targets: {term: φ_j(o) or G(φ_j(s))}.
+      image: x, H × W × 3; given, `total_variation` is a term too.
+
+    Returns:
+      {term: scalar}: ‖φ_j(o) − φ_j(x)‖² or ‖G(φ_j(s)) − G(φ_j(x))‖²_F.
+    """
+    distances = {term: squared_distance(values[term], targets[term]) for term in targets}
+    if image is not None:
+        distances[TOTAL_VARIATION] = total_variation(image)
+    return distances
+
+
+def weighted_sum(
+    distances: Mapping[str, tf.Tensor], coefficients: Mapping[str, tf.Tensor | float]
+) -> tf.Tensor:
+    """L(x) = Σ coefficient · distance over the terms of `coefficients`."""
+    return tf.add_n([coefficients[term] * distances[term] for term in coefficients])

@@ -1,0 +1,290 @@
+"""The loss of a transfer at one size, as a compiled function of the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from gatys_norm.config import filled_in
+from gatys_norm.images import masks as picture_masks
+from gatys_norm.images.inputs import ResizedInputs
+from gatys_norm.losses import features as loss_features
+from gatys_norm.losses import functional, parametrization
+from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
+from gatys_norm.network.vgg import Extractor, feature_size
+from gatys_norm.terms import TOTAL_VARIATION, style_term, term_names
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+_Tensors: TypeAlias = Mapping[str, tf.Tensor]
+_Shape: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """L = Σ coefficient · distance of x of one shape, as a function of a flat position.
+
+    x is float32, RGB, 0–255; position and x are the same, or go with each other as the
+    parametrization says. `function(position, *data)` gives L / unit and its gradient, `unit` being
+    the largest coefficient: multiplying all coefficients by a constant then changes no bit of what
+    the optimiser sees. Objectives of one extractor, shape and parametrization share their graph.
+    """
+
+    extractor: Extractor
+    shape: _Shape
+    targets: dict[str, tf.Tensor]
+    coefficients: dict[str, float]
+    parametrization: str = "pixel"
+    in_strips: bool = False
+    is_grey: bool = False
+    masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+
+    @property
+    def unit(self) -> float:
+        """The largest coefficient."""
+        return max(self.coefficients.values())
+
+    @property
+    def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """The compiled (position, *data) → (L / unit, its gradient)."""
+        return self._compiled[0]
+
+    @property
+    def _compiled(self) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
+        return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
+
+    @property
+    def data(self) -> tuple[_Shape, _Tensors, _Tensors, _Tensors]:
+        """What `function` needs besides the position."""
+        dtype = next(iter(self.targets.values())).dtype
+        relative = {
+            term: tf.constant(value / self.unit, dtype) for term, value in self.coefficients.items()
+        }
+        return self.shape, self.targets, self.masks, relative
+
+    def image(self, position: tf.Tensor) -> tf.Tensor:
+        """Return x, H × W × 3."""
+        return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
+
+    def position(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
+        """Return the flat position of x = `image`."""
+        return parametrization.from_image(image, self.parametrization)
+
+    def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return L / unit and its gradient."""
+        return self.function(position, *self.data)
+
+    def terms(self, position: tf.Tensor) -> dict[str, float]:
+        """Return {term: squared distance} as floats."""
+        distances = self._compiled[1](position, *self.data)
+        return {term: float(value) for term, value in distances.items()}
+
+    def terms_not_finite(self, position: tf.Tensor) -> list[str]:
+        """Return the names of the terms whose value, or else gradient, is not finite.
+
+        Where they are finite one by one and only their sum is not, it names all of them.
+        """
+        value, gradient = self.value_and_gradient(position)
+        if _is_finite(value) and _is_finite(gradient):
+            return []
+        names = [name for name, value in self.terms(position).items() if not math.isfinite(value)]
+        if not names:
+            gradients = self.gradients(position).items()
+            names = [name for name, gradient in gradients if not _is_finite(gradient)]
+        return names or list(self.coefficients)
+
+    def gradients(self, position: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return {term: gradient of coefficient / unit · squared distance} (Eq. 9–10)."""
+        distances = self._compiled[1].python_function
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(position)
+            values = distances(position, *self.data)
+            terms = {name: value * values[name] for name, value in self.data[-1].items()}
+        return {name: tape.gradient(value, position) for name, value in terms.items()}
+
+    def loss(self, terms: Mapping[str, float]) -> float:
+        """Return L from what `terms` gave."""
+        return sum(self.coefficients[term] * terms[term] for term in self.coefficients)
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(
+    extractor: Extractor, kind: str, in_strips: bool, is_grey: bool
+) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
+    """Return the compiled value-and-gradient and distances of this extractor."""
+
+    def distances(
+        position: tf.Tensor,
+        shape: _Shape,
+        targets: _Tensors,
+        masks: _Tensors,
+        coefficients: _Tensors,
+    ) -> dict[str, tf.Tensor]:
+        image = parametrization.to_image(position, shape, kind, is_grey)
+        values = loss_features.compute(extractor, image, tuple(targets), in_strips, masks)
+        with_variation = TOTAL_VARIATION in coefficients
+        return functional.squared_distances(values, targets, image if with_variation else None)
+
+    def value_and_gradient(position: tf.Tensor, *data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(position)
+            value = functional.weighted_sum(distances(position, *data), data[-1])
+        return value, tape.gradient(value, position)
+
+    return (
+        tf.function(
+            value_and_gradient, autograph=False, experimental_attributes={"_noinline": True}
+        ),
+        tf.function(distances, autograph=False),
+    )
+
+
+def _is_finite(tensor: tf.Tensor) -> bool:
+    return bool(tf.reduce_all(tf.math.is_finite(tensor)))
+
+
+def build_objective(
+    config: TransferConfig, extractor: Extractor, scene: ResizedInputs, in_strips: bool = False
+) -> Objective:
+    """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
+
+    Args:
+      config: resolved `TransferConfig`.
+      extractor: φ, with all layers of `config`.
+      scene: `Scene`; x has the shape of its content.
+      in_strips: see `loss_features.compute`.
+
+    Returns:
+      Objective.
+
+    Raises:
+      ZeroEnergyError: a layer is zero everywhere and the loss is the normalized one.
+    """
+    shape = scene.content.shape
+    masks = region_masks(config, config.style_names, scene.content_masks, shape)
+    targets = _targets(config, extractor, scene, in_strips)
+    return Objective(
+        extractor,
+        shape,
+        targets,
+        _coefficients(config, targets, _shares(masks), shape[:2]),
+        config.parametrization,
+        in_strips,
+        config.color == "luminance",
+        masks,
+    )
+
+
+def with_extractor(
+    extractor: Extractor, posed: Objective, config: TransferConfig, scene: ResizedInputs
+) -> Objective:
+    """Return the objective `posed` as another precision's extractor computes it.
+
+    Its targets are computed anew, because what rounding does to a network it does to both sides of
+    a comparison; against float32's targets that error would soon outweigh what is left to gain.
+    The coefficients stay, so that the losses of both compare. Arguments as for `build_objective`.
+    """
+    targets = _targets(config, extractor, scene, posed.in_strips)
+    return dataclasses.replace(posed, extractor=extractor, targets=targets)
+
+
+def region_masks(
+    config: TransferConfig,
+    styles: Iterable[str],
+    masks: Iterable[np.ndarray],
+    shape: Sequence[int],
+) -> dict[str, tf.Tensor]:
+    """Bring each style's mask to the size of each of its layers.
+
+    Args:
+      config: `TransferConfig`.
+      styles: names of styles.
+      masks: one for each of them, H × W of any size, or none at all.
+      shape: that of the picture under them, (H, W, …).
+
+    Returns:
+      {style term: H_j × W_j}; empty without masks.
+    """
+    height, width = shape[:2]
+    return {
+        style_term(layer, style): tf.constant(
+            picture_masks.mask_at(mask, *feature_size(layer, height, width))
+        )
+        for style, mask in zip(styles, masks, strict=False)
+        for layer in config.style_layers
+    }
+
+
+def _targets(
+    config: TransferConfig, extractor: Extractor, scene: ResizedInputs, in_strips: bool
+) -> dict[str, tf.Tensor]:
+    content_terms = term_names(config.content_layers, ())
+    values_of = loss_features.compiled(extractor, content_terms, in_strips)
+    targets = values_of(tf.constant(scene.content), {})
+    for index, (name, style) in enumerate(zip(config.style_names, scene.styles, strict=True)):
+        one = slice(index, index + 1)
+        wanted = region_masks(config, [name], scene.content_masks[one], scene.content.shape)
+        own = region_masks(config, [name], scene.style_masks[one], style.shape)
+        values_of = loss_features.compiled(
+            extractor, term_names((), config.style_layers, (name,)), in_strips
+        )
+        targets |= _as_large(values_of(tf.constant(style), own), _shares(own), _shares(wanted))
+    return targets
+
+
+def _as_large(
+    grams: _Tensors, own: Mapping[str, float], wanted: Mapping[str, float]
+) -> dict[str, tf.Tensor]:
+    """Scale Gram matrices as if their region had as large a share of the picture as x's has."""
+    return {term: gram * (wanted.get(term, 1) / own.get(term, 1)) for term, gram in grams.items()}
+
+
+def _shares(masks: _Tensors) -> dict[str, float]:
+    """Return {term: share of the positions that lie in its region}."""
+    return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
+
+
+def _coefficients(
+    config: TransferConfig,
+    targets: _Tensors,
+    shares: Mapping[str, float],
+    picture_shape: tuple[int, int],
+) -> dict[str, float]:
+    lambda_os = filled_in(config.lambda_os)
+    blend = dict(zip(config.style_names, filled_in(config.style_blend), strict=True))
+    content_weights = dict(
+        zip(config.content_layers, filled_in(config.content_weights), strict=True)
+    )
+    style_weights = dict(zip(config.style_layers, filled_in(config.style_weights), strict=True))
+    if config.loss == "original":
+        shapes = {
+            layer: (
+                *feature_size(layer, *picture_shape),
+                targets[style_term(layer, config.style_names[0])].shape[-1],
+            )
+            for layer in config.style_layers
+        }
+        coefficients = original_coefficients(
+            lambda_os, content_weights, style_weights, shapes, blend, shares
+        )
+    else:
+        energies = {term: float(functional.energy(target)) for term, target in targets.items()}
+        coefficients = normalized_coefficients(
+            lambda_os,
+            content_weights,
+            style_weights,
+            energies,
+            pixel_count=int(np.prod(picture_shape)),
+            blend=blend,
+        )
+    if config.tv_weight:
+        coefficients[TOTAL_VARIATION] = config.tv_weight
+    return coefficients

@@ -1,0 +1,149 @@
+"""The first blocks of the network on some rows of the picture at a time.
+
+Blocks 1 and 2 hold two thirds of an evaluation's memory and take an eighth of its work. In strips
+they are computed on some rows of the picture at a time, and again for the gradient, so that only
+one strip's features are there at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from gatys_norm.network.vgg import HEAD_STRIDE, Extractor
+from gatys_norm.terms import block_of
+
+ValuesOfStrip: TypeAlias = Callable[
+    [Mapping[str, tf.Tensor], Callable[[tf.Tensor, int], tf.Tensor]], list[tf.Tensor]
+]
+
+# Rows on either side of a strip that its features depend on, rounded up to whole squares of the
+# head's poolings: four 3 × 3 convolutions, two of them at half the size, reach 6 pixels.
+HALO = 2 * HEAD_STRIDE
+STRIP_PIXELS = 2**17
+LEAST_ROWS = 64
+
+
+class _Strip(NamedTuple):
+    """Rows `start` to `stop` of the picture, computed from rows `first` to `last`."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def _strips(height: int, width: int) -> list[_Strip]:
+    rows = max(LEAST_ROWS, STRIP_PIXELS // width) // HEAD_STRIDE * HEAD_STRIDE
+    # The last strip must fill a square of the poolings, so it takes up a shorter rest.
+    starts = range(0, max(1, height - HEAD_STRIDE + 1), rows)
+    stops = [*starts[1:], height]
+    return [
+        _Strip(start, stop, max(0, start - HALO), min(height, stop + HALO))
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+def run_head(
+    extractor: Extractor,
+    image: tf.Tensor,
+    values_of: ValuesOfStrip,
+    strides: Sequence[int | None],
+) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
+    """Compute values of the head's features, one strip after the other; differentiable.
+
+    Args:
+      extractor: φ, with a layer in the head or behind it.
+      image: H × W × 3, RGB, 0–255, of known shape.
+      values_of: (features, rows_of) → values of one strip, `features` being {layer: the strip's
+        rows of φ_j} and `rows_of(array, stride)` giving the strip's rows of an array that covers
+        the whole picture.
+      strides: of each value, how many rows of the picture fall on one of its own, and the strips'
+        values are joined; None where they are summed.
+
+    Returns:
+      What `extractor.tail` takes, None if there is no tail, and the values of the whole picture.
+    """
+    strips = _strips(*image.shape[:2])
+    # The tail's input is the first of the values, where there is a tail.
+    all_strides = [HEAD_STRIDE] * extractor.has_tail + list(strides)
+
+    def values_of_rows(rows: tf.Tensor, strip: _Strip) -> list[tf.Tensor]:
+        features, pooled = extractor.head(rows)
+        cropped = {
+            layer: _crop(value, strip, stride_of(layer)) for layer, value in features.items()
+        }
+        tail_input = [_crop(tf.squeeze(pooled, 0), strip, HEAD_STRIDE)] * extractor.has_tail
+        return tail_input + values_of(cropped, functools.partial(_rows_of, strip=strip))
+
+    @tf.custom_gradient
+    def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
+        parts: list[list[tf.Tensor]] = []
+        before: list[tf.Tensor] = []
+        for strip in strips:
+            parts.append(values_of_rows(_input_rows(image, strip, before), strip))
+            before = parts[-1]
+
+        def gradient(*upstream: tf.Tensor) -> tf.Tensor:
+            pieces: list[tf.Tensor] = []
+            before = list(upstream)
+            for strip in strips:
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    rows = _input_rows(image, strip, before)
+                    tape.watch(rows)
+                    values = values_of_rows(rows, strip)
+                shares = [
+                    value if stride is None else _rows_of(value, stride, strip)
+                    for value, stride in zip(upstream, all_strides, strict=True)
+                ]
+                before = [tape.gradient(values, rows, shares)]
+                pieces += before
+            return _overlapped(pieces, strips)
+
+        joined = zip(*parts, strict=True)
+        return [
+            tf.add_n(part) if stride is None else tf.concat(part, axis=0)
+            for part, stride in zip(joined, all_strides, strict=True)
+        ], gradient
+
+    values = run(image)
+    tail_input = values.pop(0)[tf.newaxis] if extractor.has_tail else None
+    return tail_input, values
+
+
+def _input_rows(image: tf.Tensor, strip: _Strip, before: list[tf.Tensor]) -> tf.Tensor:
+    """The strip's rows of the picture, not before the values of the strip before are there."""
+    with tf.control_dependencies(before):
+        return tf.identity(image[strip.first : strip.last])
+
+
+def _crop(value: tf.Tensor, strip: _Strip, stride: int) -> tf.Tensor:
+    """The rows of a strip's features that its halo has no part in."""
+    top = (strip.start - strip.first) // stride
+    return value[top : top + (strip.stop - strip.start) // stride]
+
+
+def _rows_of(value: tf.Tensor, stride: int, strip: _Strip) -> tf.Tensor:
+    """The rows of the whole picture's features that are the strip's."""
+    return value[strip.start // stride : strip.stop // stride]
+
+
+def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
+    """Add up gradients of strips whose halos overlap."""
+    gradient, carried = [], None
+    for piece, strip, following in zip(pieces, strips, [*strips[1:], None], strict=True):
+        if carried is not None:
+            overlap = carried.shape[0]
+            piece = tf.concat([piece[:overlap] + carried, piece[overlap:]], axis=0)
+        own = piece.shape[0] if following is None else following.first - strip.first
+        gradient.append(piece[:own])
+        carried = piece[own:]
+    return tf.concat(gradient, axis=0)
+
+
+def stride_of(layer: str) -> int:
+    """Return how many rows of the picture fall on one of a layer's features: 2^(block − 1)."""
+    return 2 ** (block_of(layer) - 1)

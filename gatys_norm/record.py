@@ -1,0 +1,123 @@
+"""The record of a run: what is written next to its picture, as types. No TensorFlow here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+
+class HistoryRow(TypedDict):
+    """The loss after one iteration of one size; the value of each term lies next to these keys.
+
+    `iteration` and `evaluations` count from the beginning of the size. See `term_value`.
+    """
+
+    size: int
+    iteration: int
+    evaluations: int
+    loss: float
+
+
+class InitialAndFinal(TypedDict):
+    """A loss at the beginning and at the end of a size."""
+
+    initial: float
+    final: float
+
+
+class TermRecord(InitialAndFinal):
+    """The squared distance of a term at the beginning and the end, and its coefficient."""
+
+    coefficient: float
+
+
+class StageRecord(TypedDict):
+    """What became of one size."""
+
+    size: int
+    height: int
+    width: int
+    style_shapes: list[list[int]]
+    status: str
+    in_strips: bool
+    iterations: int
+    evaluations: int
+    restarts: int
+    objective_scale: float
+    loss: InitialAndFinal
+    seconds: float
+
+
+class Metrics(TypedDict):
+    """{layer: value} of each measure; of several styles {style/layer: value}. None: undefined."""
+
+    content_distance: dict[str, float | None]
+    style_distance: dict[str, float | None]
+    style_reflection: dict[str, float | None]
+
+
+class Timing(TypedDict):
+    """How long the optimisation took, without loading and compiling."""
+
+    seconds: float
+    seconds_per_evaluation: float
+
+
+class Environment(TypedDict):
+    """Versions, the device, and all else that the bytes of a picture depend on."""
+
+    python: str
+    packages: dict[str, str]
+    device: str
+    instruction_sets: list[str]
+    threads: int
+    onednn: bool
+    variables: dict[str, str]
+
+
+class WeightsRecord(TypedDict):
+    """Which weights the network had."""
+
+    source: str
+    sha256: str
+
+
+class Identity(TypedDict):
+    """What tells one transfer from another."""
+
+    config: dict[str, Any]
+    network_precision: str
+    weights: WeightsRecord
+    pictures: dict[str, str | list[str]]
+
+
+class Record(Identity):
+    """What a run was and what came of it, in plain JSON values."""
+
+    status: str
+    iterations: int
+    evaluations: int
+    loss: InitialAndFinal
+    terms: dict[str, TermRecord]
+    history: list[HistoryRow]
+    stages: list[StageRecord]
+    metrics: Metrics
+    timing: Timing
+    environment: Environment
+
+
+def term_value(row: HistoryRow, term: str) -> float:
+    """Return the squared distance of a term in a row of the history."""
+    return cast(Mapping[str, float], row)[term]
+
+
+def running_iterations(history: Sequence[HistoryRow]) -> list[int]:
+    """Return the iteration of each row, counted over all sizes."""
+    running: list[int] = []
+    before, size = 0, None
+    for row in history:
+        if size not in (None, row["size"]):
+            before = running[-1]
+        size = row["size"]
+        running.append(before + row["iteration"])
+    return running

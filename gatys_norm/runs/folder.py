@@ -1,0 +1,329 @@
+"""The files of one run: picture, record and checkpoint, side by side and written atomically."""
+
+import contextlib
+import fcntl
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gatys_norm import files
+from gatys_norm.config import TransferConfig
+from gatys_norm.files import StrPath
+from gatys_norm.images import io as picture_io
+from gatys_norm.images.sizes import size_for_long_side
+from gatys_norm.record import Record
+from gatys_norm.runs import checkpoint
+
+RECORD_LIMIT = 100_000_000  # bytes
+
+
+class OutputError(ValueError):
+    """The picture cannot be written where it was asked for; the message names path and reason."""
+
+
+class RecordError(ValueError):
+    """No settings can be read from a file; the message names path and reason."""
+
+
+def beside(output: StrPath, ending: str) -> Path:
+    """Return the name of a file that goes with a picture and with no other.
+
+    It is `out` + `ending` for `out.png`, and `out.jpg` + `ending` for `out.jpg`, so that pictures
+    whose names differ in their suffix alone have files of their own.
+    """
+    output = Path(output)
+    stem = Path(output.stem)
+    is_short = output.suffix == ".png" and stem.suffix.lower() not in picture_io.SUFFIXES
+    return output.with_name(f"{stem if is_short else output.name}{ending}")
+
+
+def record_path(output: StrPath) -> Path:
+    """`out.json` for `out.png`; see `beside`."""
+    return beside(output, ".json")
+
+
+def checkpoint_path(output: StrPath) -> Path:
+    """`out.checkpoint.npz` for `out.png`; see `beside`."""
+    return beside(output, ".checkpoint.npz")
+
+
+def snapshot_path(output: StrPath, iteration: int) -> Path:
+    """`out-00050.png` for `out.png` and iteration 50."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}-{iteration:05d}{output.suffix}")
+
+
+def snapshots(output: StrPath) -> dict[int, Path]:
+    """Return {iteration: path} of the snapshots beside a picture, in the order of iterations.
+
+    Raises:
+      OSError: the folder cannot be read.
+    """
+    output = Path(output)
+    name = re.compile(re.escape(output.stem) + r"-(\d{5,})" + re.escape(output.suffix))
+    names = {path.name for path in output.parent.iterdir()}
+    numbers = sorted(int(found[1]) for found in map(name.fullmatch, names) if found)
+    paths = {number: snapshot_path(output, number) for number in numbers}
+    return {number: path for number, path in paths.items() if path.name in names}
+
+
+def result_paths(output: StrPath) -> tuple[Path, Path]:
+    """The files of a finished run, the one that takes its name last first."""
+    return record_path(output), Path(output)
+
+
+def _written_files(output: StrPath) -> tuple[Path, Path, Path]:
+    return *result_paths(output), checkpoint_path(output)
+
+
+@contextlib.contextmanager
+def locked(output: StrPath) -> Iterator[None]:
+    """Hold the files of a run for this process alone.
+
+    The lock is the operating system's and ends with the process, however that ends.
+
+    Args:
+      output: path of the picture to come.
+
+    Raises:
+      OutputError: another run is writing there, or nobody can.
+    """
+    path = _lock_path(output)
+    lock: BinaryIO | None = None
+    try:
+        try:
+            lock = open(path, "ab")  # noqa: SIM115  # `_let_go` closes it
+            is_ours = _acquire(lock, path)
+        except OSError as error:
+            reason = error.strerror
+            if lock is not None:
+                reason = f"cannot be locked ({reason}); choose a folder on another disk"
+            raise OutputError(f"{path}: {reason}") from error
+        if not is_ours:
+            raise OutputError(f"{output}: another run is writing there; wait for it")
+        for written in _written_files(output):
+            files.remove_leftovers(written)
+        yield
+    finally:
+        _let_go(lock, path)
+
+
+def _let_go(lock: BinaryIO | None, path: Path) -> None:
+    """Remove the lock unless another process holds it.
+
+    Args:
+      lock: the open file; None if a signal or an error came while it was being opened.
+      path: of the lock.
+    """
+    with contextlib.suppress(OSError), lock or open(path, "ab") as file:
+        try:
+            is_ours = _acquire(file, path)
+        except OSError:  # nothing can be locked here, by anyone
+            is_ours = True
+        if is_ours:
+            path.unlink(missing_ok=True)
+
+
+def _lock_path(output: StrPath) -> Path:
+    return Path(output).with_name(f".{record_path(output).name}.lock")
+
+
+def _acquire(lock: BinaryIO, path: Path) -> bool:
+    """Lock the open file, unless another process has or it is no longer the one at `path`."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):  # held, or its holder has just taken it away
+        return False
+
+
+def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool = False) -> None:
+    """See before the work starts that picture and record can be written.
+
+    Args:
+      output: path of the picture to come.
+      inputs: paths of the pictures that must not be overwritten.
+      snapshots: snapshots will be written too.
+
+    Raises:
+      OutputError: unknown suffix, missing or read-only folder, a name too long, a folder in the
+        place of a file to write, or one of the inputs.
+    """
+    output = Path(output)
+    try:
+        picture_io.check_output_suffix(output)
+    except picture_io.PictureError as error:
+        raise OutputError(str(error)) from error
+    if not os.path.isdir(output.parent):  # unlike `is_dir`, false where a name is too long
+        raise OutputError(f"{output}: there is no folder {output.parent}; make it first")
+    if not files.can_be_written_to(output.parent):
+        raise OutputError(f"{output}: the folder {output.parent} cannot be written to")
+    for path in _written_files(output):
+        try:
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; a file will be written there")
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror}") from error
+    for given, written in itertools.product(inputs, _written_files(output)):
+        if written.exists() and os.path.exists(given) and os.path.samefile(written, given):
+            raise OutputError(f"{written}: is one of the inputs; choose another name")
+    snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
+    for path in map(Path, inputs if snapshots else ()):
+        if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
+            raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
+
+
+def check_derived(
+    output: StrPath, config: TransferConfig, snapshot_every: int, resume: bool
+) -> None:
+    """See before the work starts that the files beside the picture replace nobody else's.
+
+    Args:
+      output: path of the picture to come, which the user has named; `check_output` accepts it.
+      config: `TransferConfig`.
+      snapshot_every: iterations between snapshots; 0 is none.
+      resume: the run goes on from the checkpoint, and whoever reads it says what is wrong with it.
+
+    Raises:
+      OutputError: a file that this program has not written has the name of one to come.
+    """
+    check_ours(record_path(output), _is_record)
+    if not resume:
+        check_ours(checkpoint_path(output), checkpoint.is_checkpoint)
+    if not _lock_path(output).is_dir():
+        check_ours(_lock_path(output), lambda path: path.stat().st_size == 0)
+    if not snapshot_every:
+        return
+    try:
+        found = snapshots(output).items()
+    except OSError as error:
+        raise OutputError(f"{output}: the folder cannot be read ({error.strerror})") from error
+    for iteration, path in found:
+        # After the first size snapshots are taken at any iteration behind a multiple.
+        is_taken = len(config.size) > 1 or iteration % snapshot_every == 0
+        if is_taken and iteration <= sum(config.resolved().iterations):
+            check_ours(path, is_our_picture)
+
+
+def check_ours(path: StrPath, is_ours: Callable[[Path], bool]) -> None:
+    """Raise OutputError if there is a file at `path` that this program has not written.
+
+    Args:
+      path: a name made from that of the output.
+      is_ours: tells whether a regular file is this program's; `is_our_picture`, say.
+    """
+    path = Path(path)
+    if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
+        raise OutputError(
+            f"{path}: is there already and was not written by this program; move it away, or "
+            "choose another name for --output"
+        )
+
+
+def is_our_picture(path: StrPath) -> bool:
+    """Tell whether a picture is marked as this program's, or holds the settings of a run."""
+    try:
+        return picture_io.is_marked(path) or "content" in load_config(path)
+    except (picture_io.PictureError, RecordError, TypeError):
+        return False
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        record = _load_json(path)
+        return isinstance(record["config"], dict) and isinstance(record["status"], str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def check_space(output: StrPath, config: TransferConfig) -> None:
+    """See before the work starts that a checkpoint fits on the disk beside the one before it.
+
+    Args:
+      output: path of the picture to come.
+      config: `TransferConfig`.
+
+    Raises:
+      OutputError: the disk has too little room.
+    """
+    try:
+        height, width = picture_io.read_size(config.content)
+    except picture_io.PictureError:
+        return  # whoever loads the picture says what is wrong with it
+    pixels = math.prod(size_for_long_side(height, width, config.size[-1]))
+    pairs = 1 if config.optimizer == "adam" else config.history
+    arrays = 2 * pairs + 2  # the optimiser's memory, position and gradient
+    needed = 2 * arrays * pixels * 3 * np.dtype(np.float32).itemsize
+    free = shutil.disk_usage(Path(output).parent).free
+    if free < needed:
+        raise OutputError(
+            f"{output}: the disk has {free / 2**20:.0f} MiB left and checkpoints need "
+            f"{needed / 2**20:.0f}; make room, or give --checkpoint_every=0"
+        )
+
+
+def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
+    """Write the picture, with the settings inside if it is a PNG, and the record beside it.
+
+    Args:
+      output: path of the picture.
+      image: float32 H × W × 3, RGB; clipped to 0–255.
+      record: plain JSON values with a `config`.
+
+    Raises:
+      OSError: neither could be written; what was there before is still there.
+    """
+    text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may be no valid Unicode
+    picture = picture_io.encode_picture(output, image, {"config": json.dumps(record["config"])})
+    contents = (text.encode() + b"\n", picture)
+    # The record takes its name last: where it is, the picture is too.
+    files.write_together(dict(zip(result_paths(output), contents, strict=True)))
+
+
+def load_config(path: StrPath) -> Any:
+    """Return the settings kept in a picture (.png) or in a record (.json), not yet checked.
+
+    Raises:
+      RecordError: the file is missing, is neither, or holds no settings.
+    """
+    try:
+        if Path(path).suffix.lower() == ".json":
+            return _load_json(path)["config"]
+        return json.loads(picture_io.load_text(path)["config"])
+    except OSError as error:
+        raise RecordError(
+            f"{path}: {error.strerror}; a .png or .json of a run is needed"
+        ) from error
+    except picture_io.PictureError as error:
+        raise RecordError(str(error)) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path}: holds no settings of a run") from error
+
+
+def _load_json(path: StrPath) -> Any:
+    if os.path.getsize(path) > RECORD_LIMIT:
+        raise RecordError(f"{path}: too large for a record")
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def is_finished(output: StrPath, config: TransferConfig) -> bool:
+    """Tell whether picture and record of a run with just these settings are there, complete.
+
+    Args:
+      output: path of the picture.
+      config: `TransferConfig`.
+    """
+    try:
+        record = json.loads(record_path(output).read_text(encoding="utf-8"))
+        done = record["status"] != "interrupted"
+        return done and Path(output).is_file() and record["config"] == config.resolved().as_dict()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

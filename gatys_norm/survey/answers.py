@@ -1,0 +1,246 @@
+"""What viewers answered in a survey: the columns of an answer file, checking, reading, appending.
+
+An answer is one line of CSV: both scores of one pair, as one viewer saw it. The survey's own
+identity comes last and has a fixed length, so that a line cut off by a crash is never taken for a
+whole one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatys_norm import files
+from gatys_norm.files import StrPath
+from gatys_norm.survey.model import ANSWER_COLUMNS as COLUMNS
+from gatys_norm.survey.model import Survey
+
+SEPARATORS = ",;\t"  # spreadsheets write a semicolon where a comma stands in numbers
+SCORES = (1, 2, 3, 4, 5)
+BYTE_LIMIT = 1 << 20  # of one answer file
+SHOWINGS_LIMIT = 1000
+_HEADER = ",".join(COLUMNS).encode()
+_HEADERS = _HEADER, codecs.BOM_UTF8 + _HEADER
+_WHOLE_LINE = re.compile(rb"([^,]*,){%d}[0-9a-f]{32}" % (len(COLUMNS) - 1))
+
+
+class AnswerError(ValueError):
+    """An answer or an answer file that cannot be used; says what would be right."""
+
+
+class ContradictionError(AnswerError):
+    """The viewer has answered the same pair otherwise before."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One viewer's scores of one pair.
+
+    `number` is the pair's place in the viewer's order, counted from 1; `first` and `second` are
+    the pictures in the order in which they were shown; a score that was missed is None;
+    `showings` counts how often the pair was shown, which is once unless something interrupted it.
+    """
+
+    viewer: str
+    number: int
+    first: str
+    second: str
+    score_first: int | None
+    score_second: int | None
+    showings: int
+
+    @property
+    def pictures(self) -> frozenset[str]:
+        """Both pictures, in no order."""
+        return frozenset((self.first, self.second))
+
+    @property
+    def scores(self) -> dict[str, int | None]:
+        """{picture: score or None}."""
+        return {self.first: self.score_first, self.second: self.score_second}
+
+
+def parse(row: Mapping[str, str], survey: Survey) -> Answer:
+    """Return the `Answer` that a row holds.
+
+    Args:
+      row: {column: text} with `COLUMNS`, no other.
+      survey: the `survey_model.Survey` that it has to belong to.
+
+    Raises:
+      AnswerError: a column is missing or not known, or its text is not what it can be.
+    """
+    if set(row) != set(COLUMNS):
+        raise AnswerError(f"the columns must be {','.join(COLUMNS)}")
+    if row["survey"] != survey.identity:
+        raise AnswerError(f"survey must be {survey.identity}, not {_shown(row['survey'])}")
+    if not re.fullmatch("[0-9a-f]{32}", row["viewer"]):
+        raise AnswerError(f"viewer must be 32 digits 0-9a-f, not {_shown(row['viewer'])}")
+    answer = Answer(
+        row["viewer"],
+        _whole(row, "number", len(survey.pairs)),
+        row["first"],
+        row["second"],
+        _score(row, "score_first"),
+        _score(row, "score_second"),
+        _whole(row, "showings", SHOWINGS_LIMIT),
+    )
+    if answer.pictures not in survey.by_pictures:
+        raise AnswerError(
+            f"no pair of this survey: {_shown(answer.first)}, {_shown(answer.second)}"
+        )
+    return answer
+
+
+def _whole(row: Mapping[str, str], column: str, most: int) -> int:
+    text = row[column]
+    if not re.fullmatch("[1-9][0-9]{0,4}", text) or int(text) > most:
+        raise AnswerError(f"{column} must be a whole number from 1 to {most}, not {_shown(text)}")
+    return int(text)
+
+
+def _score(row: Mapping[str, str], column: str) -> int | None:
+    text = row[column]
+    if text == "":
+        return None
+    if text not in map(str, SCORES):
+        raise AnswerError(f"{column} must be 1 to 5, or empty where missed, not {_shown(text)}")
+    return int(text)
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def load(paths: Iterable[StrPath], survey: Survey, separators: str = SEPARATORS) -> list[Answer]:
+    """Read answer files.
+
+    Args:
+      paths: CSV files with `COLUMNS`.
+      survey: the `survey_model.Survey` that they have to belong to.
+      separators: the characters that may stand between values; a file keeps to one.
+
+    Returns:
+      list of `Answer`.
+
+    Raises:
+      AnswerError: names the file, the line and what is wrong: the columns, a score, a picture or
+        pair that is not the survey's, a viewer's second answer to one pair.
+    """
+    answers: list[Answer] = []
+    places: dict[tuple[str, frozenset[str]], str] = {}
+    for path in paths:
+        for place, row in _rows(path, separators):
+            try:
+                answer = parse(row, survey)
+            except AnswerError as error:
+                raise AnswerError(f"{place}: {error}") from error
+            key = answer.viewer, answer.pictures
+            if key in places:
+                raise AnswerError(f"{place}: this viewer answered the same pair in {places[key]}")
+            places[key] = place
+            answers.append(answer)
+    return answers
+
+
+def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (where it stands, {column: text}) for every line of an answer file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(BYTE_LIMIT + 1)
+        if len(data) > BYTE_LIMIT:
+            raise AnswerError(f"{path}: larger than an answer file can be ({BYTE_LIMIT:,} bytes)")
+        text = data.decode("utf-8-sig")
+        used = (mark for mark in separators if text.startswith(COLUMNS[0] + mark))
+        stream = io.StringIO(text, newline="")
+        lines = csv.reader(stream, delimiter=next(used, ","), strict=True)
+        columns = tuple(next(lines, ()))
+        if columns != COLUMNS:
+            raise AnswerError(f"{path}: the first line must be {','.join(COLUMNS)}")
+        for values in filter(None, lines):
+            place = f"{path}, line {lines.line_num}"
+            if len(values) != len(COLUMNS):
+                raise AnswerError(f"{place}: {len(COLUMNS)} values are needed, not {len(values)}")
+            yield place, dict(zip(COLUMNS, values, strict=True))
+    except OSError as error:
+        raise AnswerError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AnswerError(f"{path}: not CSV in UTF-8 ({error})") from error
+
+
+def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
+    """Add an answer to its viewer's file in `folder`, on disk when this returns.
+
+    The line is one write. If that fails, or a crash cut an earlier one off, what is left of it is
+    removed, so that the file always holds whole answers. An answer that is there already is not
+    added again.
+
+    Returns:
+      Whether it was added.
+
+    Raises:
+      ContradictionError: the viewer has answered the pair otherwise before.
+      AnswerError: the file holds something else than answers to this survey.
+      OSError: the disk is full, and so on; the file is as it was.
+    """
+    path = Path(folder) / f"{answer.viewer}.csv"
+    line = ",".join(_texts(answer, survey)).encode() + b"\n"
+    repair(path)
+    if not path.exists():
+        files.remove_leftovers(path)
+        files.write_atomically(path, _HEADER + b"\n" + line)
+        return True
+    there = load([path], survey, separators=",")
+    before = {each.pictures: each for each in there}.get(answer.pictures)
+    if before not in (None, answer):
+        raise ContradictionError("this viewer has answered the same pair otherwise")
+    _write_at_end(path, b"" if before else line)
+    return before is None
+
+
+def _write_at_end(path: Path, data: bytes) -> None:
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(data) != len(data):
+                raise OSError(f"{path}: only a part could be written")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def repair(path: StrPath) -> None:
+    """Undo what a crash, or an editor, left without its end in an answer file, if there is one.
+
+    A part of a line is removed, a whole line gets its end, and a file without a whole line is
+    removed. What is no answer file stays as it is.
+
+    Raises:
+      OSError: it cannot be read or written.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    last = data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
+    if any(header.startswith(data) for header in _HEADERS):
+        path.unlink()
+    elif not data.startswith(_HEADERS):
+        return
+    elif _WHOLE_LINE.fullmatch(last):
+        _write_at_end(path, b"\n")
+    elif last:
+        os.truncate(path, len(data) - len(last))
+
+
+def _texts(answer: Answer, survey: Survey) -> list[str]:
+    """The values of `COLUMNS`."""
+    values = {**vars(answer), "survey": survey.identity}
+    return ["" if values[name] is None else str(values[name]) for name in COLUMNS]

@@ -1,0 +1,95 @@
+"""~ stands for the home folder in every flag that takes a path, of every command."""
+
+import dataclasses
+
+import pytest
+from absl import flags
+from helpers.programs import load_script
+
+from gatys_norm.cli import main as cli
+from gatys_norm.config import TransferConfig
+
+PATHS = {  # {command: {flags that take a path}}
+    "gatys-norm": {"output", "config_from"},
+    "timelapse": {"output", "timelapse"},
+    "reproduce": {"output", "config_from", "output_dir", "summary_dir", "shared_dir"},
+    "survey build": {"run_dir", "pairs", "output_dir"},
+    "survey serve": {"survey_dir"},
+    "survey table": {"survey_dir"},
+    "make_samples": {"output_dir"},
+    "benchmarks/kills": {"update"},
+    "benchmarks/speed": {"output", "config_from", "peer_dir"},
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def flags_of(command):
+    """Return the flag values of a command, as it begins."""
+    program, _, part = command.partition(" ")
+    if program == "gatys-norm":
+        return cli.make_flags()
+    script = load_script(program)
+    of_its_own = program in ("timelapse", "make_samples", "benchmarks/kills", "survey")
+    values = flags.FlagValues() if of_its_own else cli.make_flags()
+    define = script.COMMANDS[part][1] if part else script.define_flags
+    define(values)
+    return values
+
+
+@pytest.mark.parametrize("command", PATHS)
+def test_flags_that_take_a_path_expand_it(command, home):
+    values = flags_of(command)
+    values([command, *(f"--{name}=~/{name}.x" for name in PATHS[command])])
+    assert {name: values[name].value for name in PATHS[command]} == {
+        name: f"{home}/{name}.x" for name in PATHS[command]
+    }
+
+
+@pytest.mark.parametrize("command", PATHS)
+def test_no_other_flag_names_a_file_or_folder(command):
+    """A new flag that takes a path has to stand in the table above."""
+    values = flags_of(command)
+    settings = {field.name for field in dataclasses.fields(TransferConfig)}
+    named = {
+        name
+        for name in set(values) - settings
+        if name.endswith(("_dir", "_from")) or name in ("output", "timelapse", "pairs", "update")
+    }
+    assert named - {"update"} <= PATHS[command]
+
+
+def test_settings_that_are_paths_expand_them(home):
+    given = {
+        "content": "~/c.png",
+        "style": "~/a.png,~/b.png",
+        "content_masks": "~/l.png,~/r.png",
+        "style_masks": "~/m.png,/n.png",
+        "init": "~/i.png",
+        "weights": "~/w.h5",
+    }
+    values = cli.make_flags()
+    values(["gatys-norm", *(f"--{name}={text}" for name, text in given.items())])
+    config = cli.config_from_flags(values)
+    for name, text in given.items():
+        texts = getattr(config, name)
+        joined = texts if isinstance(texts, str) else ",".join(texts)
+        assert joined == text.replace("~", str(home))
+    assert set(given) == set(cli.PATH_SETTINGS)
+
+
+def test_the_library_takes_paths_as_they_are():
+    config = TransferConfig(content="~/c.png", style="~/s.png", weights="~/w.h5")
+    assert (config.content, config.style, config.weights) == ("~/c.png", "~/s.png", "~/w.h5")
+
+
+def test_the_styles_of_a_reproduction_expand_too(home):
+    reproduce = load_script("reproduce")
+    values = flags_of("reproduce")
+    values(["reproduce", "--styles=~/a.png,/b.png", "--lambdas_by_style=1,1"])
+    assert reproduce.study_from_flags(values).styles == (f"{home}/a.png", "/b.png")

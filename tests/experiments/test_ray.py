@@ -1,0 +1,534 @@
+"""Cells on a cluster of two machines, both of them this one, on loopback."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from helpers.programs import ROOT, load_script, run, start, wait_for
+from helpers.weights_files import write_weights
+
+from gatys_norm import experiments, transfer
+from gatys_norm.cli import main as cli
+from gatys_norm.config import TransferConfig
+from gatys_norm.experiments import grid as grid_runs
+from gatys_norm.experiments import ray as ray_executor
+from gatys_norm.images import io as picture_io
+from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs import folder as run_folder
+
+SCRIPT = ROOT / "scripts" / "reproduce.py"
+STYLES = ROOT / "data" / "flowing_strokes.jpg", ROOT / "data" / "soft_washes.jpg"
+CELLS = 4
+CHECKPOINT = "result.checkpoint.npz"
+MARK = 1e6  # seconds
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None and not os.environ.get("CI"),
+    reason="Ray is not installed (pip install gatys-norm[ray])",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settings(tmp_path_factory):
+    """Ray on loopback, an empty cache folder for its workers, frequent looks at the board."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # see `ray_executor.connected`
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(ray_executor, "POLL_SECONDS", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two machines with a core each, to which this process is connected."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    with ray_executor.connected(cluster.address):
+        yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """Settings of a few transfers over a network of two layers."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_weights(folder / "weights.h5", kernel=0.02)
+    generator = np.random.default_rng(0)
+    for name in ("content", "style"):
+        picture = generator.uniform(0, 255, (48, 64, 3)).astype(np.float32)
+        picture_io.save_picture(folder / f"{name}.png", picture)
+    base = TransferConfig(
+        content=str(folder / "content.png"),
+        style=str(folder / "style.png"),
+        size=(64,),
+        iterations=(120,),
+        weights=str(folder / "weights.h5"),
+        content_layers=("conv1_2",),
+        style_layers=("conv1_1",),
+    ).resolved()
+    return [dataclasses.replace(base, lambda_os=10.0**-power) for power in range(CELLS)]
+
+
+@pytest.fixture(scope="module")
+def local(configs, tmp_path_factory):
+    """What becomes of the transfers in this process."""
+    transfer.tf.config.experimental.enable_op_determinism()
+    return list(grid_runs.run_grid(configs, tmp_path_factory.mktemp("local")))
+
+
+@pytest.fixture(scope="module")
+def stopped(cluster, configs, tmp_path_factory):
+    """A grid in a folder of all machines, stopped after its first cell, that went on.
+
+    Returns:
+      `folder`; the outcomes `before` the stop and `all` of them in the end; `marked`, the folders
+      of the cells that were stopped, whose checkpoints are marked; `seen`, each `Progress`;
+      `processes`, the ids of the workers.
+    """
+    folder = tmp_path_factory.mktemp("stopped")
+    execute = ray_executor.executor(shared=True)
+    seen, processes = [], set()
+
+    def note(progress):
+        seen.append(progress)
+        processes.update(worker.pid for worker in workers())
+
+    def stop(progress):
+        note(progress)
+        return progress.cells_done and len(list(folder.glob(f"*/{CHECKPOINT}"))) == 2
+
+    before = list(grid_runs.run_grid(configs, folder, stop, 5, execute))
+    wait_for(lambda: not workers())
+    checkpoints = list(folder.glob(f"*/{CHECKPOINT}"))
+    for path in checkpoints:
+        mark(path)
+    outcomes = list(grid_runs.run_grid(configs, folder, note, 5, execute))
+    return types.SimpleNamespace(
+        folder=folder,
+        before=before,
+        all=outcomes,
+        marked={path.parent for path in checkpoints},
+        seen=seen,
+        processes=processes,
+    )
+
+
+@pytest.fixture(scope="module")
+def losses(cluster, configs, tmp_path_factory):
+    """A grid that loses a worker, then all machines but the driver's, then its board.
+
+    Returns:
+      `all` outcomes; `lost`, by kind of loss the folder of the cell that ran there and then;
+      `heard`, of how many running cells the new board heard, at each look.
+    """
+    [machine] = cluster.worker_nodes
+    lost, heard = {}, []
+
+    def lose(progress):
+        if "worker" not in lost:
+            if progress.running == 2:
+                lost.update(worker_lost(cluster.head_node))
+        elif "machine" not in lost:
+            for worker in filter(cell_of, workers(machine=machine)):
+                lost["machine"] = cell_of(worker)
+                cluster.remove_node(machine, allow_graceful=False)
+        elif "board" not in lost:
+            for worker in filter(cell_of, workers(machine=cluster.head_node)):
+                lost["board"] = cell_of(worker)
+                [board] = workers("Board")
+                board.kill()
+        else:
+            heard.append(progress.running)
+
+    folder = tmp_path_factory.mktemp("losses")
+    outcomes = list(grid_runs.run_grid(configs, folder, lose, 5, ray_executor.executor()))
+    if "machine" in lost:
+        cluster.add_node(num_cpus=1)
+    return types.SimpleNamespace(all=outcomes, lost=lost, heard=heard)
+
+
+def workers(name="_run", machine=None):
+    """Return Ray's processes that run a task or an actor of this name now; a cell by default.
+
+    Args:
+      name: of the function or class.
+      machine: of the cluster; all that this process started when None.
+    """
+    root = machine.all_processes["raylet"][0].process.pid if machine else os.getpid()
+    processes = psutil.Process(root).children(recursive=True)
+    return [process for process in processes if title(process).startswith(f"ray::{name}")]
+
+
+def title(process):
+    """Return what a process calls itself; "" if it has ended."""
+    try:
+        return "".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
+
+
+def cell_of(worker):
+    """Return the folder of the cell that a worker runs; None where it is between two."""
+    locks = [Path(file.path) for file in worker.open_files() if file.path.endswith(".json.lock")]
+    return locks[0].parent if locks else None
+
+
+def worker_lost(machine):
+    """Kill the worker of a machine if its cell has a checkpoint, which is marked.
+
+    Returns:
+      {"worker": folder of the cell}; {} where there was nothing to kill.
+    """
+    for worker in workers(machine=machine):
+        worker.suspend()
+        cell = cell_of(worker)
+        if cell and (cell / CHECKPOINT).exists() and not (cell / "result.json").exists():
+            mark(cell / CHECKPOINT)
+            worker.kill()
+            return {"worker": cell}
+        worker.resume()
+    return {}
+
+
+def mark(checkpoint):
+    """Make a checkpoint one that is seen in the record of whatever goes on from it."""
+    arrays, facts = checkpoints.load(checkpoint)
+    checkpoints.save(checkpoint, arrays, facts | {"seconds": facts["seconds"] + MARK})
+
+
+def went_on(outcomes):
+    """Return the folders of the cells that went on from a marked checkpoint."""
+    return {
+        outcome.output.parent for outcome in outcomes if outcome.record["timing"]["seconds"] >= MARK
+    }
+
+
+def assert_same_pictures(outcomes, local):
+    """Assert that all is there, the same bytes, made under the same conditions."""
+    assert [outcome.error for outcome in outcomes] == [None] * CELLS
+    assert hashes(outcomes) == hashes(local)
+    conditions = local[0].record["environment"]
+    for outcome in outcomes:
+        assert outcome.record["environment"] == conditions
+
+
+def hashes(outcomes):
+    """Return {cell's folder: hash of its picture}."""
+    return {
+        outcome.output.parent.name: hashlib.sha256(outcome.output.read_bytes()).hexdigest()
+        for outcome in outcomes
+    }
+
+
+# --- the program -------------------------------------------------------------------------------
+
+
+def flags(folder, weights):
+    """Return arguments of scripts/reproduce.py for eight short transfers on Ray."""
+    return [
+        *("--figures=2a,6a", "--size=64", "--iterations=60", "--checkpoint_every=5"),
+        *("--content_layers=conv1_1", "--style_layers=conv1_1", "--optimizer=adam"),
+        f"--weights={weights}",
+        f"--styles={STYLES[0]},{STYLES[1]}",
+        *("--lambdas_by_style=1,1", "--lambdas_original=1,1e-6", "--lambdas_normalized=1,1e-4"),
+        *("--executor=ray", f"--output_dir={folder}"),
+    ]
+
+
+def signalled(driver, folder, count, number):
+    """Send a driver a signal once so many of its transfers are finished; returns its cluster."""
+    wait_for(lambda: driver.poll() is not None or len(finished_in(folder)) >= count, 120)
+    assert driver.poll() is None, driver.said()
+    cluster = psutil.Process(driver.pid).children(recursive=True)
+    addresses = listening_addresses(cluster)
+    driver.send_signal(number)
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    return cluster
+
+
+def finished_in(folder):
+    """Return {record of a finished transfer: when it was written}."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/result.json")}
+
+
+def listening_addresses(processes):
+    connections = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections += process.net_connections("inet")
+    return {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
+
+
+def ended(processes):
+    return not any(title(process) for process in processes)
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    """A grid whose driver is killed, started again, stopped by Ctrl-C and started once more.
+
+    Returns:
+      `folder`; for "killed" and "stopped" `done`, `cluster` and `kept`: how the driver ended, the
+      processes of its cluster and what was finished then; `last`, how the last driver ended.
+    """
+    from ray._private.utils import get_num_cpus
+
+    folder = tmp_path_factory.mktemp("driven")
+    write_weights(folder / "weights.h5", kernel=0.02)
+    one_at_a_time = f"--cpus_per_cell={get_num_cpus()}"
+    words = [*flags(folder, folder / "weights.h5"), one_at_a_time]
+
+    driver = start(SCRIPT, *words)
+    cluster = signalled(driver, folder, 1, signal.SIGKILL)
+    done = driver.finish()
+    wait_for(lambda: not any(title(process).startswith("ray::_run") for process in cluster))
+    killed = types.SimpleNamespace(done=done, cluster=cluster, kept=finished_in(folder))
+
+    driver = start(SCRIPT, *words)
+    cluster = signalled(driver, folder, len(killed.kept) + 1, signal.SIGINT)
+    done = driver.finish()
+    stopped = types.SimpleNamespace(done=done, cluster=cluster, kept=finished_in(folder))
+
+    return types.SimpleNamespace(
+        folder=folder, killed=killed, stopped=stopped, last=run(SCRIPT, *words)
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on(driven):
+    assert driven.killed.done.returncode == -signal.SIGKILL
+    assert driven.killed.kept.items() < driven.stopped.kept.items()
+
+
+@pytest.mark.slow
+def test_a_stopped_driver_says_so_and_goes_on_to_the_end(driven):
+    stopped = driven.stopped
+    assert stopped.done.returncode == 128 + signal.SIGINT, stopped.done.stderr
+    assert "goes on" in stopped.done.stdout
+    assert len(stopped.kept) < 8
+    assert driven.last.returncode == 0, driven.last.stderr
+    finished = finished_in(driven.folder)
+    assert len(finished) == 8
+    assert stopped.kept.items() < finished.items()
+    assert (driven.folder / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_driver_leaves_no_cluster(driven):
+    wait_for(lambda: ended(driven.stopped.cluster))
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("--ray_address=127.0.0.1:9", "--ray_address: 127.0.0.1:9: "),
+        ("--executor=cloud", "--executor"),
+        ("--cpus_per_cell=0", "--cpus_per_cell"),
+        ("--cpus_per_cell=nan", "--cpus_per_cell"),
+        ("--gpus_per_cell=-1", "--gpus_per_cell"),
+    ],
+)
+def test_wrong_flags_are_refused_in_one_line(tmp_path, capfd, argument, named):
+    assert named in refused(tmp_path, capfd, argument)
+
+
+def test_without_ray_the_way_to_get_it_is_said(tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(
+        sys.modules, "gatys_norm.experiments.ray"
+    )  # it is imported without Ray, too
+    monkeypatch.delattr(experiments, "ray")
+    assert "pip install gatys-norm[ray]" in refused(tmp_path, capfd)
+
+
+def refused(folder, capfd, *arguments):
+    """Run the program in this process, which refuses and makes no cells; returns what it says."""
+    write_weights(folder / "weights.h5", kernel=0.02)
+    words = flags(folder / "out", folder / "weights.h5")
+    script = load_script("reproduce")
+    argv = ["reproduce.py", *words, *arguments]
+    assert cli.call(script.__doc__, script.reproduce, argv, script.define_flags) == cli.BAD_INPUT
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert not (folder / "out" / "cells").exists()
+    return err
+
+
+# --- whole grids -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_grid_equals_the_local_one_picture_for_picture(stopped, local):
+    assert_same_pictures(stopped.all, local)
+    assert {outcome.record["environment"]["threads"] for outcome in stopped.all} == {1}
+
+
+@pytest.mark.slow
+def test_a_grid_leaves_a_folder_per_cell_with_picture_and_record(stopped, configs):
+    assert {outcome.config for outcome in stopped.all} == set(configs)
+    for outcome in stopped.all:
+        assert outcome.record["config"] == outcome.config.as_dict()
+        assert outcome.record["status"] == "completed"
+        assert run_folder.is_finished(outcome.output, outcome.config)
+        files = {path.name for path in outcome.output.parent.iterdir()}
+        assert files == {"result.png", "result.json"}
+    pictures = set(stopped.folder.rglob("*.png"))
+    assert pictures == {outcome.output for outcome in stopped.all}
+    assert {path.parent.parent for path in pictures} == {stopped.folder}
+
+
+@pytest.mark.slow
+def test_both_machines_run_cells_at_once(stopped):
+    assert max(progress.running for progress in stopped.seen) == 2
+    assert stopped.seen[-1].cells_done == CELLS
+
+
+@pytest.mark.slow
+def test_workers_keep_their_network_for_the_next_cell(stopped):
+    assert len(stopped.processes) == 2
+
+
+@pytest.mark.slow
+def test_a_stopped_grid_goes_on(stopped):
+    """What was finished is kept, what was running goes on from its checkpoint."""
+    assert 1 <= len(stopped.before) < CELLS
+    assert not any(outcome.error for outcome in stopped.before)
+    assert all(outcome in stopped.all for outcome in stopped.before)
+    assert stopped.marked
+    assert went_on(stopped.all) == stopped.marked
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_failing_cell_is_reported_and_the_others_finish(configs, tmp_path):
+    folder = tmp_path / "cluster"
+    short = [dataclasses.replace(config, iterations=(4,)) for config in configs]
+    missing = dataclasses.replace(short[0], style=str(tmp_path / "none.png"))
+    narrow = dataclasses.replace(short[0], style_size="16")
+    blocked = grid_runs.output_path(folder, short[1]).parent
+    blocked.parent.mkdir()
+    blocked.touch()  # a file where the cell's folder is to be
+    wanted = [short[0], missing, narrow, short[1], short[2]]
+    execute = ray_executor.executor(shared=True)
+    outcomes = {
+        outcome.config: outcome for outcome in grid_runs.run_grid(wanted, folder, execute=execute)
+    }
+    assert set(outcomes) == set(wanted)
+    assert outcomes[short[0]].error is outcomes[short[2]].error is None
+    assert "none.png" in outcomes[missing].error
+    assert "choose a larger --size" in outcomes[narrow].error
+    assert outcomes[short[1]].error.startswith("failed 3 times, the last time with FileExists")
+    assert "\n" not in outcomes[short[1]].error
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing(losses, local):
+    """Its cell goes on from its checkpoint and ends in the same picture."""
+    cell = losses.lost["worker"]
+    assert_same_pictures(losses.all, local)
+    assert {path.name for path in went_on(losses.all)} == {cell.name}
+    assert cell.is_relative_to(ray_executor.weights.cache_folder())
+    assert not cell.exists()
+
+
+@pytest.mark.slow
+def test_a_lost_machine_costs_nothing(losses, local):
+    """All but the driver's are lost while they run cells."""
+    assert losses.lost["machine"]
+    assert_same_pictures(losses.all, local)
+
+
+@pytest.mark.slow
+def test_a_killed_board_costs_nothing(losses, local):
+    """The one process besides the driver that all cells speak to."""
+    assert losses.lost["board"]
+    assert any(losses.heard)
+    assert_same_pictures(losses.all, local)
+
+
+# --- parts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_the_board_says_when_to_stop_and_a_cell_without_one_goes_on():
+    import ray
+
+    board = ray_executor._start_board()
+    report = ray_executor._Reports(board, 3)
+    assert report(0) is False
+    wait_for(lambda: ray.get(board.running.remote()) == {3: 0})
+    assert ray.get(board.stop.remote()) == {3}
+    wait_for(lambda: report(7))
+    assert ray.get(board.running.remote()) == {3: 7}
+    ray.kill(board)
+    vain = ray_executor._Reports(board, 4)
+    with pytest.raises(ray.exceptions.RayActorError):
+        wait_for(lambda: ray.get(board.running.remote()) is None)
+    for iterations in range(3):
+        assert vain(iterations) is False
+        with pytest.raises(ray.exceptions.RayActorError):
+            ray.get(vain._reply)
+
+
+def test_weights_of_another_machine_are_written_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    elsewhere = ray_executor.weights.WeightsFile(Path("/nowhere/w.h5"), "imagenet", "ab" * 32)
+    found = ray_executor._on_this_machine(elsewhere, np.arange(9, dtype=np.uint8))
+    assert (found.source, found.sha256) == ("imagenet", "ab" * 32)
+    assert found.path.read_bytes() == bytes(range(9))
+    assert found.path.is_relative_to(tmp_path)
+    assert ray_executor._on_this_machine(elsewhere, None) == found
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:9", "127.0.0.1:9: .*refused"),
+        ("ray://127.0.0.1:9", "127.0.0.1:9: .*refused"),
+        ("nobody", "nobody: must be auto, HOST:PORT or ray://HOST:PORT"),
+        ("http://127.0.0.1:9", "must be auto"),
+        ("127.0.0.1:x", "127.0.0.1:x"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named(address, message):
+    with (
+        pytest.raises(ray_executor.ClusterError, match=message),
+        ray_executor.connected(address),
+    ):
+        pytest.fail("connected to nothing")
+
+
+@pytest.mark.slow
+def test_a_local_cluster_that_would_listen_on_every_network_is_refused(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import ray\n"
+        "from gatys_norm.experiments import ray as ray_executor\n"
+        "try:\n"
+        "    with ray_executor.connected():\n"
+        "        print('connected')\n"
+        "except ray_executor.ClusterError as error:\n"
+        "    print(error)\n"
+    )
+    finished = run(program, env={"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"})
+    assert finished.stdout.strip().endswith("Ray was imported too early to be local"), finished
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_cluster(driven):
+    """The last test here, since Ray's agents notice only after a minute."""
+    wait_for(lambda: ended(driven.killed.cluster), 150)

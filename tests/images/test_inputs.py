@@ -1,0 +1,295 @@
+"""What a transfer is made of: which files are read, their sizes and colours, and masks."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.rounding import gamma, unit
+from PIL import Image
+
+from gatys_norm.config import TransferConfig
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.images import masks
+from gatys_norm.images.inputs import Inputs
+from gatys_norm.images.sizes import resize
+
+BT601 = np.array([0.299, 0.587, 0.114])
+CONFIG = TransferConfig(content="content.png", style=("a.png", "b.png"), size=(24, 48))
+
+
+def noise(height, width, seed):
+    values = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
+    return np.rint(values).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def present_folder(tmp_path, monkeypatch):
+    """Run in a folder with a content, 48 × 36, two styles, 40 × 60 and 33 × 32, and two masks."""
+    monkeypatch.chdir(tmp_path)
+    for seed, (name, size) in enumerate(
+        {"content": (36, 48), "a": (60, 40), "b": (32, 33), "start": (20, 20)}.items()
+    ):
+        picture_io.save_picture(f"{name}.png", noise(*size, seed))
+    left = np.tile(np.repeat([255.0, 0.0], 24), (36, 1))
+    for name, mask in (("left", left), ("right", 255 - left)):
+        save_grey(f"{name}.png", mask)
+    return tmp_path
+
+
+def save_grey(path, values):
+    Image.fromarray(np.uint8(values)).save(path)
+
+
+def with_masks(**masks):
+    return dataclasses.replace(CONFIG, **masks)
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["content", "style", "noise"])
+def test_paths_are_of_what_the_settings_name_and_a_start_may_be_none(init):
+    config = dataclasses.replace(with_masks(content_masks=("l", "r")), init=init)
+    expected = Inputs("content.png", ("a.png", "b.png"), content_masks=("l", "r"))
+    assert picture_inputs.paths(config) == expected
+    assert expected.init is None
+    config = TransferConfig(content="o", style="s", init="start.png", style_masks=("m",))
+    expected = Inputs("o", ("s",), "start.png", style_masks=("m",))
+    assert picture_inputs.paths(config) == expected
+
+
+def test_everything_there_is_converted_and_nothing_else():
+    pictures = Inputs("o", ("a", "b"), None, (), ("m",))
+    expected = Inputs("O", ("A", "B"), None, (), ("M",))
+    assert pictures.map(str.upper) == expected
+    pictures = Inputs("o", ("a",), "i", ("m",), ())
+    assert pictures.map(str.upper) == Inputs("O", ("A",), "I", ("M",), ())
+
+
+def test_all_pictures_are_loaded_each_in_its_place():
+    config = with_masks(content_masks=("left.png", "right.png"), style_masks=("a.png", "b.png"))
+    pictures = picture_inputs.load(dataclasses.replace(config, init="start.png")).pictures
+    expected = Inputs(
+        "content.png",
+        ("a.png", "b.png"),
+        "start.png",
+        ("left.png", "right.png"),
+        ("a.png", "b.png"),
+    ).map(picture_io.load_picture)
+    for field in dataclasses.fields(Inputs):
+        actual, wanted = (getattr(each, field.name) for each in (pictures, expected))
+        assert len(actual) == len(wanted)
+        for one, other in zip(actual, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def test_content_and_every_style_have_the_wanted_sizes():
+    pictures = picture_inputs.load(CONFIG).pictures
+    content, styles = picture_inputs.shapes_at(CONFIG, pictures, 24)
+    assert content == (18, 24)
+    for (height, width), (tall, wide) in zip(styles, ((60, 40), (32, 33)), strict=True):
+        # Each side is rounded up or down to a whole number of pixels.
+        assert height * width == pytest.approx(18 * 24, rel=0, abs=max(height, width))
+        error = (1 / height + 1 / width) * height / width
+        assert height / width == pytest.approx(tall / wide, rel=0, abs=error)
+    for style_size, expected in (
+        ("native", ((60, 40), (32, 33))),
+        ("66", ((66, 44), (64, 66))),
+    ):
+        config = dataclasses.replace(CONFIG, style_size=style_size, size=(24,))
+        assert picture_inputs.shapes_at(config, pictures, 24).styles == expected
+        scene = picture_inputs.resized(config, picture_inputs.load(config), config.size[0])
+        assert scene.content.shape == (18, 24, 3)
+        assert tuple(style.shape[:2] for style in scene.styles) == expected
+
+
+def test_the_second_style_too_narrow_is_named():
+    picture_io.save_picture("narrow.png", noise(400, 20, 9))
+    config = dataclasses.replace(CONFIG, style=("a.png", "narrow.png"), style_size="32")
+    with pytest.raises(
+        picture_io.PictureError, match=r"narrow\.png: would be 2×32 pixels as style"
+    ):
+        picture_inputs.load(config)
+
+
+# --- colours ------------------------------------------------------------------------------------
+
+
+def test_colours_of_the_style_are_the_pictures_resized():
+    inputs = picture_inputs.load(CONFIG)
+    pictures, scene = inputs.pictures, picture_inputs.resized(CONFIG, inputs, 48)
+    np.testing.assert_array_equal(scene.content, pictures.content)
+    for style, picture in zip(scene.styles, pictures.styles, strict=True):
+        np.testing.assert_array_equal(style, resize(picture, *style.shape[:2]))
+
+
+def test_luminance_is_transferred_between_grey_pictures():
+    config = dataclasses.replace(CONFIG, color="luminance", style_size="native")
+    inputs = picture_inputs.load(config)
+    pictures, scene = inputs.pictures, picture_inputs.resized(config, inputs, 48)
+    wanted = pictures.content.astype(np.float64) @ BT601
+    for picture in (scene.content, *scene.styles):
+        np.testing.assert_array_equal(picture, picture[..., :1].repeat(3, axis=2))
+    # In float32: three weights, their products and two additions of what is not negative.
+    np.testing.assert_allclose(scene.content[..., 0], wanted, rtol=gamma(4, "float32"))
+    for style in scene.styles:
+        values = style.astype(np.float64)[..., 0]
+        # Each luminance is so wrong, and is stored in float32 once more.
+        error = gamma(4 + 1, "float32") * max(wanted.max(), np.abs(values).max())
+        assert error < 1e-4 * wanted.std()
+        assert values.mean() == pytest.approx(wanted.mean(), rel=0, abs=error)
+        assert values.std() == pytest.approx(wanted.std(), rel=0, abs=error)
+
+
+def test_matched_styles_have_the_contents_colours_and_the_content_stays():
+    config = dataclasses.replace(CONFIG, color="match", style_size="native")
+    inputs = picture_inputs.load(config)
+    pictures, scene = inputs.pictures, picture_inputs.resized(config, inputs, 48)
+    np.testing.assert_array_equal(scene.content, pictures.content)
+    wanted = pictures.content.reshape(-1, 3).astype(np.float64)
+    for style, picture in zip(scene.styles, pictures.styles, strict=True):
+        assert style.shape == picture.shape
+        values = style.reshape(-1, 3).astype(np.float64)
+        # Each colour is stored in float32; what float64 did before is nothing beside that.
+        error = 2 * unit("float32") * np.abs(values).max()
+        np.testing.assert_allclose(values.mean(axis=0), wanted.mean(axis=0), rtol=0, atol=error)
+        expected = np.cov(wanted.T, bias=True)
+        # A product of two spreads is wrong by that of either.
+        error *= 2 * np.sqrt(np.trace(expected))
+        assert error < 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(np.cov(values.T, bias=True), expected, rtol=0, atol=error)
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+
+def test_masks_are_the_mean_of_the_channels_from_0_to_1_over_white():
+    """Black is outside, white inside; what is transparent is white, as in every picture."""
+    colors = np.zeros((36, 48, 4), np.uint8)
+    colors[..., 3] = 255
+    colors[:9] = (255, 0, 0, 255)
+    colors[9:18] = (40, 50, 60, 255)
+    colors[18:27] = (0, 0, 0, 0)
+    Image.fromarray(colors, "RGBA").save("mask.png")
+    config = with_masks(content_masks=("mask.png", "left.png"))
+    scene = picture_inputs.resized(config, picture_inputs.load(config), 48)
+    mask, left = scene.content_masks
+    assert scene.style_masks == ()
+    assert (mask.shape, mask.dtype) == ((36, 48), np.float32)
+    expected = np.repeat([1 / 3, 50 / 255, 1, 0], 9)
+    # Two additions and two divisions in float32.
+    expected = np.tile(expected[:, np.newaxis], 48)
+    np.testing.assert_allclose(mask, expected, rtol=gamma(4, "float32"))
+    np.testing.assert_array_equal(left, np.tile(np.repeat([1.0, 0.0], 24), (36, 1)))
+
+
+@pytest.mark.parametrize("size", [(9, 12), (36, 48), (12, 8), (18, 1)])
+def test_a_mask_brought_to_a_smaller_size_is_the_mean_of_what_each_value_covers(size):
+    mask = np.random.default_rng(3).uniform(0, 1, (36, 48)).astype(np.float32)
+    height, width = size
+    blocks = mask.reshape(height, 36 // height, width, 48 // width)
+    small = masks.mask_at(mask, height, width)
+    assert small.shape == size
+    # Means of rows, then of columns, of what is not negative, in float32; as are NumPy's.
+    error = gamma(2 * (36 // height + 48 // width), "float32")
+    np.testing.assert_allclose(small, blocks.mean(axis=(1, 3)), rtol=error)
+    assert small.min() >= 0
+    assert small.max() <= 1
+
+
+def test_a_mask_brought_to_a_size_that_does_not_divide_it_keeps_its_share():
+    mask = np.random.default_rng(4).uniform(0, 1, (37, 49)).astype(np.float32)
+    # Of 37 / 8 rows and 49 / 11 columns a value takes 4 or 5, so one of the mask counts too much or
+    # too little by as large a share: six times the deviation of a mean of such errors.
+    off = (37 / 8 / 4) * (49 / 11 / 4) - 1
+    error = float(6 * off * mask.std() / np.sqrt(mask.size))
+    assert masks.mask_at(mask, 8, 11).mean() == pytest.approx(mask.mean(), rel=0, abs=error)
+    ones = masks.mask_at(np.ones((37, 49), np.float32), 8, 11)
+    np.testing.assert_array_equal(ones, np.ones((8, 11)))
+
+
+def test_a_larger_mask_only_repeats_values():
+    mask = np.float32([[0, 1], [0.25, 1]])
+    large = masks.mask_at(mask, 4, 6)
+    np.testing.assert_array_equal(large, mask.repeat(2, axis=0).repeat(3, axis=1))
+
+
+@pytest.mark.parametrize("shape", [(72, 96), (18, 24), (27, 36), (100, 133), (100, 134)])
+def test_a_mask_may_have_another_size_of_the_same_proportions(shape):
+    save_grey("mask.png", np.full(shape, 200))
+    config = with_masks(content_masks=("left.png", "mask.png"))
+    scene = picture_inputs.resized(config, picture_inputs.load(config), config.size[0])
+    assert scene.content_masks[1].shape == shape
+
+
+def test_an_enlarged_mask_guides_as_the_mask_does():
+    mask = np.random.default_rng(5).uniform(0, 255, (36, 48)).astype(np.uint8)
+    save_grey("small.png", mask)
+    save_grey("large.png", mask.repeat(3, axis=0).repeat(3, axis=1))
+    config = with_masks(content_masks=("small.png", "large.png"))
+    small, large = picture_inputs.resized(
+        config, picture_inputs.load(config), config.size[0]
+    ).content_masks
+    for size in ((36, 48), (18, 24), (9, 12)):
+        # Means in float32 of as many values as a block is high and wide, of either.
+        error = gamma((1 + 3) * (36 // size[0] + 48 // size[1]), "float32")
+        np.testing.assert_allclose(
+            masks.mask_at(large, *size), masks.mask_at(small, *size), rtol=error
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "proportions"),
+    [("content_masks", "content.png", "48×36"), ("style_masks", "a.png", "40×60")],
+)
+@pytest.mark.parametrize("shape", [(48, 36), (60, 60), (36, 50), (20, 30)])
+def test_a_mask_of_other_proportions_is_refused(kind, role, proportions, shape):
+    if kind == "style_masks" and shape == (48, 36):
+        shape = (40, 60)
+    save_grey("mask.png", np.full(shape, 255))
+    masks = ("mask.png", "left.png" if kind == "content_masks" else "b.png")
+    with pytest.raises(picture_io.PictureError) as refusal:
+        picture_inputs.load(with_masks(**{kind: masks}))
+    message = str(refusal.value)
+    assert message.startswith(f"mask.png: is {shape[1]}×{shape[0]} pixels; ")
+    assert f"the mask of {role} ({proportions}) must have the same proportions" in message
+
+
+@pytest.mark.parametrize("kind", ["content_masks", "style_masks"])
+def test_a_black_mask_is_refused(kind):
+    shape = (36, 48) if kind == "content_masks" else (32, 33)
+    save_grey("mask.png", np.zeros(shape))
+    masks = ("left.png" if kind == "content_masks" else "a.png", "mask.png")
+    of = "content.png" if kind == "content_masks" else "b.png"
+    with pytest.raises(
+        picture_io.PictureError, match=rf"mask\.png: is black .* mask of {of} must be"
+    ):
+        picture_inputs.load(with_masks(**{kind: masks}))
+    with_one_pixel = np.zeros(shape)
+    with_one_pixel[5, 7] = 1
+    save_grey("mask.png", with_one_pixel)
+    picture_inputs.load(with_masks(**{kind: masks}))
+
+
+def test_an_unreadable_mask_is_named():
+    Path("text.png").write_text("no picture")
+    for name in ("absent.png", "text.png"):
+        with pytest.raises(picture_io.PictureError, match=name):
+            picture_inputs.load(with_masks(content_masks=("left.png", name)))
+
+
+def test_pictures_given_as_they_are_are_checked_alike():
+    pictures = picture_inputs.load(with_masks(content_masks=("left.png", "right.png"))).pictures
+    black = np.zeros_like(pictures.content_masks[0])
+    config = with_masks(content_masks=("left.png", "right.png"))
+    picture_inputs.check(config, pictures)
+    with pytest.raises(picture_io.PictureError, match=r"right\.png: is black"):
+        picture_inputs.check(
+            config,
+            dataclasses.replace(pictures, content_masks=(pictures.content_masks[0], black)),
+        )
