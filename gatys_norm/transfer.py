@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.metadata
 import math
-import os
-import platform
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.util import _pywrap_util_port
 
-from gatys_norm import machine, surroundings
+from gatys_norm import machine
 from gatys_norm.config import SIZE_RANGE, filled_in
 from gatys_norm.images import color as colors
 from gatys_norm.images import inputs as picture_inputs
@@ -27,7 +23,8 @@ from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import metrics, objective
 from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
-from gatys_norm.network import keras_vgg19, memory, vgg, weights
+from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
+from gatys_norm.network.device import environment
 from gatys_norm.optimizers import adam, lbfgs
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint_arrays import (
@@ -51,7 +48,6 @@ REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
     "auto_mixed_precision_mkl",
     "auto_mixed_precision_onednn_bfloat16",
 )
-PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
 
 
 class OutOfMemoryError(ValueError):
@@ -216,7 +212,7 @@ def plan_memory(config: TransferConfig, inputs: LoadedInputs) -> memory.Plan:
     """
     content_shape, style_shapes = inputs.shapes[config.size[-1]]
     pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    on_gpu = bool(device.gpus())
     available = math.inf if on_gpu else machine.available_bytes()
     plan = memory.plan(pixels, config, available)
     if plan.byte_count > available:
@@ -232,7 +228,7 @@ def plan_memory(config: TransferConfig, inputs: LoadedInputs) -> memory.Plan:
 
 def _usable_precision(precision: str) -> str:
     """Return `precision`, but float32, with a warning, where the device would emulate it."""
-    if precision == "float32" or vgg.has_fast_bfloat16():
+    if precision == "float32" or device.has_fast_bfloat16():
         return precision
     warnings.warn(
         f"--precision: this device does not compute in {precision} itself; float32 is faster here "
@@ -587,35 +583,3 @@ class _Run:
     def _summary(self, image: np.ndarray, terms: tuple[str, ...]) -> dict[str, tf.Tensor]:
         compiled = loss_features.compiled(self._extractor("float32"), terms, self.in_strips)
         return compiled(tf.constant(image), self.objective.masks)
-
-
-def environment() -> dict[str, Any]:
-    """Return package versions, the device, and all else that the bytes of a picture depend on.
-
-    `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions
-    are oneDNN's, `variables` what is set of the environment variables that rounding depends on.
-    """
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    gpus = tf.config.list_physical_devices("GPU")
-    device = ", ".join(
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
-    )
-    return {
-        "python": platform.python_version(),
-        "packages": versions,
-        "device": device or f"CPU {platform.machine()}, {os.cpu_count()} cores",
-        "instruction_sets": machine.instruction_sets(),
-        "threads": _thread_count(),
-        "onednn": bool(_pywrap_util_port.IsMklEnabled()),
-        "variables": surroundings.variables_in_effect(),
-    }
-
-
-def _thread_count() -> int:
-    """Of one operation; by default TensorFlow goes by its variable, then by the process's cores."""
-    asked_for = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
-    return (
-        tf.config.threading.get_intra_op_parallelism_threads()
-        or (int(asked_for) if asked_for.isdecimal() else 0)
-        or machine.affine_cores()
-    )

@@ -227,8 +227,13 @@ def test_help_loads_no_tensorflow():
 
 def test_no_other_module_loads_tensorflow():
     """One process for all; a module that loads it is among the last, and found one by one."""
-    with_tensorflow = {"network.keras_vgg19", "network.strips", "network.vgg", "experiments.grid"}
-    with_tensorflow |= {"experiments.measurements", "experiments.ray", "experiments.reproduction"}
+    with_tensorflow = {"network.device", "network.keras_vgg19", "network.strips", "network.vgg"}
+    with_tensorflow |= {
+        "experiments.grid",
+        "experiments.measurements",
+        "experiments.ray",
+        "experiments.reproduction",
+    }
     with_tensorflow |= {"transfer", "stages", "runs.checkpoint_arrays"}
     with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}
     with_tensorflow -= {"losses.coefficients"}

@@ -20,7 +20,7 @@ from gatys_norm import machine, transfer
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
-from gatys_norm.network import memory, strips, vgg
+from gatys_norm.network import device, memory, strips, vgg
 from gatys_norm.optimizers import lbfgs
 from gatys_norm.terms import TOTAL_VARIATION
 
@@ -210,7 +210,7 @@ def test_checkpoint_of_another_transfer_is_refused(config):
 @pytest.fixture
 def bfloat16_network(monkeypatch, small_model):
     """Let the device be one that computes in bfloat16, and the small network do so."""
-    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
 
     @functools.cache
     def load_extractor(file, layers, pooling, precision):
@@ -278,7 +278,7 @@ def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch, config):
 
 
 def test_without_fast_bfloat16_it_runs_float32_and_says_so_once(monkeypatch, config):
-    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
     with pytest.warns(UserWarning, match="--precision: .* float32 is faster here") as warned:
         result = stylize(config, precision="bfloat16")
     assert sum("--precision" in str(warning.message) for warning in warned) == 1

@@ -23,7 +23,7 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import functional
-from gatys_norm.network import memory, strips, vgg
+from gatys_norm.network import device, memory, strips
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.terms import is_style, layer_of
@@ -451,7 +451,7 @@ def test_adam_works_from_size_to_size():
 
 
 def test_adam_ends_in_float32_too(monkeypatch):
-    monkeypatch.setattr(vgg, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
     fine = stylize(ALONE, iterations=(10,), **BY_ADAM)
     coarse = stylize(ALONE, iterations=(10,), precision="bfloat16", **BY_ADAM)
     assert coarse.record["network_precision"] == "bfloat16"

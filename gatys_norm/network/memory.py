@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gatys_norm.terms import block_of
+
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
@@ -14,8 +16,8 @@ BYTES_PER_PIXEL_IN_STRIPS = 950
 BYTES_PER_PIXEL_IN_FOURIER = 750
 BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
-BLOCKS_IN_STRIPS = ("1", "2")
-CHANNELS = dict(zip("12345", (64, 128, 256, 512, 512), strict=True))
+HEAD_BLOCKS = 2  # blocks of the network that are computed in strips; see `strips`
+CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
 class Plan(NamedTuple):
@@ -54,20 +56,16 @@ def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
 
 def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:
     layers = config.content_layers + config.style_layers
-    kept = [layer for layer in layers if not (in_strips and _block(layer) in BLOCKS_IN_STRIPS)]
+    whole = [layer for layer in layers if not (in_strips and block_of(layer) <= HEAD_BLOCKS)]
     network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
     fourier = BYTES_PER_PIXEL_IN_FOURIER if config.parametrization == "fourier" else 0
-    pairs = (1 if config.optimizer == "adam" else config.history) * BYTES_PER_PIXEL_AND_PAIR
-    masked = [layer for layer in kept if layer in config.style_layers]
-    features = kept + masked * len(config.content_masks or ())
+    pairs = config.stored_pairs * BYTES_PER_PIXEL_AND_PAIR
+    masked = [layer for layer in whole if layer in config.style_layers]
+    features = whole + masked * len(config.content_masks or ())
     return network + sum(map(_bytes_of_features, features)) + fourier + pairs
 
 
 def _bytes_of_features(layer: str) -> float:
     """float32 features of a layer for each pixel of the picture."""
-    block = _block(layer)
-    return 4 * CHANNELS[block] / 4 ** (int(block) - 1)
-
-
-def _block(layer: str) -> str:
-    return layer.removeprefix("conv").removeprefix("relu").split("_")[0]
+    block = block_of(layer)
+    return 4 * CHANNELS[block] / 4 ** (block - 1)

@@ -138,9 +138,9 @@ def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
         if carried is not None:
             overlap = carried.shape[0]
             piece = tf.concat([piece[:overlap] + carried, piece[overlap:]], axis=0)
-        own = piece.shape[0] if following is None else following.first - strip.first
-        gradient.append(piece[:own])
-        carried = piece[own:]
+        end = piece.shape[0] if following is None else following.first - strip.first
+        gradient.append(piece[:end])
+        carried = piece[end:]
     return tf.concat(gradient, axis=0)
 
 

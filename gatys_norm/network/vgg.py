@@ -9,16 +9,14 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from gatys_norm import machine
-from gatys_norm.network import keras_vgg19, weights
+from gatys_norm.network import device, keras_vgg19, weights
+from gatys_norm.network.memory import HEAD_BLOCKS
 from gatys_norm.network.weights import WeightsFile
 from gatys_norm.terms import block_of
 
-HEAD_BLOCKS = 2
 HEAD_STRIDE = 2**HEAD_BLOCKS
 SLOW_CHANNELS = 256
 MINUS_MEANS = (-103.939, -116.779, -123.68)  # blue, green, red, of the ImageNet pictures
-WITH_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
 # Name, convolution, bias; a pooling has only the name.
@@ -56,18 +54,6 @@ def load_extractor(
       WeightsError: see `load_model`.
     """
     return Extractor(load_model(weights_file), layers, pooling, COMPUTE_DTYPES[precision])
-
-
-def has_fast_bfloat16() -> bool:
-    """Tell whether the device computes in bfloat16 itself, rather than by way of float32.
-
-    GPUs do from compute capability 8.0 on; CPUs with AMX or AVX-512 BF16, which only Linux tells.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    return not WITH_BFLOAT16.isdisjoint(machine.instruction_sets())
 
 
 class Extractor(tf.Module):
@@ -198,7 +184,7 @@ def _convolution(kernel: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     On a CPU oneDNN's float32 convolution slows down from 256 channels on while its transposed one
     does not; with the kernel mirrored the two are the same.
     """
-    on_cpu = not tf.config.list_physical_devices("GPU")
+    on_cpu = not device.gpus()
     if kernel.dtype != tf.float32 or kernel.shape[2] < SLOW_CHANNELS or not on_cpu:
         return lambda value: tf.nn.conv2d(value, kernel, 1, "SAME")
     mirrored = tf.reverse(tf.transpose(kernel, [0, 1, 3, 2]), [0, 1])

@@ -259,8 +259,7 @@ def check_space(output: StrPath, config: TransferConfig) -> None:
     except picture_io.PictureError:
         return  # whoever loads the picture says what is wrong with it
     pixels = math.prod(size_for_long_side(height, width, config.size[-1]))
-    pairs = 1 if config.optimizer == "adam" else config.history
-    arrays = 2 * pairs + 2  # the optimiser's memory, position and gradient
+    arrays = 2 * config.stored_pairs + 2  # the optimiser's memory, position and gradient
     needed = 2 * arrays * pixels * 3 * np.dtype(np.float32).itemsize
     free = shutil.disk_usage(Path(output).parent).free
     if free < needed:

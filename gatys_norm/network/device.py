@@ -1,0 +1,72 @@
+"""What TensorFlow computes on here: GPUs, number types, threads, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
+
+from gatys_norm import machine, surroundings
+
+PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
+INSTRUCTION_SETS_OF_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
+COMPUTE_CAPABILITY_OF_BFLOAT16 = (8, 0)
+
+
+def gpus() -> list[Any]:
+    """Return the GPUs that TensorFlow sees, as its `PhysicalDevice`s; none means the CPU."""
+    return tf.config.list_physical_devices("GPU")
+
+
+def has_fast_bfloat16() -> bool:
+    """Tell whether the device computes in bfloat16 itself, rather than by way of float32.
+
+    GPUs do from compute capability 8.0 on; CPUs with AMX or AVX-512 BF16, which only Linux tells.
+    """
+    details = _details_of_gpus()
+    if details:
+        capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
+        return min(capabilities) >= COMPUTE_CAPABILITY_OF_BFLOAT16
+    return not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
+
+
+def environment() -> dict[str, Any]:
+    """Return package versions, the device, and all else that the bytes of a picture depend on.
+
+    `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions
+    are oneDNN's, `variables` what is set of the environment variables that rounding depends on.
+    """
+    names = [
+        detail.get("device_name", gpu.name)
+        for gpu, detail in zip(gpus(), _details_of_gpus(), strict=True)
+    ]
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": ", ".join(names) or f"CPU {platform.machine()}, {os.cpu_count()} cores",
+        "instruction_sets": machine.instruction_sets(),
+        "threads": thread_count(),
+        "onednn": bool(_pywrap_util_port.IsMklEnabled()),
+        "variables": surroundings.variables_in_effect(),
+    }
+
+
+def thread_count() -> int:
+    """Return how many threads compute one operation.
+
+    By default TensorFlow goes by its environment variable, then by the cores of the process.
+    """
+    asked_for = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return (
+        tf.config.threading.get_intra_op_parallelism_threads()
+        or (int(asked_for) if asked_for.isdecimal() else 0)
+        or machine.affine_cores()
+    )
+
+
+def _details_of_gpus() -> list[dict[str, Any]]:
+    return [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]
