@@ -1,0 +1,28 @@
+"""Words and numbers as a reader sees them, the same in every room. No TensorFlow here."""
+
+import math
+
+NOTHING = "–"  # stands in a table where there is no value
+
+
+def one_line(message: object) -> str:
+    """Return a text, or what an exception says, with each run of white space as one blank."""
+    return " ".join(str(message).split())
+
+
+def finite_or_none(number: float | None) -> float | None:
+    """Return a number as a Python float; None for None, NaN and the infinities."""
+    return float(number) if number is not None and math.isfinite(number) else None
+
+
+def replace_between(page: str, begin: str, end: str, content: str) -> str:
+    """Return a page with `content` in place of what lies between two markers, which stay.
+
+    Raises:
+      ValueError: the page does not have each marker once, `begin` before `end`.
+    """
+    before, _, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if page.count(begin) != 1 or page.count(end) != 1 or not found_end:
+        raise ValueError(f"has no {begin} … {end}")
+    return f"{before}{begin}{content}{end}{after}"
