@@ -15,7 +15,9 @@ import psutil
 from gatys_norm import files, machine
 from gatys_norm.cli import main as cli
 from gatys_norm.network import weights
+from gatys_norm.report import markdown
 from gatys_norm.runs import folder as run_folder
+from gatys_norm.text import replace_between
 
 PACKAGES = ("tensorflow", "tensorflow-probability")
 
@@ -68,8 +70,8 @@ def machine_line(described: Machine, *more_packages: str) -> str:
 
 def table(titles: str, rows: Iterable[str]) -> str:
     """Return a Markdown table; a row is one text with a | between its cells."""
-    lines = [titles, " | ".join(["---"] * (titles.count("|") + 1)), *rows]
-    return "\n".join(f"| {line} |" for line in lines)
+    columns, *cells = ([cell.strip() for cell in row.split("|")] for row in (titles, *rows))
+    return markdown.table(columns, cells)
 
 
 def report_path(name: str) -> Path:
@@ -102,20 +104,6 @@ def update(page: Path, markers: tuple[str, str], text: str | None = None) -> Non
       text: what to write; None to see that it could be.
     """
     with cli.refusing(OSError, ValueError, prefix=f"--update: {page.name}: "):
-        changed = replace_between(page.read_text(encoding="utf-8"), markers, text or "")
+        changed = replace_between(page.read_text(encoding="utf-8"), *markers, f"\n{text or ''}\n")
         if text is not None:
             files.write_atomically(page, changed.encode())
-
-
-def replace_between(page: str, markers: tuple[str, str], text: str) -> str:
-    """Return the page with what lies between two markers replaced.
-
-    Raises:
-      ValueError: the markers are missing.
-    """
-    first, last = markers
-    before, _, rest = page.partition(first)
-    _, found, after = rest.partition(last)
-    if not found:
-        raise ValueError(f"has no {first} … {last}")
-    return f"{before}{first}\n{text}\n{last}{after}"

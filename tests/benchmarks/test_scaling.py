@@ -16,6 +16,7 @@ from helpers.weights_files import write_weights
 
 from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
+from gatys_norm.text import replace_between
 
 SCRIPT = ROOT / "scripts" / "benchmarks" / "scaling.py"
 PAGE = ROOT / "docs" / "scaling.md"
@@ -232,7 +233,7 @@ def test_numbers_are_short(scaling, number):
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_page_has_the_markers(scaling, kind):
     assert scaling.PAGE == PAGE
-    changed = measuring.replace_between(PAGE.read_text(), scaling.markers(kind), "new")
+    changed = replace_between(PAGE.read_text(), *scaling.markers(kind), "\nnew\n")
     assert f"\n<!-- scaling {kind} -->\nnew\n<!-- end scaling {kind} -->\n" in changed
 
 

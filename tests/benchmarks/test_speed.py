@@ -12,6 +12,7 @@ from helpers.programs import ROOT, load_script
 
 from gatys_norm.cli import main as cli
 from gatys_norm.config import TransferConfig
+from gatys_norm.text import replace_between
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_pages_of_the_tables_have_their_markers(benchmark, page, kind):
     first, last = benchmark.markers(kind)
     assert first != last
     text = (ROOT / page).read_text()
-    changed = measuring.replace_between(text, benchmark.markers(kind), "new")
+    changed = replace_between(text, *benchmark.markers(kind), "\nnew\n")
     assert f"\n<!-- benchmark {kind} -->\nnew\n<!-- end benchmark {kind} -->\n" in changed
 
 

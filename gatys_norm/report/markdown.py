@@ -1,0 +1,64 @@
+"""Tables in GitHub's Markdown. No TensorFlow."""
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from gatys_norm.config import LOSSES
+from gatys_norm.text import NOTHING, finite_or_none, one_line
+
+VERDICTS = {True: "yes", False: "no", None: "not measured"}
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
+) -> str:
+    """Return a table without a line break at its end.
+
+    Args:
+      columns: the heading of each column.
+      rows: the cells of each row. Headings and cells are Markdown already, see `cell`.
+      numbers: indices of the columns that are aligned to the right.
+    """
+    rule = ["---:" if index in numbers else "---" for index in range(len(columns))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
+
+
+def cell(words: str) -> str:
+    """Return text for a cell of `table`: in one line, and without ending the cell."""
+    return one_line(words).replace("|", "\\|")
+
+
+def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of findings, one row each, and their notes below it.
+
+    Args:
+      findings: see `report.page.write`. A claim is named in the first of its consecutive rows.
+    """
+    notes = list(dict.fromkeys(finding["note"] for finding in findings if finding["note"]))
+    rows = [
+        ("" if index else claim, *_finding_row(finding, notes))
+        for claim, group in itertools.groupby(findings, lambda finding: finding["claim"])
+        for index, finding in enumerate(group)
+    ]
+    columns = ("claim", "measured", *LOSSES, "as the paper says")
+    numbers = [columns.index(loss) for loss in LOSSES]
+    parts = [table(columns, [[*map(cell, row)] for row in rows], numbers)]
+    parts += [f"Note {number}: {one_line(note)}" for number, note in enumerate(notes, start=1)]
+    return "\n\n".join(parts)
+
+
+def _finding_row(finding: Mapping[str, Any], notes: Sequence[str]) -> tuple[str, ...]:
+    """Return all cells but the claim's."""
+    measure, unit, note = finding["measure"], finding["unit"], finding["note"]
+    verdict = VERDICTS[finding["holds"]]
+    return (
+        f"{measure} ({unit})" if unit else measure,
+        *(_number(finding[loss]) for loss in LOSSES),
+        f"{verdict} (note {notes.index(note) + 1})" if note else verdict,
+    )
+
+
+def _number(number: float | None) -> str:
+    finite = finite_or_none(number)
+    return NOTHING if finite is None else f"{finite:.3g}"
