@@ -17,13 +17,13 @@ from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
 from gatys_norm.record import Record
+from gatys_norm.text import NOTHING, replace_between
 from gatys_norm.web import templates
 
 TEMPLATE = "report.html.jinja"
-NOTHING = "–"
 EXPECTED = {"less": "normalized below original", "more": "normalized above original"}
 USUAL_RATIO = 4 / 3  # width over height of the box of a picture whose size cannot be read
-PLACE_OF_SURVEY = b"<!-- end of survey -->"  # in every page
+END_OF_SURVEY = b"<!-- end of survey -->"  # in every page
 SURVEY_LINK = markupsafe.Markup('<li><a href="#survey">Table 1</a></li>')
 
 
@@ -49,7 +49,7 @@ class Grid:
     """One loss's table of pictures.
 
     Raises:
-      ValueError: when made with cells that are not one for each row and column.
+      ValueError: there is not one cell for each row and column.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Section:
     `text` is split into paragraphs at empty lines; `plots` are (caption, picture file).
 
     Raises:
-      ValueError: when made with more than two grids, or two that do not correspond.
+      ValueError: there are more than two grids, or two that do not correspond.
     """
 
     title: str
@@ -100,14 +100,14 @@ class _Side(NamedTuple):
 
 
 class _View(NamedTuple):
-    """What is seen large: the cells at one place of a section's grids, or a plot.
+    """What is seen large: the cells at one position of a section's grids, or a plot.
 
-    `neighbours` has the keys of the views before ("left"), behind ("right"), above ("up") and
-    below ("down"), as far as there are any.
+    `neighbours` has the keys of the views before ("left"), after ("right"), above ("up") and
+    below ("down"), where there are any.
     """
 
     key: str
-    place: str
+    caption: str
     sides: tuple[_Side, ...]
     neighbours: dict[str, str]
 
@@ -122,7 +122,7 @@ def write(
     """Write the page.
 
     It refers to the pictures by paths relative to its own folder, so that both move together. A
-    page that was there before goes, with the table that `put_survey` gave it.
+    page that was there before is replaced, with the table that `insert_survey` gave it.
 
     Args:
       path: where the page goes.
@@ -157,13 +157,13 @@ def write(
 def is_page(path: StrPath) -> bool:
     """Tell whether a file is a page of `write`."""
     try:
-        return Path(path).read_bytes().count(PLACE_OF_SURVEY) == 1
+        return Path(path).read_bytes().count(END_OF_SURVEY) == 1
     except OSError:
         return False
 
 
-def put_survey(path: StrPath, fragment: str) -> None:
-    """Put a survey's table into a page, in place of an earlier one, and a link to it at the top.
+def insert_survey(path: StrPath, fragment: str) -> None:
+    """Insert a survey's table in a page, in place of an earlier one, and a link to it at the top.
 
     The rest of the page stays as it is, and its Content-Security-Policy allows no script or style
     in the fragment. `write` makes a page anew, without the table.
@@ -180,13 +180,16 @@ def put_survey(path: StrPath, fragment: str) -> None:
         page = Path(path).read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ReportError(f"{path}: not a report page, nor text in UTF-8 ({error})") from error
-    for name, content in (("survey link", SURVEY_LINK), ("survey", markupsafe.escape(fragment))):
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(end)
-        if page.count(begin) != 1 or page.count(end) != 1 or not after:
-            raise ReportError(f"{path}: not a report page with a place for a survey's table")
-        page = f"{before}{begin}{content}{end}{after}"
+    try:
+        for name, content in (
+            ("survey link", SURVEY_LINK),
+            ("survey", markupsafe.escape(fragment)),
+        ):
+            page = replace_between(page, f"<!-- {name} -->", f"<!-- end of {name} -->", content)
+    except ValueError as error:
+        raise ReportError(
+            f"{path}: not a report page with a place for a survey's table ({error})"
+        ) from error
     files.write_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
@@ -235,8 +238,8 @@ def _views(number: str, section: Section) -> list[_View]:
     """Return the views of a section, its grids' in reading order and then its plots'."""
     rows, columns = _shape(section.grids[0]) if section.grids else (0, 0)
     cells = {
-        place: _cell_view(number, section.grids, *place)
-        for place in itertools.product(range(rows), range(columns))
+        (row, column): _cell_view(number, section.grids, row, column)
+        for row, column in itertools.product(range(rows), range(columns))
     }
     plots = {
         (0, index): _plot_view(f"{number}-plot-{index}", *plot)
@@ -250,7 +253,7 @@ def _shape(grid: Grid) -> tuple[int, int]:
 
 
 def _cell_view(number: str, grids: Sequence[Grid], row: int, column: int) -> _View:
-    rows = dict.fromkeys(grid.rows[row] for grid in grids)  # each once
+    rows = dict.fromkeys(grid.rows[row] for grid in grids)  # once, where both have the same
     columns = dict.fromkeys(grid.columns[column] for grid in grids)
     return _View(
         f"{number}-{row}-{column}",
@@ -269,7 +272,7 @@ def _labels(grids: Sequence[Grid]) -> list[str]:
         {cell.record["config"]["loss"] for row in grid.cells for cell in row if cell.record}
         for grid in grids
     ]
-    names = [f"{loss} loss" for each in losses for loss in each]
+    names = [f"{loss} loss" for losses_of_grid in losses for loss in losses_of_grid]
     if len(names) == len(set(names)) == len(grids) and all(losses):
         return names
     return [grid.title for grid in grids]
@@ -281,17 +284,19 @@ def _plot_view(key: str, caption: str, path: Path) -> _View:
 
 def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
     """Return the values of {(row, column): view}, in reading order, with their neighbours."""
-    places = list(views)
+    positions = list(views)
     linked = []
-    for index, (row, column) in enumerate(places):
+    for index, (row, column) in enumerate(positions):
         around = {
-            "left": places[index - 1] if index else None,
-            "right": places[index + 1] if index + 1 < len(places) else None,
+            "left": positions[index - 1] if index else None,
+            "right": positions[index + 1] if index + 1 < len(positions) else None,
             "up": (row - 1, column),
             "down": (row + 1, column),
         }
         keys = {
-            where: views[place].key for where, place in around.items() if place and place in views
+            direction: views[position].key
+            for direction, position in around.items()
+            if position and position in views
         }
         linked.append(views[row, column]._replace(neighbours=keys))
     return linked

@@ -22,6 +22,7 @@ from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
 from gatys_norm.report import page as report_page
 from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import statistics as survey_statistics
 from gatys_norm.survey import table as survey_table
 from gatys_norm.survey.answers import Answer
 
@@ -67,8 +68,8 @@ def record(loss="original", lambda_os=1e-4, weights=(0.2, 0.2), final=1.5, sizes
     }
 
 
-def paint(path, colour, size=(64, 48)):
-    Image.new("RGB", size, colour).save(path, "PNG")
+def paint(path, color, size=(64, 48)):
+    Image.new("RGB", size, color).save(path, "PNG")
     return path
 
 
@@ -239,7 +240,7 @@ def test_details_may_be_words_a_table_or_nothing(tmp_path):
     finding = dict.fromkeys(("name", "claim", "measure", "unit", "expected", "note"), "")
     finding |= {"original": None, "normalized": None, "holds": None}
     details = ["in words", {"original": {"starry": 1e-5, "nude": None}}, None]
-    _, elements = written(tmp_path, findings=[finding | {"details": each} for each in details])
+    _, elements = written(tmp_path, findings=[finding | {"details": value} for value in details])
     assert len(elements.of("details")) == 2
     assert "in words" in elements.text
     assert "original starry" in elements.texts["th"]
@@ -317,7 +318,7 @@ def test_numbers_that_json_lacks_leave_the_older_page(tmp_path, number):
 def test_facts_of_records_side_by_side():
     plain = record(sizes=(256, 512))
     raised = record("normalized", weights=(0.2, 20.0), final=None)
-    cells = [report_page.Cell("", None, each) for each in (plain, raised, None)]
+    cells = [report_page.Cell("", None, facts) for facts in (plain, raised, None)]
     facts = dict(report_page._facts(cells))
     assert facts["loss"] == ["original", "normalized", None]
     assert facts["λ_os"] == [1e-4, 1e-4, None]
@@ -332,10 +333,10 @@ def test_facts_of_records_side_by_side():
 # --- the table of a survey ----------------------------------------------------------------------
 
 
-def put(path, text, tag="p"):
-    """Put a survey of one paragraph into a page and return what the page is then."""
+def insert(path, text, tag="p"):
+    """Insert a survey of one paragraph in a page; returns what the page is then."""
     section = '<section id="survey"><{0}>{1}</{0}></section>'
-    report_page.put_survey(path, markupsafe.Markup(section).format(markupsafe.Markup(tag), text))
+    report_page.insert_survey(path, markupsafe.Markup(section).format(markupsafe.Markup(tag), text))
     return path.read_text(encoding="utf-8")
 
 
@@ -344,40 +345,40 @@ def policy_and_sources(text):
     return elements.of("meta")[1], elements.texts["style"], elements.texts["script"]
 
 
-def test_a_survey_is_put_into_a_page_and_the_rest_stays(tmp_path):
+def test_a_survey_is_inserted_in_a_page_and_the_rest_stays(tmp_path):
     settings = {"group": {HOSTILE: "<!-- survey --> <!-- end of survey link -->"}}
     section = report_page.Section("A section", HOSTILE)
     before, _ = written(tmp_path, section, title="<!-- end of survey -->", settings=settings)
-    after = put(tmp_path / "report.html", "λ & more")
-    put_in = '<section id="survey"><p>λ &amp; more</p></section>', report_page.SURVEY_LINK
-    assert before == after.replace(put_in[0], "").replace(put_in[1], "")
+    after = insert(tmp_path / "report.html", "λ & more")
+    inserted = '<section id="survey"><p>λ &amp; more</p></section>', report_page.SURVEY_LINK
+    assert before == after.replace(inserted[0], "").replace(inserted[1], "")
     assert policy_and_sources(before) == policy_and_sources(after)
     elements = Elements(after)
     assert elements.open == []
     ids = [tag["id"] for tag in elements.of("section")]
     assert ids == ["section-0", "survey", "settings"]
-    assert [tag["href"] for tag in elements.of("a")] == [f"#{each}" for each in ids]
+    assert [tag["href"] for tag in elements.of("a")] == [f"#{name}" for name in ids]
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_second_survey_replaces_the_first(tmp_path):
     written(tmp_path)
-    one = put(tmp_path / "report.html", "number one")
-    other = put(tmp_path / "report.html", "number two")
+    one = insert(tmp_path / "report.html", "number one")
+    other = insert(tmp_path / "report.html", "number two")
     assert one.replace("number one", "number two") == other
-    assert put(tmp_path / "report.html", "number one") == one
+    assert insert(tmp_path / "report.html", "number one") == one
 
 
 def test_a_page_written_anew_has_no_survey(tmp_path):
     before, _ = written(tmp_path)
-    put(tmp_path / "report.html", "first")
+    insert(tmp_path / "report.html", "first")
     assert written(tmp_path)[0] == before
 
 
 def test_text_that_is_no_markup_is_escaped(tmp_path):
     written(tmp_path)
     for text in (HOSTILE, "<!-- survey --><!-- end of survey -->", "\ud800"):
-        report_page.put_survey(tmp_path / "report.html", text)
+        report_page.insert_survey(tmp_path / "report.html", text)
         elements = Elements((tmp_path / "report.html").read_text(encoding="utf-8"))
         shown = text.encode("utf-8", "backslashreplace").decode()
         assert " ".join(shown.split()) in elements.text
@@ -401,21 +402,21 @@ def test_other_files_are_refused_and_stay(tmp_path, data):
     path = tmp_path / "other.html"
     path.write_bytes(data)
     with pytest.raises(report_page.ReportError, match=r"other\.html: not a report page"):
-        put(path, "text")
+        insert(path, "text")
     assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_page_that_is_not_there_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
-        put(tmp_path / "report.html", "text")
+        insert(tmp_path / "report.html", "text")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_survey_that_does_not_fit_on_the_disk_leaves_the_page(tmp_path):
     before, _ = written(tmp_path)
     with limited_file_size(len(before.encode()) + 10), pytest.raises(OSError, match="too large"):
-        put(tmp_path / "report.html", "text")
+        insert(tmp_path / "report.html", "text")
     assert (tmp_path / "report.html").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
@@ -496,7 +497,7 @@ def page_with_survey(tmp_path_factory):
     ]
     path = tmp_path_factory.mktemp("survey") / "report.html"
     report_page.write(path, "A page", [report_page.Section("A section", "Text")])
-    report_page.put_survey(path, survey_table.as_html(survey_table.tabulate(asked, given)))
+    report_page.insert_survey(path, survey_table.as_html(survey_statistics.tabulate(asked, given)))
     return path.as_uri()
 
 
@@ -516,7 +517,7 @@ def opened(browser, view="0-0-0", side=0):
     return dialog
 
 
-def place(browser):
+def position(browser):
     return find(browser, "#place").text
 
 
@@ -536,8 +537,8 @@ def stage(browser):
     )
 
 
-def colours(browser, *shares):
-    """The colours of the large picture, high up, at shares of its width."""
+def colors(browser, *shares):
+    """The colors of the large picture, high up, at shares of its width."""
     left, top, width, height = stage(browser)
     screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     return [
@@ -568,11 +569,11 @@ def test_every_picture_loads(show):
 def test_a_click_shows_both_records(show):
     browser = show()
     dialog = opened(browser, "0-1-0", side=1)
-    assert place(browser) == "nude · λ 1"
-    configs = [each["config"] for each in shown_records(browser)]
-    assert [each["loss"] for each in configs] == ["original", "normalized"]
-    assert [each["lambda_os"] for each in configs] == [1, 1]
-    assert {each["content"] for each in configs} == {"<b>town</b>.jpg"}
+    assert position(browser) == "nude · λ 1"
+    configs = [shown["config"] for shown in shown_records(browser)]
+    assert [config["loss"] for config in configs] == ["original", "normalized"]
+    assert [config["lambda_os"] for config in configs] == [1, 1]
+    assert {config["content"] for config in configs} == {"<b>town</b>.jpg"}
     assert "history" not in shown_records(browser)[0]
     rows = [row.text.split() for row in dialog.find_elements(By.TAG_NAME, "tr")]
     assert rows[0][:2] == ["original", "loss"]
@@ -589,7 +590,7 @@ def test_enter_opens_and_escape_closes_and_gives_the_focus_back(show):
     browser.execute_script("arguments[0].focus()", cell)
     press(browser, Keys.ENTER)
     assert find(browser, "dialog").is_displayed()
-    assert place(browser).endswith("λ 2")
+    assert position(browser).endswith("λ 2")
     press(browser, Keys.ESCAPE)
     assert not find(browser, "dialog").is_displayed()
     assert browser.switch_to.active_element == cell
@@ -619,19 +620,19 @@ def test_neighbours_by_keys_and_buttons(show):
         (Keys.ARROW_LEFT, (first, "λ 2")),
     ):
         press(browser, key)
-        assert place(browser) == " · ".join(expected)
+        assert position(browser) == " · ".join(expected)
         assert shown_records(browser)[1]["config"]["lambda_os"] == (
             1 if expected[1] == "λ 1" else 0.1
         )
     forward, back = (find(browser, f'[data-go="{name}"]') for name in ("right", "left"))
     forward.click()
-    assert place(browser) == f"{second} · λ 1"
+    assert position(browser) == f"{second} · λ 1"
     back.click()
     back.click()
-    assert place(browser) == f"{first} · λ 1"
+    assert position(browser) == f"{first} · λ 1"
     assert back.get_attribute("aria-disabled") == "true"
     back.click()
-    assert place(browser) == f"{first} · λ 1"
+    assert position(browser) == f"{first} · λ 1"
     press(browser, Keys.ARROW_RIGHT, Keys.ESCAPE)
     wanted = find(browser, '[data-view="0-0-1"][data-side="1"]')
     WebDriverWait(browser, 5).until(lambda _: browser.switch_to.active_element == wanted)
@@ -656,17 +657,17 @@ def test_pictures_of_different_sizes_fill_the_same_box(show):
 def test_the_slider_by_keyboard(show):
     browser = show()
     opened(browser)
-    assert colours(browser, 0.01, 0.45, 0.55, 0.99) == [RED, RED, BLUE, BLUE]
+    assert colors(browser, 0.01, 0.45, 0.55, 0.99) == [RED, RED, BLUE, BLUE]
     slider = find(browser, "#shown input")
     label = find(browser, f'label[for="{slider.get_attribute("id")}"]').text
     assert "original loss on the left" in " ".join(label.split())
     slider.send_keys(Keys.ARROW_RIGHT * 20)
-    assert place(browser).endswith("λ 1")  # the arrows are the slider's here
-    assert colours(browser, 0.01, 0.65, 0.75, 0.99) == [RED, RED, BLUE, BLUE]
+    assert position(browser).endswith("λ 1")  # the arrows are the slider's here
+    assert colors(browser, 0.01, 0.65, 0.75, 0.99) == [RED, RED, BLUE, BLUE]
     slider.send_keys(Keys.HOME)
-    assert colours(browser, 0.04, 0.99) == [BLUE, BLUE]
+    assert colors(browser, 0.04, 0.99) == [BLUE, BLUE]
     slider.send_keys(Keys.END)
-    assert colours(browser, 0.01, 0.96) == [RED, RED]
+    assert colors(browser, 0.01, 0.96) == [RED, RED]
 
 
 @pytest.mark.slow
@@ -678,10 +679,10 @@ def test_the_slider_by_mouse(show, share):
     travel = round((share - 0.5) * stage(browser)[2])
     ActionChains(browser).click_and_hold(slider).move_by_offset(travel, 30).release().perform()
     assert find(browser, "dialog").is_displayed()
-    assert colours(browser, share - 0.04, share + 0.04) == [RED, BLUE]
+    assert colors(browser, share - 0.04, share + 0.04) == [RED, BLUE]
     press(browser, Keys.TAB)  # out of the slider
     find(browser, '[data-go="right"]').click()
-    assert colours(browser, share - 0.04, share + 0.04) == [RED, BLUE]  # kept
+    assert colors(browser, share - 0.04, share + 0.04) == [RED, BLUE]  # kept
 
 
 @pytest.mark.slow
@@ -693,7 +694,7 @@ def test_the_slider_by_touch(show):
         points = [{"x": left + share * width, "y": top + height / 2}]
         browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    assert colours(browser, 0.1, 0.3) == [RED, BLUE]
+    assert colors(browser, 0.1, 0.3) == [RED, BLUE]
 
 
 def test_a_failed_cell_leaves_its_counterpart_alone(show):
@@ -701,8 +702,8 @@ def test_a_failed_cell_leaves_its_counterpart_alone(show):
     dialog = opened(browser, "0-1-1")
     assert "NonFiniteError: xxx" in dialog.text
     assert not dialog.find_elements(By.TAG_NAME, "input")
-    assert colours(browser, 0.01, 0.99) == [BLUE, BLUE]
-    assert [each["config"]["loss"] for each in shown_records(browser)] == ["normalized"]
+    assert colors(browser, 0.01, 0.99) == [BLUE, BLUE]
+    assert [shown["config"]["loss"] for shown in shown_records(browser)] == ["normalized"]
 
 
 @pytest.mark.slow
@@ -713,11 +714,11 @@ def test_lone_cells_and_plots_have_no_slider(show):
     assert len(shown_records(browser)) == 1
     press(browser, Keys.ESCAPE)
     opened(browser, "1-plot-0")
-    assert place(browser) == "first plot"
-    assert colours(browser, 0.01, 0.99) == [RED, RED]
+    assert position(browser) == "first plot"
+    assert colors(browser, 0.01, 0.99) == [RED, RED]
     press(browser, Keys.ARROW_RIGHT)
-    assert place(browser) == "second plot"
-    assert colours(browser, 0.01, 0.99) == [GREEN, GREEN]
+    assert position(browser) == "second plot"
+    assert colors(browser, 0.01, 0.99) == [GREEN, GREEN]
     assert shown_records(browser) == []
 
 
@@ -741,7 +742,7 @@ def test_only_grids_scroll_sideways(show, width, height):
         assert dialog.rect["x"] >= 0
         assert dialog.rect["x"] + dialog.rect["width"] <= width
         browser.execute_script(
-            "document.querySelectorAll('#shown details').forEach((each) => (each.open = true))"
+            "document.querySelectorAll('#shown details').forEach((part) => (part.open = true))"
         )
         assert browser.execute_script(
             "return arguments[0].scrollWidth <= arguments[0].clientWidth", dialog
@@ -764,25 +765,25 @@ def test_the_table_of_a_survey_keeps_to_the_page(show, page_with_survey, width, 
     )
     high, low = (find(browser, f"td.{mark}") for mark in ("high", "low"))
     assert (high.text.split(), low.text.split()) == (["4.0", "▲", "(high)"], ["1.0", "▽", "(low)"])
-    backgrounds = {each.value_of_css_property("background-color") for each in (high, low)}
+    backgrounds = {cell.value_of_css_property("background-color") for cell in (high, low)}
     assert len(backgrounds - {"rgba(0, 0, 0, 0)"}) == 2
 
 
 @pytest.mark.slow
-def test_the_papers_table_stands_beside_where_there_is_room(show, page_with_survey):
+def test_the_papers_table_stands_next_to_ours_where_there_is_room(show, page_with_survey):
     browser = show(1366, 900, address=page_with_survey)
-    own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
-    assert paper.rect["x"] >= own.rect["x"] + own.rect["width"]
-    ends = [each.rect["y"] + each.rect["height"] for each in (own, paper)]
+    ours, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
+    assert paper.rect["x"] >= ours.rect["x"] + ours.rect["width"]
+    ends = [table.rect["y"] + table.rect["height"] for table in (ours, paper)]
     assert abs(ends[0] - ends[1]) <= PIXEL  # so that rows of one height are level
 
 
 @pytest.mark.slow
 def test_the_papers_table_stands_below_on_a_phone_and_both_scroll(show, page_with_survey):
     browser = show(390, 844, mobile=True, address=page_with_survey)
-    own, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
-    assert paper.rect["y"] >= own.rect["y"] + own.rect["height"]
-    for table in (own, paper):
+    ours, paper, _ = browser.find_elements(By.CSS_SELECTOR, "#survey .scroller")
+    assert paper.rect["y"] >= ours.rect["y"] + ours.rect["height"]
+    for table in (ours, paper):
         browser.execute_script("arguments[0].scrollLeft = 50", table)
         assert browser.execute_script("return arguments[0].scrollLeft", table) == 50
         for name in table.find_elements(By.CSS_SELECTOR, 'th[scope="row"]'):
@@ -826,17 +827,19 @@ def test_compare_writes_a_page_that_can_be_moved(tmp_path, browser, capsys):
     made.rename(moved)
     browser.get((moved / "a pair.html").as_uri())
     thumbnails = browser.find_elements(By.CSS_SELECTOR, ".cell img")
-    shown = [Path(urllib.parse.unquote(each.get_attribute("src"))).name for each in thumbnails]
+    shown = [
+        Path(urllib.parse.unquote(thumbnail.get_attribute("src"))).name for thumbnail in thumbnails
+    ]
     assert shown == [
         f"a pair-{part}.png" for part in ("original", "normalized", "content", "style", "curves")
     ]
-    for each in thumbnails:
-        browser.execute_script("arguments[0].scrollIntoView()", each)
-        assert browser.execute_script("return arguments[0].decode().then(() => true)", each)
+    for thumbnail in thumbnails:
+        browser.execute_script("arguments[0].scrollIntoView()", thumbnail)
+        assert browser.execute_script("return arguments[0].decode().then(() => true)", thumbnail)
     opened(browser)
-    assert place(browser) == "soft_washes.jpg · λ_os = 0.0001 / λ_os = 0.001"
+    assert position(browser) == "soft_washes.jpg · λ_os = 0.0001 / λ_os = 0.001"
     records = shown_records(browser)
-    assert [each["config"]["loss"] for each in records] == ["original", "normalized"]
+    assert [shown["config"]["loss"] for shown in records] == ["original", "normalized"]
     assert len(browser.find_elements(By.CSS_SELECTOR, "#shown input")) == 1
     sizes = records[0]["stages"][0]
     content, style = (

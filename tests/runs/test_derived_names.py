@@ -256,7 +256,7 @@ def test_compare_again_and_beside_another_ending(folder):
 def test_pages_are_known_again():
     report_page.write("page.html", "A page", [])
     assert report_page.is_page("page.html")
-    report_page.put_survey("page.html", "a table")
+    report_page.insert_survey("page.html", "a table")
     assert report_page.is_page("page.html")
     assert not report_page.is_page("content.png")
 
