@@ -21,7 +21,9 @@ from gatys_norm.cli import console
 from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
 from gatys_norm.survey import answers
+from gatys_norm.survey import build as survey_build
 from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import pairs as survey_pairs
 
 LOSSES = ("original loss", "normalized loss")
 
@@ -35,8 +37,8 @@ def define_build_flags(values):
         "pairs",
         None,
         f"or a list of pairs: CSV with columns "
-        f"{','.join(survey_model.PAIR_COLUMNS)}, and if wanted "
-        f"{','.join(survey_model.OPTIONAL_COLUMNS)} ({' or '.join(survey_model.USES)})",
+        f"{','.join(survey_pairs.COLUMNS)}, and if wanted "
+        f"{','.join(survey_pairs.OPTIONAL_COLUMNS)} ({' or '.join(survey_pairs.USES)})",
     )
     define_path("output_dir", None, "folder to make")
     flags.DEFINE_list(
@@ -67,16 +69,16 @@ def build(values):
     with cli.refusing(
         survey_model.SurveyError, prefix=f"--{'run_dir' if values.run_dir else 'pairs'}: "
     ):
-        pairs = survey_model.load_pairs(listed)
+        pairs = survey_pairs.load(listed)
     times = {name: values[name].value for name in ("show_seconds", "score_seconds")}
     with cli.refusing(survey_model.SurveyError, prefix="--"):
-        survey_model.check_seconds(**times)
+        survey_build.check_seconds(**times)
     with cli.refusing(survey_model.SurveyError, OSError, prefix="--output_dir: "):
-        survey_model.check_folder(folder)
+        survey_build.check_folder(folder)
     with cli.refusing(
         survey_model.SurveyError, picture_io.PictureError, OSError, prefix=f"{listed}: "
     ):
-        built = survey_model.build(folder, pairs, names, **times, run=values.run_dir)
+        built = survey_build.build(folder, pairs, names, **times, run=values.run_dir)
     seconds = len(built.pairs) * (2 * values.show_seconds + values.score_seconds)
     print(f"{len(built.pairs)} pairs to rate, {seconds / 60:.1f} minutes without the pauses")
     print(f"page: {survey_model.page_path(folder)}")
@@ -149,8 +151,9 @@ def table(values, paths):
         given = answers.load(paths, asked)
     with cli.refusing(ImportError, prefix="pip install gatys-norm[survey] is needed: "):
         from gatys_norm.report import page as report_page
+        from gatys_norm.survey import statistics as survey_statistics
         from gatys_norm.survey import table as survey_table
-    result = survey_table.tabulate(asked, given)
+    result = survey_statistics.tabulate(asked, given)
     text = survey_table.markdown(result)
     print(text)
     page = folder / asked.run / "report.html" if asked.run else None
@@ -164,7 +167,7 @@ def table(values, paths):
         )
         if page and page.exists():
             with cli.refusing(report_page.ReportError):
-                report_page.put_survey(page, survey_table.as_html(result))
+                report_page.insert_survey(page, survey_table.as_html(result))
             written.append(page)
     except OSError as error:
         return cli.report_unwritten(folder, error, "the answers are as they were")

@@ -21,7 +21,7 @@ from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
 from gatys_norm.report import page as report_page
 from gatys_norm.report import plots
-from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import pairs as survey_pairs
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -139,7 +139,7 @@ def collect(study: Study, figures: tuple[str, ...], outcomes: _Outcomes) -> Repr
 def write(folder: StrPath, reproduction: Reproduction) -> None:
     """Write the figures as PNG, `claims.json`, `measurements.json` and `report_page.html`.
 
-    `pairs.csv` lists what viewers can rate (see `survey_model.load_pairs`): the first two rows of
+    `pairs.csv` lists what viewers can rate (see `survey_pairs.load`): the first two rows of
     corresponding figures, as in the paper; the others are examples.
 
     Args:
@@ -162,7 +162,7 @@ def write(folder: StrPath, reproduction: Reproduction) -> None:
     )
     pairs = _pairs(reproduction)
     if pairs:
-        contents[folder / "pairs.csv"] = survey_model.list_pairs(pairs, folder)
+        contents[folder / "pairs.csv"] = survey_pairs.as_csv(pairs, folder)
     files.write_together(contents)
     report_page.write(
         folder / "report.html",
@@ -374,10 +374,10 @@ def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
     return {loss: outcome.record for loss, outcome in outcomes.items() if outcome.record}
 
 
-def _pairs(reproduction: Reproduction) -> list[survey_model.PictureFiles]:
+def _pairs(reproduction: Reproduction) -> list[survey_pairs.PictureFiles]:
     """Return the `PictureFiles` of all corresponding cells of which both are finished."""
     return [
-        survey_model.PictureFiles(
+        survey_pairs.PictureFiles(
             " / ".join(map(paper_figures.printed, names)),
             style,
             " / ".join(dict.fromkeys(grid.columns[column] for grid in grids)),

@@ -1,8 +1,7 @@
-"""What viewers answered in a survey: the columns of an answer file, checking, reading, appending.
+"""The answers of viewers: what an answer file holds; checking, reading and appending.
 
-An answer is one line of CSV: both scores of one pair, as one viewer saw it. The survey's own
-identity comes last and has a fixed length, so that a line cut off by a crash is never taken for a
-whole one.
+An answer is one line of CSV: both scores of one pair, from one viewer. The survey's identity comes
+last and has a fixed length, so that a line which a crash cut off is never read as a whole one.
 """
 
 from __future__ import annotations
@@ -18,9 +17,12 @@ from pathlib import Path
 
 from gatys_norm import files
 from gatys_norm.files import StrPath
-from gatys_norm.survey.model import ANSWER_COLUMNS as COLUMNS
 from gatys_norm.survey.model import Survey
 
+COLUMNS = (
+    *("viewer", "number", "first", "second", "score_first", "score_second", "showings"),
+    "survey",
+)
 SEPARATORS = ",;\t"  # spreadsheets write a semicolon where a comma stands in numbers
 SCORES = (1, 2, 3, 4, 5)
 BYTE_LIMIT = 1 << 20  # of one answer file
@@ -35,16 +37,19 @@ class AnswerError(ValueError):
 
 
 class ContradictionError(AnswerError):
-    """The viewer has answered the same pair otherwise before."""
+    """The viewer has already answered the same pair differently."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """One viewer's scores of one pair.
 
-    `number` is the pair's place in the viewer's order, counted from 1; `first` and `second` are
-    the pictures in the order in which they were shown; a score that was missed is None;
-    `showings` counts how often the pair was shown, which is once unless something interrupted it.
+    Attributes:
+      viewer: 32 random hexadecimal digits.
+      number: which pair this was for the viewer, counted from 1.
+      first, second: names of the pictures, in the order in which they were shown.
+      score_first, score_second: 1 to 5; None where the viewer gave none in time.
+      showings: how often the pair was shown: once, unless something interrupted it.
     """
 
     viewer: str
@@ -57,7 +62,7 @@ class Answer:
 
     @property
     def pictures(self) -> frozenset[str]:
-        """Both pictures, in no order."""
+        """Both pictures, without an order."""
         return frozenset((self.first, self.second))
 
     @property
@@ -70,11 +75,11 @@ def parse(row: Mapping[str, str], survey: Survey) -> Answer:
     """Return the `Answer` that a row holds.
 
     Args:
-      row: {column: text} with `COLUMNS`, no other.
-      survey: the `survey_model.Survey` that it has to belong to.
+      row: {column: text} with exactly `COLUMNS`.
+      survey: the survey that it must belong to.
 
     Raises:
-      AnswerError: a column is missing or not known, or its text is not what it can be.
+      AnswerError: a column is missing or not known, or its text is not valid.
     """
     if set(row) != set(COLUMNS):
         raise AnswerError(f"the columns must be {','.join(COLUMNS)}")
@@ -123,8 +128,8 @@ def load(paths: Iterable[StrPath], survey: Survey, separators: str = SEPARATORS)
 
     Args:
       paths: CSV files with `COLUMNS`.
-      survey: the `survey_model.Survey` that they have to belong to.
-      separators: the characters that may stand between values; a file keeps to one.
+      survey: the survey that they must belong to.
+      separators: the characters that may stand between values; a file uses one of them.
 
     Returns:
       list of `Answer`.
@@ -134,23 +139,23 @@ def load(paths: Iterable[StrPath], survey: Survey, separators: str = SEPARATORS)
         pair that is not the survey's, a viewer's second answer to one pair.
     """
     answers: list[Answer] = []
-    places: dict[tuple[str, frozenset[str]], str] = {}
+    lines: dict[tuple[str, frozenset[str]], str] = {}
     for path in paths:
-        for place, row in _rows(path, separators):
+        for line, row in _rows(path, separators):
             try:
                 answer = parse(row, survey)
             except AnswerError as error:
-                raise AnswerError(f"{place}: {error}") from error
+                raise AnswerError(f"{line}: {error}") from error
             key = answer.viewer, answer.pictures
-            if key in places:
-                raise AnswerError(f"{place}: this viewer answered the same pair in {places[key]}")
-            places[key] = place
+            if key in lines:
+                raise AnswerError(f"{line}: this viewer answered the same pair in {lines[key]}")
+            lines[key] = line
             answers.append(answer)
     return answers
 
 
 def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (where it stands, {column: text}) for every line of an answer file."""
+    """Yield (file and number of a line, {column: text}) for every line that is not blank."""
     try:
         with open(path, "rb") as file:
             data = file.read(BYTE_LIMIT + 1)
@@ -164,10 +169,10 @@ def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]
         if columns != COLUMNS:
             raise AnswerError(f"{path}: the first line must be {','.join(COLUMNS)}")
         for values in filter(None, lines):
-            place = f"{path}, line {lines.line_num}"
+            line = f"{path}, line {lines.line_num}"
             if len(values) != len(COLUMNS):
-                raise AnswerError(f"{place}: {len(COLUMNS)} values are needed, not {len(values)}")
-            yield place, dict(zip(COLUMNS, values, strict=True))
+                raise AnswerError(f"{line}: {len(COLUMNS)} values are needed, not {len(values)}")
+            yield line, dict(zip(COLUMNS, values, strict=True))
     except OSError as error:
         raise AnswerError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -175,18 +180,18 @@ def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]
 
 
 def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
-    """Add an answer to its viewer's file in `folder`, on disk when this returns.
+    """Add an answer to its viewer's file in `folder`; it is on disk when this returns.
 
-    The line is one write. If that fails, or a crash cut an earlier one off, what is left of it is
-    removed, so that the file always holds whole answers. An answer that is there already is not
-    added again.
+    The line is one write. If that fails, or if a crash cut an earlier line off, the rest of the
+    line is removed, so that the file always holds whole answers. An answer that the file holds
+    already is not added again.
 
     Returns:
       Whether it was added.
 
     Raises:
-      ContradictionError: the viewer has answered the pair otherwise before.
-      AnswerError: the file holds something else than answers to this survey.
+      ContradictionError: the viewer has already answered the pair differently.
+      AnswerError: the file holds something other than answers to this survey.
       OSError: the disk is full, and so on; the file is as it was.
     """
     path = Path(folder) / f"{answer.viewer}.csv"
@@ -196,12 +201,12 @@ def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
         files.remove_leftovers(path)
         files.write_atomically(path, _HEADER + b"\n" + line)
         return True
-    there = load([path], survey, separators=",")
-    before = {each.pictures: each for each in there}.get(answer.pictures)
-    if before not in (None, answer):
-        raise ContradictionError("this viewer has answered the same pair otherwise")
-    _write_at_end(path, b"" if before else line)
-    return before is None
+    stored = load([path], survey, separators=",")
+    earlier = next((other for other in stored if other.pictures == answer.pictures), None)
+    if earlier not in (None, answer):
+        raise ContradictionError("this viewer has already answered the same pair differently")
+    _write_at_end(path, b"" if earlier else line)
+    return earlier is None
 
 
 def _write_at_end(path: Path, data: bytes) -> None:
@@ -217,10 +222,10 @@ def _write_at_end(path: Path, data: bytes) -> None:
 
 
 def repair(path: StrPath) -> None:
-    """Undo what a crash, or an editor, left without its end in an answer file, if there is one.
+    """Mend the last line of an answer file where a crash, or an editor, left it without its end.
 
     A part of a line is removed, a whole line gets its end, and a file without a whole line is
-    removed. What is no answer file stays as it is.
+    removed. A file that is no answer file stays as it is, and none need be there.
 
     Raises:
       OSError: it cannot be read or written.
@@ -241,6 +246,6 @@ def repair(path: StrPath) -> None:
 
 
 def _texts(answer: Answer, survey: Survey) -> list[str]:
-    """The values of `COLUMNS`."""
+    """Return the values of `COLUMNS`."""
     values = {**vars(answer), "survey": survey.identity}
     return ["" if values[name] is None else str(values[name]) for name in COLUMNS]

@@ -19,6 +19,7 @@ from gatys_norm.cli import main as cli
 from gatys_norm.report import page as report_page
 from gatys_norm.survey import answers
 from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import pairs as survey_pairs
 
 SCRIPT = ROOT / "scripts" / "survey.py"
 ROWS, COLUMNS = ("one", "two"), ("λ_os = 0.01 / 1", "λ_os = 0.001 / 0.1")
@@ -37,11 +38,11 @@ def run_dir(tmp_path):
             paths = [folder / f"{row}-{len(pairs)}-{side}.png" for side in "ab"]
             for level, path in enumerate(paths):
                 Image.new("RGB", (48, 32), (40 * len(pairs), 200 * level, 90)).save(path)
-            use = survey_model.USES[index == 2]
+            use = survey_pairs.USES[index == 2]
             pairs.append(
-                survey_model.PictureFiles("2(a) / 6(a)", row, column, *paths, paths[0], use)
+                survey_pairs.PictureFiles("2(a) / 6(a)", row, column, *paths, paths[0], use)
             )
-    (folder / "pairs.csv").write_bytes(survey_model.list_pairs(pairs, folder))
+    (folder / "pairs.csv").write_bytes(survey_pairs.as_csv(pairs, folder))
     report_page.write(folder / "report.html", "A reproduction", [])
     return folder
 

@@ -13,7 +13,7 @@ from gatys_norm.experiments import measurements, reproduction
 from gatys_norm.experiments.grid import RunResult
 from gatys_norm.images import io as picture_io
 from gatys_norm.report import plots
-from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import pairs as survey_pairs
 
 STYLES = ("one.jpg", "two.jpg", "three.jpg")
 LAYERS = TransferConfig().style_layers
@@ -208,7 +208,7 @@ def test_pairs_for_viewers_are_those_of_the_papers_table(study, tmp_path):
     failed = [paper_figures.grid(study, "6b").cells[1][2]]
     outcomes = outcomes_of(study, paper_figures.FIGURES, tmp_path, failed)
     reproduction.write(tmp_path, reproduction.collect(study, paper_figures.FIGURES, outcomes))
-    pairs = survey_model.load_pairs(tmp_path / "pairs.csv")
+    pairs = survey_pairs.load(tmp_path / "pairs.csv")
     assert len(pairs) == 3 * (5 + 5 + 3) - 1
     items = list(dict.fromkeys(pair.item for pair in pairs))
     assert items == ["2(a) / 6(a)", "2(b) / 6(b)", "2(c) / 6(c)"]

@@ -280,7 +280,7 @@ def test_the_same_answer_is_not_added_again(path):
 )
 def test_another_answer_to_the_same_pair_is_refused(path, changes):
     path.write_bytes(WHOLE)
-    with pytest.raises(ContradictionError, match="has answered the same pair otherwise"):
+    with pytest.raises(ContradictionError, match="has already answered the same pair differently"):
         answers.append(path.parent, dataclasses.replace(ANSWER, **changes), SURVEY)
     assert path.read_bytes() == WHOLE
 

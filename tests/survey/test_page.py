@@ -25,6 +25,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from gatys_norm.survey import answers
+from gatys_norm.survey import build as survey_build
 from gatys_norm.survey import model as survey_model
 
 HOSTILE = "<script>alert('&')</script>\"><img src=x onerror=alert(1)>{{ 7 * 7 }}</script>"
@@ -89,7 +90,7 @@ def write_page(folder, pairs=2, show=0.05, score=30.0, styles=1, examples=1, tit
         "seconds": {"show": show, "score": score},
         "columns": list(answers.COLUMNS),
     }
-    text = survey_model.render_page(title, described(styles), described(examples), page)
+    text = survey_build.render_page(title, described(styles), described(examples), page)
     (folder / "index.html").write_bytes(text)
     return page
 

@@ -56,7 +56,7 @@ def original(tmp_path_factory):
     """Make the folder of a survey without the template of its page."""
     folder = tmp_path_factory.mktemp("original")
     (folder / "page" / "pictures").mkdir(parents=True)
-    survey_model._save(folder, SURVEY)
+    survey_model.save(folder, SURVEY)
     survey_model.page_path(folder).write_bytes(INDEX)
     for token in TOKENS:
         (folder / "page" / "pictures" / f"{token}.png").write_bytes(picture(token))
@@ -230,7 +230,7 @@ def test_the_same_answer_is_stored_once(server, folder):
 def test_another_answer_to_the_same_pair_is_a_conflict(server, folder):
     send(server, ROW)
     status, text = send(server, ROW | {"score_first": "4"})
-    assert (status, text) == (409, b"this viewer has answered the same pair otherwise\n")
+    assert (status, text) == (409, b"this viewer has already answered the same pair differently\n")
     assert stored(folder) == [ANSWER]
 
 

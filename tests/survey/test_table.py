@@ -1,115 +1,25 @@
-"""Table 1 from answers whose means, tests and agreement were worked out by hand or otherwise."""
+"""Table 1 as it is printed, next to the paper's values and with hostile labels."""
 
 import csv
 import dataclasses
 import io
-import itertools
-import random
 import re
-from fractions import Fraction
 from xml.etree import ElementTree
 
 import markdown_it
 import pytest
-import scipy.stats
-from helpers.rounding import condition, gamma
+from helpers.surveys import answered, named, survey_of, tabulated, times
 
+from gatys_norm.survey import statistics as survey_statistics
 from gatys_norm.survey import table as survey_table
-from gatys_norm.survey.answers import Answer
-from gatys_norm.survey.model import Pair, Survey
 
-NAMES = ("original", "normalized")
 HOSTILE = "<script>alert('&')</script> a|b *c* __d__ `e` [f](g) \\| ~~h~~ &lt; # $i$ {{ 7 * 7 }}"
 
 
-def survey_of(names=NAMES, **items):
-    """A survey of {item: {row: columns}}; its pictures are "0" (A) and "1" (B), "2" and "3", …"""
-    numbers = map(str, itertools.count())
-    pairs = tuple(
-        Pair(item.replace("_", " "), row, column, next(numbers), next(numbers))
-        for item, rows in items.items()
-        for row, columns in rows.items()
-        for column in columns
-    )
-    return Survey("f" * 32, names, pairs, None)
+# --- what is printed ---------------------------------------------------------------------------
 
 
-def named(survey, *items):
-    """The same survey with other names for its items."""
-    old = dict.fromkeys(pair.item for pair in survey.pairs)
-    new = dict(zip(old, items, strict=True))
-    pairs = tuple(pair._replace(item=new[pair.item]) for pair in survey.pairs)
-    return Survey(survey.identity, survey.names, pairs, None)
-
-
-def answered(survey, *viewers):
-    """Answers of viewers, each given as [(score of A, score of B) or None if not reached, …]."""
-    return [
-        Answer(f"{viewer:032x}", number, pair.a, pair.b, *scores, 1)
-        for viewer, given in enumerate(viewers)
-        for number, (pair, scores) in enumerate(zip(survey.pairs, given, strict=True), start=1)
-        if scores is not None
-    ]
-
-
-def tabulated(survey, *viewers):
-    return survey_table.tabulate(survey, answered(survey, *viewers))
-
-
-def differing(*viewers):
-    """The comparison of one item, of viewers given by their differences in each pair."""
-    survey = survey_of(item={"row": tuple(map(str, range(len(viewers[0]))))})
-    scores = [[(3, 3 + each) for each in differences] for differences in viewers]
-    return tabulated(survey, *scores).items[0].comparison
-
-
-def nearly(value, roundings=4):
-    """A number up to rounding: on either side a division and a root, or two divisions."""
-    return pytest.approx(value, rel=gamma(roundings), abs=0)
-
-
-def times(count, score):
-    return [score] * count
-
-
-# --- what is counted ---------------------------------------------------------------------------
-
-
-def test_a_small_survey_by_hand():
-    survey = survey_of(first={"town": ("l", "r"), "sea": ("l",)}, second={"town": ("l",)})
-    table = tabulated(
-        survey,
-        [(1, 4), (2, 5), (3, None), (5, 5)],
-        [(2, 4), (None, 5), (3, 4), None],
-        [(4, 5), (3, 3), (3, 1), (4, 5)],
-    )
-    assert table.names == NAMES
-    assert [item.name for item in table.items] == ["first", "second"]
-    first, second = table.items
-    assert first.columns == ("l", "r")
-    assert [row.label for row in first.rows] == ["town", "sea"]
-    town_a, town_b = first.rows[0].lines
-    # 1, 2, 4: mean 7/3, deviations −4/3, −1/3, 5/3, squares 42/9, half of it 7/3
-    assert town_a[0] == (nearly(7 / 3), nearly((7 / 3) ** 0.5), 3, 0)
-    assert town_a[1] == (2.5, nearly(0.5**0.5), 2, 1)
-    assert town_b[0] == (nearly(13 / 3), nearly((1 / 3) ** 0.5), 3, 0)
-    assert [str(rating) for rating in town_a + town_b] == [
-        *("2.3±1.53", "2.5±0.71", "4.3±0.58", "4.3±1.15"),
-    ]
-    sea_a, sea_b = first.rows[1].lines
-    assert sea_a == ((3.0, 0.0, 3, 0), None)
-    assert sea_b == ((2.5, nearly(4.5**0.5), 2, 1), None)
-    assert [str(rating) for rating in second.rows[0].lines[0]] == ["4.5±0.71"]
-    # Means of B − A: (3 + 3) / 2, (2 + 1) / 2, (1 + 0 − 2) / 3.
-    means = (3, 1.5, -1 / 3)  # each a quotient, as is theirs; here two additions more
-    roundings = 2 * (1 + 1) + 2
-    expected = pytest.approx(sum(means) / 3, rel=gamma(roundings) * condition(means), abs=0)
-    assert first.comparison.mean_difference == expected
-    assert first.comparison.viewers == first.comparison.changed == 3
-    assert second.comparison == (2, 1, 0.5, 1.0)
-
-
-def test_viewers_and_gaps_are_counted():
+def test_viewers_and_gaps_are_told():
     survey = survey_of(item={"row": ("1", "2", "3")})
     given = answered(
         survey,
@@ -119,11 +29,7 @@ def test_viewers_and_gaps_are_counted():
     )
     given[0] = dataclasses.replace(given[0], showings=3)
     given[3] = dataclasses.replace(given[3], showings=2)
-    table = survey_table.tabulate(survey, given)
-    assert (table.pairs, table.viewers, table.complete) == (3, 3, 1)
-    assert (table.missing, table.unreached, table.repeated) == (3, 4, 2)
-    second = table.items[0].rows[0].lines[1][1]
-    assert (second.scores, second.missing) == (1, 1)
+    table = survey_statistics.tabulate(survey, given)
     assert (
         "Viewers: 3, of whom 1 answered every pair. Pairs of pictures: 3. Missed scores: 3. Pairs "
         "that a viewer did not reach: 4. Pairs that a viewer was shown more than once: 2."
@@ -131,20 +37,15 @@ def test_viewers_and_gaps_are_counted():
 
 
 def test_one_viewer():
-    table = tabulated(survey_of(item={"row": ("1", "2")}), [(4, 5), (2, None)])
-    (item,) = table.items
-    assert [[str(rating) for rating in line] for line in item.rows[0].lines] == [
-        ["4.0", "2.0"],
-        ["5.0", "–"],
-    ]
-    assert item.comparison == (1, 1, 1.0, 1.0)
-    assert item.agreement is table.agreement is None
-    assert "| item | 1 | +1.00 | 1 | – |" in survey_table.markdown(table)
+    text = survey_table.markdown(
+        tabulated(survey_of(item={"row": ("1", "2")}), [(4, 5), (2, None)])
+    )
+    assert "| row | original | **4.0** | 2.0 |\n|  | normalized | **5.0** | – |" in text
+    assert "| item | 1 | +1.00 | 1 | – |" in text
 
 
 def test_no_answers():
-    table = survey_table.tabulate(survey_of(item={"row": ("1",)}), [])
-    assert table.items[0].comparison == (0, 0, None, None)
+    table = survey_statistics.tabulate(survey_of(item={"row": ("1",)}), [])
     text = survey_table.markdown(table)
     assert "| row | original | – |\n|  | normalized | – |" in text
     assert "| item | 0 | – | – | – |" in text
@@ -169,7 +70,7 @@ def test_marks_go_by_the_mean_before_rounding(scores, mark, shown):
     survey = survey_of(item={"row": ("column",)})
     table = tabulated(survey, *([(score, None)] for score in scores))
     rating = table.items[0].rows[0].lines[0][0]
-    assert (rating.mark, str(rating)) == (mark, shown)
+    assert (rating.mark, survey_table.shown(rating)) == (mark, shown)
     sign = {"high": "**", "low": "*", "": ""}[mark]
     assert f"| row | original | {sign}{shown}{sign} |" in survey_table.markdown(table)
     assert next(csv.DictReader(io.StringIO(survey_table.as_csv(table))))["mark"] == mark
@@ -179,29 +80,30 @@ def test_marks_go_by_the_mean_before_rounding(scores, mark, shown):
     assert "".join(cell.itertext()).strip() == (f"{shown}{sign} ({mark})" if mark else shown)
 
 
-def test_the_order_of_answers_has_no_influence(monkeypatch):
-    monkeypatch.setattr(survey_table, "RESAMPLES", 999)
-    survey = survey_of(one={"x": ("1", "2"), "y": ("1",)}, two={"x": ("1",)})
-    chance = random.Random(1)
-    scores = [None, 1, 2, 3, 4, 5]
-    viewers = [
-        [(chance.choice(scores), chance.choice(scores)) for _ in survey.pairs] for _ in range(20)
-    ]
-    given = answered(survey, *viewers)
-    table = survey_table.tabulate(survey, given)
-    assert table.items[0].comparison.changed > 13  # beyond what is enumerated
-    for _ in range(2):
-        chance.shuffle(given)
-        turned = [
-            Answer(
-                *(each.viewer, each.number, each.second, each.first),
-                *(each.score_second, each.score_first, each.showings),
-            )
-            if chance.random() < 0.5
-            else each
-            for each in given
-        ]
-        assert survey_table.tabulate(survey, turned) == table
+@pytest.mark.parametrize(
+    ("viewers", "words"),
+    [
+        (1, "with the one viewer whose difference is not 0, no p below 1 is possible"),
+        (4, "with the 4 viewers whose difference is not 0, no p below 0.125 is possible"),
+        (5, "with the 5 viewers whose difference is not 0, no p below 0.0625 is possible"),
+        (6, None),
+    ],
+)
+def test_too_few_viewers_for_a_small_p(viewers, words):
+    survey = survey_of(item={"row": ("column",)})
+    table = tabulated(survey, *([(2, 3)],) * viewers, [(2, 2)])
+    for text in (survey_table.markdown(table), survey_table.as_html(table)):
+        assert ("no p below" in text) == (words is not None)
+        assert (words or "") in text
+
+
+@pytest.mark.parametrize(
+    ("agreement", "words"), [(0.826, "0.83"), (1.0, "1.00"), (-0.25, "−0.25"), (None, "–")]
+)
+def test_agreement_is_printed(agreement, words):
+    table = tabulated(survey_of(item={"row": ("1",)}), [(3, 3)])
+    table = dataclasses.replace(table, agreement=agreement)
+    assert f"| all pictures |  |  |  | {words} |" in survey_table.markdown(table)
 
 
 # --- the paper ---------------------------------------------------------------------------------
@@ -223,7 +125,7 @@ def test_ten_viewers_reproduce_cells_of_the_paper():
     table = tabulated(
         survey, *(list(zip(each, each, strict=True)) for each in zip(*columns, strict=True))
     )
-    assert [str(rating) for rating in table.items[0].rows[0].lines[0]] == [*TEN_VIEWERS]
+    assert [*map(survey_table.shown, table.items[0].rows[0].lines[0])] == [*TEN_VIEWERS]
     text = survey_table.markdown(table)
     own, paper = text.split("This survey:")[1].split("Choi and Kim (2020):")
     assert "| town | original | *1.0±0.00* | *1.3±0.48* | 2.3±0.48 | **4.3±0.48** |" in own
@@ -258,7 +160,9 @@ def test_ten_viewers_reproduce_cells_of_the_paper():
 def test_the_paper_stands_beside_its_own_layout_only(name, rows, beside):
     survey = named(survey_of(item=rows), name)
     table = tabulated(survey, [(3, 3)] * len(survey.pairs))
-    assert table.items[0].paper == survey_table.PAPER.get(name, ())[:beside]
+    assert [row.label for row in survey_table.paper_rows(table.items[0])] == [
+        f"row {number}" for number in range(1, beside + 1)
+    ]
     outputs = survey_table.markdown(table), survey_table.as_html(table)
     for text in outputs:
         assert ("Choi and Kim (2020)" in text) == (beside > 0)
@@ -266,157 +170,6 @@ def test_the_paper_stands_beside_its_own_layout_only(name, rows, beside):
     lines = csv.DictReader(io.StringIO(survey_table.as_csv(table)))
     assert {line["row"] for line in lines if line["paper_mean"]} == {*list(rows)[:beside]}
     assert ("beside uneven" in outputs[1]) == (0 < beside < len(rows))
-
-
-# --- the test and the agreement ----------------------------------------------------------------
-
-
-def enumerated_p(differences):
-    """Two-sided p of the Wilcoxon signed-rank test, by its definition: every choice of signs."""
-    sizes = [abs(each) for each in differences if each]
-    ranks = [  # twice the mean rank, which is whole
-        sum(other < each for other in sizes) + sum(other <= each for other in sizes) + 1
-        for each in sizes
-    ]
-    observed = sum(
-        rank * (1 if each > 0 else -1)
-        for rank, each in zip(ranks, filter(None, differences), strict=True)
-    )
-    sums = [sum(signed) for signed in itertools.product(*((rank, -rank) for rank in ranks))]
-    return sum(abs(each) >= abs(observed) for each in sums) / len(sums)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_p_is_that_of_all_changes_of_sign(seed):
-    chance = random.Random(seed)
-    viewers = [
-        [chance.choice((-2, -1, 0, 1, 2, 2)) for _ in range(3)] for _ in range(chance.randint(2, 9))
-    ]
-    means = [Fraction(sum(each), 3) for each in viewers]
-    compared = differing(*viewers)
-    assert compared.p == nearly(enumerated_p(means))
-    assert compared.changed == sum(mean != 0 for mean in means)
-    # Of each mean the division, of theirs the sum and the division; of the fraction one rounding.
-    error = gamma(1 + 2 + 1) * float(sum(map(abs, means)) / len(means))
-    assert compared.mean_difference == pytest.approx(
-        float(sum(means) / len(means)), rel=0, abs=error
-    )
-
-
-def test_zeros_are_dropped_as_wilcoxon_did():
-    viewers = [[1], [2], [-1], [2], [1]]
-    compared = differing(*viewers, [0], [0])
-    assert compared[:2] == (7, 5)
-    assert compared.p == differing(*viewers).p
-    other = scipy.stats.wilcoxon(
-        [1, 2, -1, 2, 1, 0, 0],
-        zero_method="wilcox",
-        method=scipy.stats.PermutationMethod(n_resamples=9999),
-    )
-    assert compared.p == other.pvalue
-
-
-def test_thirteen_viewers_are_exact_and_zeros_do_not_count():
-    compared = differing(*([1],) * 13, *([0],) * 9)
-    assert compared.p == compared.smallest_p == 2 / 2**13
-
-
-def test_more_viewers_are_estimated():
-    viewers = [[each] for each in (2, 2, 2, 1, 1, 1, 1, 1, 2, 1, -2, -2, -1, -1)]
-    exact = enumerated_p([each for (each,) in viewers])
-    deviation = (exact * (1 - exact) / survey_table.RESAMPLES) ** 0.5
-    assert differing(*viewers).p == pytest.approx(exact, rel=0, abs=4 * deviation)
-
-
-def test_ties_are_seen_in_means_of_thirds():
-    # A third of three pairs and two sixths of six are one size of difference.
-    survey = survey_of(item={"row": "abcdef"})
-    third, sixth = [(3, 4), (3, 3), (3, 3)], [None] * 3
-    viewers = [third + sixth, third + third, [*sixth, (4, 3), (3, 3), (3, 3)], third + third]
-    compared = tabulated(survey, *viewers).items[0].comparison
-    assert compared.p == nearly(enumerated_p([1, 1, -1, 1]))
-
-
-def test_only_pairs_scored_in_both_pictures_are_compared():
-    survey = survey_of(item={"row": "abc"})
-    viewers = [[(1, 2), (1, None), (None, 5)], [(None, 5), None, (5, None)], [(2, 2), (4, 5), None]]
-    assert tabulated(survey, *viewers).items[0].comparison == (2, 2, 0.75, 0.5)
-
-
-@pytest.mark.parametrize("viewers", [[[0]], [[0], [0], [0]], [[1, -1], [0, 0]]])
-def test_no_difference_at_all_is_not_measured(viewers):
-    compared = differing(*viewers)
-    assert compared == (len(viewers), 0, 0.0, None)
-    assert compared.smallest_p is None
-
-
-@pytest.mark.parametrize(
-    ("viewers", "words"),
-    [
-        (1, "with the one viewer whose difference is not 0, no p below 1 is possible"),
-        (4, "with the 4 viewers whose difference is not 0, no p below 0.125 is possible"),
-        (5, "with the 5 viewers whose difference is not 0, no p below 0.0625 is possible"),
-        (6, None),
-    ],
-)
-def test_too_few_viewers_for_a_small_p(viewers, words):
-    survey = survey_of(item={"row": ("column",)})
-    table = tabulated(survey, *([(2, 3)],) * viewers, [(2, 2)])
-    for text in (survey_table.markdown(table), survey_table.as_html(table)):
-        assert ("no p below" in text) == (words is not None)
-        assert (words or "") in text
-    assert enumerated_p([1] * viewers) == table.items[0].comparison.smallest_p
-
-
-# K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011),
-# https://repository.upenn.edu/asc_papers/43: four observers, twelve units, ordinal α = 0.815.
-KRIPPENDORFF = (
-    "1 2 3 3 2 1 4 1 2 . . .",
-    "1 2 3 3 2 2 4 1 2 5 . 3",
-    ". 3 3 3 2 3 4 2 2 5 1 .",
-    "1 2 3 3 2 4 4 1 2 5 1 .",
-)
-
-
-PRINTED = {"rel": 0, "abs": 0.0005}  # α has three digits there
-
-
-def krippendorffs_viewers():
-    rows = [[None if each == "." else int(each) for each in row.split()] for row in KRIPPENDORFF]
-    return [list(zip(row[::2], row[1::2], strict=True)) for row in rows]
-
-
-def test_agreement_of_krippendorffs_own_example():
-    table = tabulated(survey_of(item={"row": "abcdef"}), *krippendorffs_viewers())
-    assert table.agreement == table.items[0].agreement == pytest.approx(0.815, **PRINTED)
-    assert "| all pictures |  |  |  | 0.82 |" in survey_table.markdown(table)
-
-
-def test_agreement_of_an_item_is_that_of_its_own_pictures():
-    survey = survey_of(one={"row": "abcdef"}, two={"row": "a"})
-    others = [(1, 5), (5, 1), (1, 5), None]
-    viewers = [
-        [*given, other] for given, other in zip(krippendorffs_viewers(), others, strict=True)
-    ]
-    table = tabulated(survey, *viewers)
-    assert table.items[0].agreement == pytest.approx(0.815, **PRINTED)
-    assert table.items[1].agreement < 0 < table.agreement < table.items[0].agreement
-
-
-@pytest.mark.parametrize(
-    "viewers",
-    [
-        [],
-        [[(1, 2), (3, 4)]],
-        [[(1, 2), None], [None, (3, 4)]],  # nothing in common
-        [[(3, 3), (3, None)], [(3, 3), (3, 5)]],  # what both scored is all the same
-    ],
-)
-def test_agreement_that_is_not_defined(viewers):
-    table = tabulated(survey_of(item={"row": "ab"}), *viewers)
-    assert table.agreement is None
-    assert table.items[0].agreement is None
-    assert "| all pictures |  |  |  | – |" in survey_table.markdown(table)
 
 
 # --- hostile labels ----------------------------------------------------------------------------

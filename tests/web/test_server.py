@@ -12,7 +12,8 @@ from helpers.http import ask, connect, heard, posted, say, serving, status_of
 from helpers.programs import wait_for
 from PIL import Image
 
-from gatys_norm.survey import model as survey_model
+from gatys_norm.survey import build as survey_build
+from gatys_norm.survey import pairs as survey_pairs
 from gatys_norm.survey import server as survey_server
 from gatys_norm.web import live
 from gatys_norm.web import server as web_server
@@ -505,8 +506,8 @@ def of_survey(tmp_path_factory):
     pictures = [folder / "a.png", folder / "b.png"]
     for picture in pictures:
         Image.new("RGB", (16, 16)).save(picture)
-    survey_model.build(
-        folder / "built", [survey_model.PictureFiles("item", "row", "column", *pictures)]
+    survey_build.build(
+        folder / "built", [survey_pairs.PictureFiles("item", "row", "column", *pictures)]
     )
     with serving(survey_server.make_server(folder / "built")) as server:
         yield server

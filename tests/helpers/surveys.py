@@ -1,0 +1,55 @@
+"""Surveys and answers with known scores, and their Table 1."""
+
+import itertools
+
+from gatys_norm.survey import statistics as survey_statistics
+from gatys_norm.survey.answers import Answer
+from gatys_norm.survey.model import Pair, Survey
+
+NAMES = ("original", "normalized")
+
+
+def survey_of(names=NAMES, **items):
+    """A survey of {item: {row: columns}}; its pictures are "0" (A) and "1" (B), "2" and "3", …"""
+    numbers = map(str, itertools.count())
+    pairs = tuple(
+        Pair(item.replace("_", " "), row, column, next(numbers), next(numbers))
+        for item, rows in items.items()
+        for row, columns in rows.items()
+        for column in columns
+    )
+    return Survey("f" * 32, names, pairs, None)
+
+
+def named(survey, *items):
+    """The same survey with other names for its items."""
+    old = dict.fromkeys(pair.item for pair in survey.pairs)
+    new = dict(zip(old, items, strict=True))
+    pairs = tuple(pair._replace(item=new[pair.item]) for pair in survey.pairs)
+    return Survey(survey.identity, survey.names, pairs, None)
+
+
+def answered(survey, *viewers):
+    """Answers of viewers, each given as [(score of A, score of B) or None if not reached, …]."""
+    return [
+        Answer(f"{viewer:032x}", number, pair.a, pair.b, *scores, 1)
+        for viewer, given in enumerate(viewers)
+        for number, (pair, scores) in enumerate(zip(survey.pairs, given, strict=True), start=1)
+        if scores is not None
+    ]
+
+
+def tabulated(survey, *viewers):
+    return survey_statistics.tabulate(survey, answered(survey, *viewers))
+
+
+def differing(*viewers):
+    """The comparison of one item, of viewers given by their differences in each pair."""
+    survey = survey_of(item={"row": tuple(map(str, range(len(viewers[0]))))})
+    scores = [[(3, 3 + difference) for difference in differences] for differences in viewers]
+    return tabulated(survey, *scores).items[0].comparison
+
+
+def times(count, score):
+    """The same score, so many times."""
+    return [score] * count
