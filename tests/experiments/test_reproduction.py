@@ -12,7 +12,7 @@ from gatys_norm.experiments import figures as paper_figures
 from gatys_norm.experiments import measurements, reproduction
 from gatys_norm.experiments.grid import RunResult
 from gatys_norm.images import io as picture_io
-from gatys_norm.report import plots
+from gatys_norm.report import charts
 from gatys_norm.survey import pairs as survey_pairs
 
 STYLES = ("one.jpg", "two.jpg", "three.jpg")
@@ -53,7 +53,7 @@ def no_network(monkeypatch):
 @pytest.fixture
 def blank_plots(monkeypatch):
     """Plots that are set up but not drawn, which takes matplotlib half a second each."""
-    monkeypatch.setattr(plots, "_rendered", lambda figure: np.zeros((20, 30, 3), np.float32))
+    monkeypatch.setattr(charts, "rendered", lambda figure: np.zeros((20, 30, 3), np.float32))
 
 
 def record(config):

@@ -15,7 +15,7 @@ import pytest
 from helpers.pictures import assert_is_picture
 from matplotlib.text import Text
 
-from gatys_norm.report import plots
+from gatys_norm.report import charts, plots
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Names of files: older matplotlib hides labels with _; $ begins a formula, here a wrong one.
@@ -33,10 +33,10 @@ def record_of(coefficients, distances, iterations=None):
     history = []
     for size, rows in distances.items():
         for index, row in enumerate(rows):
-            place = {"size": size, "iteration": (iterations or range(0, 1000, 10))[index]}
+            moment = {"size": size, "iteration": (iterations or range(0, 1000, 10))[index]}
             loss = sum(np.multiply(list(coefficients.values()), row)) if row else 0.0
             terms = dict(zip(coefficients, row, strict=True))
-            history.append(place | {"evaluations": 1, "loss": float(loss)} | terms)
+            history.append(moment | {"evaluations": 1, "loss": float(loss)} | terms)
     terms = {term: {"coefficient": value} for term, value in coefficients.items()}
     return {"terms": terms, "history": history}
 
@@ -74,10 +74,10 @@ class Drawing:
         return self.figure.axes
 
     def count(self, text):
-        return [found for found, _ in self.texts].count(text)
+        return [written for written, _ in self.texts].count(text)
 
     def holds(self, text):
-        return any(text in found.replace("\u00a0", " ") for found, _ in self.texts)
+        return any(text in written.replace("\u00a0", " ") for written, _ in self.texts)
 
     def curves(self, panel):
         """Return the lines of one panel as arrays of x and y."""
@@ -87,14 +87,14 @@ class Drawing:
 
 def sketch(function, *arguments):
     """Call a function of `plots` and return what it would draw; quick, no boxes."""
-    with mock.patch.object(plots, "_rendered", lambda figure: figure):
+    with mock.patch.object(charts, "rendered", lambda figure: figure):
         figure = function(*arguments)
     return Drawing(figure, [(text.get_text(), None) for text in figure.findobj(Text)])
 
 
 def draw(function, *arguments):
     """Call a function of `plots`, draw, and return it with every text's box."""
-    render, draw_text = plots._rendered, Text.draw
+    render, draw_text = charts.rendered, Text.draw
     figures, texts = [], []
 
     def keep_text(text, renderer):
@@ -107,7 +107,7 @@ def draw(function, *arguments):
         with mock.patch.object(Text, "draw", keep_text):
             return render(figure)
 
-    with mock.patch.object(plots, "_rendered", keep_figure), warnings.catch_warnings():
+    with mock.patch.object(charts, "rendered", keep_figure), warnings.catch_warnings():
         warnings.simplefilter("error")  # a missing glyph, an axis without extent
         picture = function(*arguments)
     return Drawing(figures[0], texts, picture)
@@ -117,9 +117,9 @@ def powers_of(factor, styles=STYLE_NAMES):
     names = [f"{block}_{index}" for block in range(1, 6) for index in range(1, 3 + 2 * (block > 2))]
     return {
         style: {
-            f"{tap}{name}": factor ** (place / 15)
+            f"{tap}{name}": factor ** (position / 15)
             for tap in ("conv", "relu")
-            for place, name in enumerate(names)
+            for position, name in enumerate(names)
         }
         for style in styles
     }
@@ -129,7 +129,10 @@ def norms_of(styles=STYLE_NAMES, layers=5):
     terms = [*record_of_layers(layers)["terms"], "total_variation"]
     return {
         loss: {
-            style: {term: scale * 10.0**place if place else 0.0 for place, term in enumerate(terms)}
+            style: {
+                term: scale * 10.0**position if position else 0.0
+                for position, term in enumerate(terms)
+            }
             for style in styles
         }
         for loss, scale in (("original", 1e4), ("normalized", 1.0))
@@ -140,10 +143,10 @@ def sweeps_of(styles=STYLE_NAMES):
     return {
         loss: {
             style: [
-                (first / 10**step, 0.1 + step / 4 + place / 20, 0.2 * step - place / 20)
+                (first / 10**step, 0.1 + step / 4 + position / 20, 0.2 * step - position / 20)
                 for step in range(5)
             ]
-            for place, style in enumerate(styles)
+            for position, style in enumerate(styles)
         }
         for loss, first in (("original", 1e-2), ("normalized", 1.0))
     }
@@ -314,15 +317,15 @@ def test_gradients_share_one_log_axis_on_which_every_bar_is_seen():
     )
 
 
-def test_a_gradient_of_zero_is_written_at_its_place_on_the_axis():
+def test_a_gradient_of_zero_is_written_at_its_position_on_the_axis():
     norms = {"original": {"one": {"content/a": 0.0, "style/b": 1.0}, "two": {"style/b": 10.0}}}
     drawing = draw(plots.gradient_norms, norms)
     boxes = [box for text, box in drawing.texts if text == "0"]
     assert len(boxes) == 1  # the other style has no such term
     panel = drawing.panels[0]
-    place, bottom = panel.transData.transform((-0.2, panel.get_ylim()[0]))
+    position, bottom = panel.transData.transform((-0.2, panel.get_ylim()[0]))
     # Pixels of layout: a text is centred to a fraction of a letter and stands just above the axis.
-    assert abs((boxes[0].x0 + boxes[0].x1) / 2 - place) < 3
+    assert abs((boxes[0].x0 + boxes[0].x1) / 2 - position) < 3
     assert 0 < boxes[0].y0 - bottom < 12
 
 
@@ -346,8 +349,8 @@ def test_sweeps_show_each_measure_with_lambda_falling_to_the_right():
         left, right = panel.get_xlim()
         assert panel.get_xscale() == "log"
         assert left > max(drawn[0][0]) >= min(drawn[0][0]) > right
-    colours = [line.get_color() for line in drawing.panels[1].lines]
-    assert colours[0] == drawing.panels[0].lines[0].get_color() != colours[1]
+    colors = [line.get_color() for line in drawing.panels[1].lines]
+    assert colors[0] == drawing.panels[0].lines[0].get_color() != colors[1]
     assert not drawing.holds("common level")
 
 
@@ -389,7 +392,7 @@ def test_partial_losses_of_the_last_size_add_up_to_the_sum():
     np.testing.assert_allclose(sum(partial), total)
 
 
-def test_a_term_has_one_colour_in_every_panel():
+def test_a_term_has_one_color_in_every_panel():
     first = record_of({"content/a": 1.0, "style/b": 1.0}, {64: [[1.0, 2.0], [3.0, 4.0]]})
     second = record_of({"style/c": 1.0, "style/b": 1.0}, {64: [[1.0, 2.0], [3.0, 4.0]]})
     drawing = sketch(plots.loss_curves, {"original": first, "normalized": second})
