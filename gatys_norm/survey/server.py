@@ -1,11 +1,11 @@
-"""Serving a survey: its page and pictures, and a place to send the answers to.
+"""The server of a survey: it serves the page and its pictures, and stores the answers.
 
-Whoever can reach the server can answer; nobody can read answers, or which picture is which. The
-path of a request is only looked up in a table made at the start and never leads to a file.
+Everybody who can reach the server can answer; nobody can read answers, or which picture is which.
+The path of a request is only looked up in a table made at the start; it is never used as the path
+of a file.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -15,9 +15,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import filelock
+
 from gatys_norm.survey import answers
+from gatys_norm.survey import model as survey_model
 from gatys_norm.survey.answers import Answer
-from gatys_norm.survey.model import Survey, SurveyError, load, page_path
+from gatys_norm.survey.model import Survey, SurveyError
 from gatys_norm.web import server as web_server
 from gatys_norm.web.server import RefusedError, Reply, Request
 
@@ -32,28 +35,31 @@ def make_server(
     on_answer: Callable[[Answer], object] | None = None,
     on_error: Callable[[Exception], object] | None = None,
 ) -> web_server.Server:
-    """Make the server of the survey in a folder; what crashes left in its answers is repaired.
+    """Make the server of the survey in a folder, and repair what crashes left in its answers.
+
+        with survey_server.make_server("results/survey", port=8000) as server:
+            server.serve_forever()
 
     Args:
-      folder: what `survey_model.build` made.
-      address: where to listen: IPv4, IPv6 or a name.
+      folder: made by `survey.build.build`.
+      address: where to listen: an IPv4 or IPv6 address, or a name.
       port: 0 is any free one.
-      on_answer: called with each `answers.Answer` that was stored, one at a time.
-      on_error: called with each exception that kept the server from doing what it should, such as
-        that of a full disk; requests that are no good are not among them.
+      on_answer: called with each answer that was stored, one at a time.
+      on_error: called with each exception that kept the server from carrying out a request, such
+        as that of a full disk; not with those of requests that are not valid.
 
     Returns:
-      `web_server.Server`; its `server_close` lets go of the folder.
+      The server; its `server_close` unlocks the folder.
 
     Raises:
-      SurveyError: the folder holds no survey or a damaged one, is served already, or cannot be
+      SurveyError: the folder holds no survey or a damaged one, is already served, or cannot be
         written to.
-      OSError: the address or port cannot be had.
+      OSError: the address or the port is not available.
     """
     folder = Path(folder)
     with contextlib.ExitStack() as stack:
         try:
-            survey = load(folder)
+            survey = survey_model.load(folder)
             pages = _pages(folder, survey)
             store = stack.enter_context(contextlib.closing(_Store(folder, survey, on_answer)))
         except OSError as error:
@@ -70,10 +76,10 @@ class _Page(NamedTuple):
 
 
 def _pages(folder: Path, survey: Survey) -> dict[str, _Page]:
-    """Return {path of a request: _Page}."""
-    index = page_path(folder)
+    """Return {path of a request: what is sent}."""
+    index = survey_model.page_path(folder)
     pages = {"/": _Page(index, "text/html; charset=utf-8", "no-store")}
-    for path in (index.parent / "pictures").iterdir():
+    for path in survey_model.pictures_folder(folder).iterdir():
         if re.fullmatch(r"[0-9a-f]{16}\.png", path.name):
             pages[f"/pictures/{path.name}"] = _Page(path, "image/png", "private, max-age=86400")
     pages = {
@@ -84,21 +90,21 @@ def _pages(folder: Path, survey: Survey) -> dict[str, _Page]:
     pictures = [f"/pictures/{token}.png" for pair in survey.pairs for token in (pair.a, pair.b)]
     for name in ("/", *pictures):
         if name not in pages:
-            raise SurveyError(f"{folder}: damaged; of its page, {name} is missing")
+            raise SurveyError(f"{folder}: damaged; {name} of its page is missing")
     return pages
 
 
-# Keeping answers
+# Storing answers
 
 
 class _Store:
-    """The answers of a survey, which no other server writes to until this is closed."""
+    """The answers of a survey, locked against other servers until this is closed."""
 
     def __init__(
         self, folder: Path, survey: Survey, on_answer: Callable[[Answer], object] | None
     ) -> None:
         self.survey = survey
-        self._folder = folder / "answers"
+        self._folder = survey_model.answers_folder(folder)
         self._on_answer = on_answer
         self._turn = threading.Lock()
         self._lock = _lock(folder)
@@ -112,7 +118,7 @@ class _Store:
             raise
 
     def close(self) -> None:
-        """Let go of the folder, once the answer that is being stored is."""
+        """Unlock the folder, after the answer that is being stored."""
         with self._turn:
             self._lock.close()
 
@@ -120,41 +126,44 @@ class _Store:
         """Store an answer; it is on disk when this returns.
 
         Raises:
-          RefusedError: this is closed, has no room, or the viewer answered otherwise before.
+          RefusedError: this is closed, has VIEWER_LIMIT viewers already, or the viewer has already
+            answered the pair differently.
           OSError, answers.AnswerError: see `answers.append`.
         """
         with self._turn:
             if self._lock.closed:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the survey is closed")
             if answer.viewer not in self._viewers and len(self._viewers) >= VIEWER_LIMIT:
-                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room for more")
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "no more viewers can take part")
             try:
                 is_new = answers.append(self._folder, answer, self.survey)
             except answers.ContradictionError as error:
                 raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
             self._viewers.add(answer.viewer)
             if is_new:
-                web_server.tell(self._on_answer, answer)
+                web_server.notify(self._on_answer, answer)
 
 
 def _lock(folder: Path) -> BinaryIO:
-    """Return the open lock file of a survey, for this process alone.
+    """Return the open lock file of a survey, which is locked until it is closed.
 
-    It ends with the process, however that ends. The file stays: if it were removed, two servers
-    could each lock one of that name.
+    The lock also ends when the process ends, for whatever reason. The file stays: if it were
+    removed, two servers could each lock a file of that name.
     """
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(open(folder / ".server.lock", "ab"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SurveyError(f"{folder}: is served already; end that server first") from error
+        if not filelock.lock_descriptor(lock.fileno(), blocking=False):
+            raise SurveyError(f"{folder}: is already served; end that server first")
         stack.pop_all()
     return lock
 
 
-def _answer(body: bytes, survey: Survey) -> Answer:
-    """Return the `Answer` in the body of a request."""
+def _parse(body: bytes, survey: Survey) -> Answer:
+    """Return the `Answer` in the body of a request.
+
+    Raises:
+      RefusedError: the body is not a JSON object of strings, or not a valid answer.
+    """
     try:
         columns = json.loads(body.decode(), object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
@@ -187,29 +196,29 @@ class _Server(web_server.Server):
         super().__init__(address, port, "survey", on_error)
 
     def server_close(self) -> None:
-        """Take no more requests and let go of the folder; replies under way are finished."""
+        """Accept no more requests and unlock the folder; replies that have begun are finished."""
         super().server_close()
         self.store.close()
 
     def reply(self, request: Request) -> Reply:
-        """Take an answer, or show the page or a picture of it."""
+        """Store an answer, or send the page or one of its pictures."""
         if request.path == ANSWERS:
             request.check_method("POST")
-            return self._take(request)
+            return self._store_answer(request)
         if request.path in self.pages:
             request.check_method("GET", "HEAD")
             page = self.pages[request.path]
             headers = {"Content-Type": page.kind, "Cache-Control": page.caching}
             return HTTPStatus.OK, headers, page.path.read_bytes()
-        raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing of this name")
+        raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
 
-    def _take(self, request: Request) -> Reply:
-        # Of a page on another website, a browser sends this type only if the server agrees.
+    def _store_answer(self, request: Request) -> Reply:
+        # From a page of another website, a browser sends this type only if the server agrees.
         if request.headers.get_content_type() != "application/json":
             raise RefusedError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"
             )
-        answer = _answer(request.body, self.store.survey)
+        answer = _parse(request.body, self.store.survey)
         try:
             self.store.add(answer)
         except OSError as error:

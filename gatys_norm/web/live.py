@@ -143,7 +143,7 @@ class Preview(web_server.Server):
             self.stop_asked = True
             self._show({})
             return HTTPStatus.NO_CONTENT, {}, None
-        raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing of this name")
+        raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
 
     def _events(self) -> Generator[bytes, None, None]:
         """Yield what there is to show, again after each change, until nothing more comes."""

@@ -1,6 +1,6 @@
-"""HTTP for the pages that the program serves: what a client may send, and what it is told.
+"""HTTP for the pages that the program serves: the limits of a request, and the form of a reply.
 
-The path of a request is only compared with names and never leads to a file.
+The path of a request is only compared with names; it is never used as the path of a file.
 """
 
 import contextlib
@@ -19,27 +19,33 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-BODY_LIMIT = 4 << 10  # bytes
+BODY_LIMIT = 4 << 10  # bytes of a request's body
 LINE_LIMIT = 8 << 10  # bytes of a request's first line
-READ_LIMIT = 64 << 10  # bytes of a request in all
-CONNECTION_LIMIT = 256  # a browser opens six
-SECONDS = 10.0  # for a request to arrive, and for a client to take a block of the reply
-BLOCK = 64 << 10
-COMMON = {
+READ_LIMIT = 64 << 10  # bytes of a whole request
+CONNECTION_LIMIT = 256  # at the same time; a browser opens six
+SECONDS = 10.0  # in which a whole request must arrive, and a client must take a block of a reply
+BLOCK = 64 << 10  # bytes of a reply that are sent at a time
+COMMON_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8"}
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-_Fact = TypeVar("_Fact")
+_Event = TypeVar("_Event")
 Body: TypeAlias = bytes | Generator[bytes, None, None] | None
 Reply: TypeAlias = tuple[HTTPStatus, Mapping[str, str], Body]  # status, headers, body
 
 
 class RefusedError(Exception):
-    """A request that is not done; says why."""
+    """A request that the server does not carry out.
+
+    Args:
+      status: of the reply.
+      text: one line that says why; it is the body of the reply.
+      headers: further headers of the reply.
+    """
 
     def __init__(
         self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
@@ -49,7 +55,15 @@ class RefusedError(Exception):
 
 
 class Request(NamedTuple):
-    """What a client asks for; `path` is as it was sent, up to a question mark."""
+    """What a client asks for.
+
+    Attributes:
+      method: such as GET, as it was sent.
+      path: as it was sent, up to a question mark: nothing in it is decoded or resolved, and it
+        need not begin with a slash.
+      headers: of the request.
+      body: at most BODY_LIMIT bytes; empty if there is none.
+    """
 
     method: str
     path: str
@@ -57,26 +71,38 @@ class Request(NamedTuple):
     body: bytes
 
     def check_method(self, *methods: str) -> None:
-        """Refuse every other method."""
+        """Raise RefusedError unless the method is one of these."""
         if self.method not in methods:
             allowed = ", ".join(methods)
             raise RefusedError(
-                HTTPStatus.METHOD_NOT_ALLOWED, f"this takes {allowed}", {"Allow": allowed}
+                HTTPStatus.METHOD_NOT_ALLOWED, f"allowed here: {allowed}", {"Allow": allowed}
             )
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server whose subclass says by `reply` what it answers; each connection has its thread.
+    """A server with a thread per connection; a subclass defines what it replies:
+
+        class Greeting(Server):
+            def reply(self, request):
+                request.check_method("GET", "HEAD")
+                return HTTPStatus.OK, {"Content-Type": "text/plain"}, b"hello"
+
+        Greeting("127.0.0.1", 8000, "greeting").serve_forever()
+
+    Before `reply` is called, a request has passed these checks: it arrived within SECONDS, all of
+    it is at most READ_LIMIT bytes, its body has a Content-Length of at most BODY_LIMIT, and on a
+    loopback address its Host header names this machine. More than CONNECTION_LIMIT connections
+    at a time are refused.
 
     Args:
-      address: where to listen: IPv4, IPv6 or a name.
+      address: where to listen: an IPv4 or IPv6 address, or a name.
       port: 0 is any free one.
-      name: what the server calls itself.
-      on_error: called with each exception that kept the server from doing what it should, such as
-        that of a full disk; requests that are no good are not among them.
+      name: the Server header of every reply.
+      on_error: called with each exception that kept the server from carrying out a request, such
+        as that of a full disk; not with those of requests that are not valid.
 
     Raises:
-      OSError: the address or port cannot be had.
+      OSError: the address or the port is not available.
     """
 
     request_queue_size = 128
@@ -90,17 +116,20 @@ class Server(http.server.ThreadingHTTPServer):
     ) -> None:
         self.name, self._on_error = name, on_error
         self._connections: set[socket.socket] = set()
-        self.address_family, where = _resolved(address, port)
-        super().__init__(where, _Handler)
-        self.hosts = _hosts(self.server_name)
+        self.address_family, socket_address = _resolve(address, port)
+        super().__init__(socket_address, _Handler)
+        self.hosts = _allowed_hosts(self.server_name)
 
     def reply(self, request: Request) -> Reply:
-        """Do what a request asks for; return status, headers and body of the reply.
+        """Carry out a request, in the thread of its connection.
 
-        A body that is a generator is sent as it comes, until it ends or the client is gone.
+        Returns:
+          Status, headers and body of the reply. A generator as the body is sent part by part, each
+          as soon as it is there, until it ends or the client is gone; then it is closed, and the
+          connection with it. None is no body.
 
         Raises:
-          RefusedError: the request is no good.
+          RefusedError: the request is not valid, or is not allowed.
         """
         raise NotImplementedError
 
@@ -111,84 +140,99 @@ class Server(http.server.ThreadingHTTPServer):
         self.server_name = str(host)
 
     def server_close(self) -> None:
-        """Take no more requests; replies under way are finished."""
+        """Accept no more requests; replies that have begun are finished."""
         super().server_close()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Take a connection where there is room for it."""
-        is_room = len(self._connections) < CONNECTION_LIMIT
-        if is_room:
+        """Accept a connection unless there are CONNECTION_LIMIT, and say so to one that is not."""
+        is_accepted = len(self._connections) < CONNECTION_LIMIT
+        if is_accepted:
             self._connections.add(request)
         else:
             with contextlib.suppress(OSError):
                 request.setblocking(False)
                 request.send(BUSY)
-        return is_room
+        return is_accepted
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection, taken or not."""
+        """End a connection, accepted or not."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing; hand on what is not the connection's failure."""
+        """Report an exception of a connection's thread unless the connection itself failed."""
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.report(error)
 
     def report(self, error: Exception) -> None:
-        """Hand on what kept the server from doing what it should."""
-        tell(self._on_error, error)
+        """Call `on_error` with what kept the server from carrying out a request."""
+        notify(self._on_error, error)
 
 
-def tell(listener: Callable[[_Fact], object] | None, fact: _Fact) -> None:
-    """Call a listener, if there is one; its own failure changes nothing."""
+def notify(listener: Callable[[_Event], object] | None, event: _Event) -> None:
+    """Call a listener, if there is one, with an event; an exception of its own is ignored."""
     if listener is not None:
         with contextlib.suppress(Exception):
-            listener(fact)
+            listener(event)
 
 
-def _resolved(address: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    """Return the family and the numbers of the first address that a name stands for."""
+def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    """Return the family and the socket address of the first result for a name or an address.
+
+    Raises:
+      OSError: there is no result, also where the text cannot be a name at all.
+    """
     try:
-        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        results = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except ValueError as error:
         raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)) from error
-    family, _, _, _, where = found[0]
-    return family, (where[0], port, *where[2:])
+    family, _, _, _, socket_address = results[0]
+    return family, (socket_address[0], port, *socket_address[2:])
 
 
-def _hosts(address: str) -> set[str] | None:
-    """Return what a browser may call the server, or None for anything.
+def _allowed_hosts(address: str) -> set[str] | None:
+    """Return the host names that a request may give, in small letters; None if any will do.
 
-    On a server for this machine only, another name is that of a website which had its name lead
-    here, so that its own script may talk to the server.
+    A server on a loopback address answers to names of this machine only. Otherwise a website could
+    let its own name resolve to this machine (DNS rebinding): the browser would take both for one
+    website, and let its scripts read what this server replies.
     """
     if not ipaddress.ip_address(address).is_loopback:
         return None
     return {"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address}
 
 
-class _Reader(io.RawIOBase):
-    """What a client sends: so much, and for so long, for each request."""
+class _LimitedReader(io.RawIOBase):
+    """The bytes that a client sends: READ_LIMIT bytes within SECONDS, per request.
+
+    The time runs from the beginning of the request, not from its last byte, so that a client
+    cannot hold a connection by sending one byte now and then.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Begin a request."""
+    def reset(self) -> None:
+        """Start the limits again, for the next request."""
         self._left, self._end = READ_LIMIT, time.monotonic() + SECONDS
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True, as a stream for reading must."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what there is, or wait for it."""
+        """Read into a buffer what has arrived, or wait for it; return the number of bytes.
+
+        Raises:
+          TimeoutError: a limit of the request is reached.
+        """
         seconds = self._end - time.monotonic()
         if seconds <= 0 or self._left <= 0:
             raise TimeoutError
@@ -205,14 +249,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def setup(self) -> None:
-        """Read from the connection within limits."""
+        """Replace the stream that is read by one with limits."""
         super().setup()
         self.rfile.close()
-        self._reader = _Reader(self.connection)
+        self._reader = _LimitedReader(self.connection)
         self.rfile = io.BufferedReader(self._reader)
 
     def finish(self) -> None:
-        """End the connection, but not before a client that still sends has seen the reply."""
+        """End the connection, but read what the client still sends, until it ends or a limit.
+
+        A connection that is closed with bytes unread is reset, and the client may lose the reply.
+        """
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             while self._reader.read(BLOCK):
@@ -220,8 +267,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().finish()
 
     def handle_one_request(self) -> None:
-        """Read a request and reply; a client that is slow, silent or gone ends the connection."""
-        self._reader.begin()
+        """Read a request and reply; end the connection if the client is slow, silent or gone."""
+        self._reader.reset()
         self.close_connection = True
         self.requestline = self.command = ""
         self.request_version = self.default_request_version
@@ -236,16 +283,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _reply(self) -> None:
         try:
-            body = self._body()
-            status, headers, reply = self._outcome(body)
+            request_body = self._read_body()
+            status, headers, body = self._carry_out(request_body)
         except RefusedError as refused:
             self.close_connection = True
-            self._send(refused.status, {**TEXT, **refused.headers}, f"{refused}\n".encode())
-        else:
-            self._send(status, headers, reply)
+            headers = {**TEXT_HEADERS, **refused.headers}
+            status, body = refused.status, f"{refused}\n".encode()
+        self._send(status, headers, body)
 
-    def _body(self) -> bytes:
-        """Read what comes after the head of the request."""
+    def _read_body(self) -> bytes:
+        """Read the body of the request."""
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or (self.command == "POST" and not lengths):
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is needed")
@@ -256,14 +303,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Content-Length must be a whole number")
         if int(text) > BODY_LIMIT:
             raise RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {BODY_LIMIT} bytes can be sent"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have at most {BODY_LIMIT} bytes"
             )
         body = self.rfile.read(int(text))
         if len(body) < int(text):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the body ends early")
         return body
 
-    def _outcome(self, body: bytes) -> Reply:
+    def _carry_out(self, body: bytes) -> Reply:
         self._check_host()
         path = self.requestline.split()[1].partition("?")[0]
         try:
@@ -273,22 +320,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except Exception as error:
             self.server.report(error)
             raise RefusedError(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "the server could not do this"
+                HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed to do this"
             ) from error
 
     def _check_host(self) -> None:
-        hosts = self.server.hosts
-        given = [re.sub(":[0-9]*$", "", host.lower()) for host in self.headers.get_all("Host", [])]
-        if hosts is not None and (len(given) != 1 or given[0] not in hosts):
+        allowed = self.server.hosts
+        hosts = [re.sub(":[0-9]*$", "", host.lower()) for host in self.headers.get_all("Host", [])]
+        if allowed is not None and (len(hosts) != 1 or hosts[0] not in allowed):
             raise RefusedError(
-                HTTPStatus.FORBIDDEN, "the server must be called by its address, or localhost"
+                HTTPStatus.FORBIDDEN, "Host must be the address of this server, or localhost"
             )
 
     def _send(self, status: int, headers: Mapping[str, str], body: Body) -> None:
         self.close_connection |= isinstance(body, Generator)
         self.connection.settimeout(SECONDS)
         self.send_response(status)
-        for name, value in {**COMMON, **headers}.items():
+        for name, value in {**COMMON_HEADERS, **headers}.items():
             self.send_header(name, value)
         if isinstance(body, bytes):
             self.send_header("Content-Length", str(len(body)))
@@ -307,13 +354,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data[start : start + BLOCK])
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what cannot be read as a request."""
+        """Refuse what is not a request in HTTP, without the details that Python would send."""
         self.close_connection = True
-        self._send(code, TEXT, f"{HTTPStatus(code).phrase}\n".encode())
+        self._send(code, TEXT_HEADERS, f"{HTTPStatus(code).phrase}\n".encode())
 
     def version_string(self) -> str:
-        """Return what the server calls itself."""
+        """Return the Server header."""
         return self.server.name
 
     def log_message(self, *_: object) -> None:
-        """Print nothing."""
+        """Log nothing."""

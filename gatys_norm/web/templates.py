@@ -1,4 +1,4 @@
-"""Templates → HTML pages that need nothing from elsewhere. No TensorFlow."""
+"""The templates of the HTML pages, each a page that loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -8,7 +8,10 @@ import jinja2
 
 
 def environment() -> jinja2.Environment:
-    """Return the environment of this folder's templates, which escapes what it puts into them."""
+    """Return the environment of this folder's templates, which escapes every value it inserts.
+
+    templates.environment().get_template("live.html.jinja").render()
+    """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -21,5 +24,5 @@ def environment() -> jinja2.Environment:
 
 
 def _source_hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline script or style by."""
+    """Return the hash by which a Content-Security-Policy allows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -176,7 +176,7 @@ def test_nothing_else_is_served(refusing, path):
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     reply = say(refusing, request.encode("latin-1"))
     assert status_of(reply) == 404
-    assert reply.endswith(b"\r\n\r\nthere is nothing of this name\n")
+    assert reply.endswith(b"\r\n\r\nnot found\n")
     for secret in (b"normalized loss", b"hidden", b"made later", b"viewer", b"root", b"PNG"):
         assert secret not in reply
     assert INDEX not in reply
@@ -356,7 +356,7 @@ def test_a_damaged_answer_file_is_told_to_the_owner_alone(folder):
     (folder / "answers").mkdir()
     (folder / "answers" / f"{VIEWER}.csv").write_text("shopping list\n")
     with served(folder, on_error=errors.append) as server:
-        assert send(server, ROW) == (500, b"the server could not do this\n")
+        assert send(server, ROW) == (500, b"the server failed to do this\n")
     assert str(folder) in str(errors[0])
     assert (folder / "answers" / f"{VIEWER}.csv").read_text() == "shopping list\n"
 
@@ -431,7 +431,7 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(folder):
                 acknowledged.append(row)
 
     with other_process(folder) as (process, port):
-        with pytest.raises(SurveyError, match="is served already"):
+        with pytest.raises(SurveyError, match="is already served"):
             survey_server.make_server(folder)
         threads = [
             threading.Thread(target=work, args=(port, every[number::4])) for number in range(4)
@@ -490,7 +490,7 @@ def test_a_full_disk_is_said_and_costs_nothing(folder):
 def test_one_server_at_a_time(folder):
     with served(folder):
         for _ in range(2):
-            with pytest.raises(SurveyError, match="is served already; end that server first"):
+            with pytest.raises(SurveyError, match="is already served; end that server first"):
                 survey_server.make_server(folder)
     with served(folder) as server:
         assert send(server, ROW)[0] == 204
@@ -539,7 +539,7 @@ def test_closing_waits_for_the_answer_being_stored(folder, monkeypatch):
         closer = threading.Thread(target=server.server_close)
         closer.start()
         wait_for(lambda: turn.asked == 2)
-        with pytest.raises(SurveyError, match="is served already"):
+        with pytest.raises(SurveyError, match="is already served"):
             survey_server.make_server(folder)
         goes_on.set()
         closer.join(10)
@@ -561,10 +561,10 @@ def test_the_folder_of_answers_is_made(folder):
     [
         (lambda folder: (folder / "survey.json").unlink(), "holds no survey"),
         (lambda folder: (folder / "survey.json").write_text("{}"), "damaged"),
-        (lambda folder: survey_model.page_path(folder).unlink(), "of its page, / is missing"),
+        (lambda folder: survey_model.page_path(folder).unlink(), "/ of its page is missing"),
         (
             lambda folder: (folder / "page" / "pictures" / f"{TOKENS[5]}.png").unlink(),
-            f"of its page, /pictures/{TOKENS[5]}.png is missing",
+            f"/pictures/{TOKENS[5]}.png of its page is missing",
         ),
         (
             lambda folder: (folder / "page" / "pictures").rename(folder / "elsewhere"),

@@ -22,13 +22,15 @@ import numpy as np
 import pytest
 from helpers.digests import digest
 from helpers.http import ask, connect, posted, say, status_of
-from helpers.programs import COMMAND, load_script, start, wait_for
+from helpers.programs import COMMAND, start, wait_for
 from helpers.rounding import gamma
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gatys_norm.cli import loading, program
 from gatys_norm.cli import main as cli
+from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import io as picture_io
 from gatys_norm.web import live
@@ -201,7 +203,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 def test_nothing_else_is_served(page, path):
     reply = say(page, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert status_of(reply) == 404
-    assert reply.endswith(b"\r\n\r\nthere is nothing of this name\n")
+    assert reply.endswith(b"\r\n\r\nnot found\n")
 
 
 def test_events_are_not_kept_and_end_with_their_connection(page):
@@ -659,7 +661,7 @@ def test_stopping_is_as_ctrl_c(small_network, served, capsys, folder, monkeypatc
     command = ["gatys-norm", *TRANSFER, *LAYERS, "--size=24,32"]
     assert cli.run([*command, "--preview=0"]) == 130
     out = capsys.readouterr().out
-    assert out.endswith("interrupted; the picture so far is out.png, --resume goes on\n")
+    assert out.endswith("interrupted; the picture so far is out.png, continue with --resume\n")
     assert {path.name for path in folder.iterdir()} == {
         *("content.png", "style.png", "out.png", "out.json", "out.checkpoint.npz")
     }
@@ -719,7 +721,7 @@ def test_a_run_that_fails_ends_the_page(served, capsys, monkeypatch):
         assert is_served(served[0])
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "start_tensorflow", fail)
+    monkeypatch.setattr(loading, "start_tensorflow", fail)
     with pytest.raises(ZeroDivisionError):
         cli.run(["gatys-norm", *TRANSFER, "--preview=0"])
     assert not is_served(served[0])
@@ -734,19 +736,15 @@ def test_a_comparison_shows_both_transfers_on_one_page(served, monkeypatch, caps
         seen.append((config.loss, preview))
         return 0 if len(seen) == 1 else 130
 
-    monkeypatch.setattr(cli, "run_transfer", run_transfer)
-    compare = load_script("compare")
-    arguments = ["compare.py", *TRANSFER, "--preview=0"]
-    assert cli.call(compare.__doc__, compare.compare, arguments, compare.define_flags) == 130
+    monkeypatch.setattr(transfer_command, "run_transfer", run_transfer)
+    assert cli.run(["gatys-norm", "compare", *TRANSFER, "--preview=0"]) == 130
     assert seen == [("original", served[0]), ("normalized", served[0])]
     assert len(served) == 1
     assert not is_served(served[0])
 
 
 def test_a_reproduction_takes_no_preview(capsys):
-    reproduce = load_script("reproduce")
-    arguments = ["reproduce.py", "--preview=0"]
-    assert cli.call("", reproduce.reproduce, arguments, reproduce.define_flags) == 2
+    assert cli.run(["gatys-norm", "reproduce", "--preview=0"]) == 2
     assert "--preview: is not taken here" in capsys.readouterr().err
 
 
@@ -1033,7 +1031,7 @@ def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
         program.send_signal(signal.SIGKILL)
     assert finished.returncode == 130, finished.stderr
     assert finished.stdout.endswith(
-        f"interrupted; the picture so far is {output}, --resume goes on\n"
+        f"interrupted; the picture so far is {output}, continue with --resume\n"
     )
     names = {"out & more.png", "out & more.json", "out & more.checkpoint.npz"}
     assert {path.name for path in tmp_path.iterdir()} == names

@@ -113,7 +113,7 @@ def test_a_refusal_says_why_and_nothing_of_the_program(server):
         "Content-Type": "text/plain; charset=utf-8",
         "Content-Length": str(len(body)),
         "Connection": "close",
-        **web_server.COMMON,
+        **web_server.COMMON_HEADERS,
     }
 
 
@@ -368,7 +368,7 @@ def fail(*_):
 def test_a_failure_of_its_own_is_told_to_the_owner_alone(capfd):
     with serving(Server()) as server:
         status, _, body = ask(server, "GET", "/fail")
-        assert (status, body) == (500, b"the server could not do this\n")
+        assert (status, body) == (500, b"the server failed to do this\n")
         assert ask(server, "GET", "/")[0] == 200
     assert [str(error) for error in server.errors] == ["a secret"]
     assert capfd.readouterr() == ("", "")
