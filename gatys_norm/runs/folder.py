@@ -1,7 +1,7 @@
 """The files of one run: picture, record and checkpoint, side by side and written atomically."""
 
 import contextlib
-import fcntl
+import errno
 import itertools
 import json
 import math
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import filelock
 import numpy as np
 
 from gatys_norm import files
@@ -62,7 +63,7 @@ def snapshot_path(output: StrPath, iteration: int) -> Path:
 
 
 def snapshots(output: StrPath) -> dict[int, Path]:
-    """Return {iteration: path} of the snapshots beside a picture, in the order of iterations.
+    """Return {iteration: path} of the snapshots next to a picture, in the order of iterations.
 
     Raises:
       OSError: the folder cannot be read.
@@ -70,7 +71,7 @@ def snapshots(output: StrPath) -> dict[int, Path]:
     output = Path(output)
     name = re.compile(re.escape(output.stem) + r"-(\d{5,})" + re.escape(output.suffix))
     names = {path.name for path in output.parent.iterdir()}
-    numbers = sorted(int(found[1]) for found in map(name.fullmatch, names) if found)
+    numbers = sorted(int(match[1]) for match in map(name.fullmatch, names) if match)
     paths = {number: snapshot_path(output, number) for number in numbers}
     return {number: path for number, path in paths.items() if path.name in names}
 
@@ -139,9 +140,14 @@ def _lock_path(output: StrPath) -> Path:
 def _acquire(lock: BinaryIO, path: Path) -> bool:
     """Lock the open file, unless another process has or it is no longer the one at `path`."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):  # held, or its holder has just taken it away
+        is_ours = filelock.lock_descriptor(lock.fileno(), blocking=False)
+    except OSError as error:
+        if filelock.has_fcntl or error.errno != errno.ENOSYS:
+            raise
+        is_ours = True  # a system without locks, where nobody can hold one
+    try:
+        return is_ours and os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:  # its holder has just taken it away
         return False
 
 
@@ -184,13 +190,13 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
 def check_derived(
     output: StrPath, config: TransferConfig, snapshot_every: int, resume: bool
 ) -> None:
-    """See before the work starts that the files beside the picture replace nobody else's.
+    """See before the work starts that the files next to the picture replace nobody else's.
 
     Args:
       output: path of the picture to come, which the user has named; `check_output` accepts it.
       config: `TransferConfig`.
       snapshot_every: iterations between snapshots; 0 is none.
-      resume: the run goes on from the checkpoint, and whoever reads it says what is wrong with it.
+      resume: the run resumes from the checkpoint; whoever reads that says what is wrong with it.
 
     Raises:
       OutputError: a file that this program has not written has the name of one to come.
@@ -203,10 +209,10 @@ def check_derived(
     if not snapshot_every:
         return
     try:
-        found = snapshots(output).items()
+        earlier = snapshots(output)
     except OSError as error:
         raise OutputError(f"{output}: the folder cannot be read ({error.strerror})") from error
-    for iteration, path in found:
+    for iteration, path in earlier.items():
         # After the first size snapshots are taken at any iteration behind a multiple.
         is_taken = len(config.size) > 1 or iteration % snapshot_every == 0
         if is_taken and iteration <= sum(config.resolved().iterations):
@@ -224,7 +230,7 @@ def check_ours(path: StrPath, is_ours: Callable[[Path], bool]) -> None:
     if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
         raise OutputError(
             f"{path}: is there already and was not written by this program; move it away, or "
-            "choose another name for --output"
+            "choose another name for the output"
         )
 
 
@@ -245,7 +251,7 @@ def _is_record(path: Path) -> bool:
 
 
 def check_space(output: StrPath, config: TransferConfig) -> None:
-    """See before the work starts that a checkpoint fits on the disk beside the one before it.
+    """See before the work starts that a checkpoint fits on the disk next to the one before it.
 
     Args:
       output: path of the picture to come.
@@ -265,12 +271,12 @@ def check_space(output: StrPath, config: TransferConfig) -> None:
     if free < needed:
         raise OutputError(
             f"{output}: the disk has {free / 2**20:.0f} MiB left and checkpoints need "
-            f"{needed / 2**20:.0f}; make room, or give --checkpoint_every=0"
+            f"{needed / 2**20:.0f}; make room, or set checkpoint_every to 0"
         )
 
 
 def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
-    """Write the picture, with the settings inside if it is a PNG, and the record beside it.
+    """Write the picture, with the settings inside if it is a PNG, and the record next to it.
 
     Args:
       output: path of the picture.

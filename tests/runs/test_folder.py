@@ -14,10 +14,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pytest
 from helpers.disk import limited_file_size
-from helpers.programs import ROOT
+from helpers.programs import ROOT, run
+from helpers.weights_files import write_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -535,10 +537,10 @@ def test_a_snapshot_may_not_overwrite_an_input(tmp_path):
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     with (
         pytest.raises(
             run_folder.OutputError, match=r"lock: cannot be locked \(No locks available\)"
@@ -570,3 +572,29 @@ def test_a_signal_before_the_lock_is_held_leaves_none(tmp_path, monkeypatch, mom
     assert not list(tmp_path.iterdir())
     with run_folder.locked(tmp_path / "out.png"):
         assert list(tmp_path.iterdir())
+
+
+WITHOUT_FCNTL = """
+import runpy, sys
+for name in list(sys.modules):
+    if name.partition(".")[0] in ("filelock", "gatys_norm"):
+        del sys.modules[name]
+sys.modules["fcntl"] = None
+runpy.run_module("gatys_norm", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_transfer_needs_no_fcntl(tmp_path):
+    """Windows has none; there filelock locks by other means."""
+    (tmp_path / "program.py").write_text(WITHOUT_FCNTL)
+    write_weights(tmp_path / "tiny.h5", kernel=0.02)
+    finished = run(
+        tmp_path / "program.py",
+        *(f"--content={ROOT}/data/river_town.jpg", f"--style={ROOT}/data/soft_washes.jpg"),
+        *("--content_layers=conv1_2", "--style_layers=conv1_1", "--optimizer=adam"),
+        *("--size=24", "--iterations=1", f"--weights={tmp_path}/tiny.h5"),
+        f"--output={tmp_path}/out.png",
+    )
+    assert finished.returncode == 0, finished.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"program.py", "tiny.h5", "out.png", "out.json"}
