@@ -1,17 +1,22 @@
-"""`python -m gatys_norm`, and what pip installs as `gatys-norm`: the main command."""
+"""`python -m gatys_norm`, and what pip installs as `gatys-norm`."""
 
 import signal
+import sys
 from typing import NoReturn
 
 
-def main() -> NoReturn:
-    """Run the main command and end the process. Before and after it Ctrl-C ends at once."""
+def main(*command: str) -> NoReturn:
+    """Run the program and end the process. Before and after it Ctrl-C ends at once.
+
+    Args:
+      command: words that come before those of the command line, such as "compare".
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from gatys_norm.cli import console
-    from gatys_norm.cli import main as cli
+    from gatys_norm.cli import main as program
 
-    console.leave(cli.run())
+    console.leave(program.run([sys.argv[0], *command, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from absl import flags
 from PIL import Image, ImageDraw
 
 from gatys_norm import files
-from gatys_norm.cli import console
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.runs import folder as run_folder
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -1086,18 +1086,18 @@ PICTURES = {
 def define_flags(values):
     """Flags of this program, which takes none of the main command's."""
     explanation = "folder that receives the pictures; made if missing"
-    cli.define_path("output_dir", str(DATA), explanation, values)
+    cli_flags.define_path("output_dir", str(DATA), explanation, values)
 
 
 def make_samples(values):
     """Draw every picture and save it as a JPEG."""
-    folder = Path(cli.required(values, "output_dir"))
+    folder = Path(cli_flags.required(values, "output_dir"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"is no folder and cannot be made one ({error.strerror}); name another"
-        raise cli.InputError(f"--output_dir: {folder}: {reason}") from error
-    with cli.refusing(run_folder.OutputError, prefix="--output_dir: "):
+        raise errors.InputError(f"--output_dir: {folder}: {reason}") from error
+    with errors.refusing(run_folder.OutputError, prefix="--output_dir: "):
         for name in PICTURES:
             run_folder.check_output(folder / f"{name}.jpg", ())
     for name, draw in PICTURES.items():
@@ -1106,9 +1106,9 @@ def make_samples(values):
         try:
             files.write_atomically(path, encoded.getvalue())
         except OSError as error:
-            return cli.report_unwritten(path, error, "what was drawn before it is kept")
+            return errors.report_unwritten(path, error, "what was drawn before it is kept")
     return 0
 
 
 if __name__ == "__main__":
-    console.leave(cli.call(__doc__, make_samples, sys.argv, define_flags, flags.FlagValues()))
+    console.leave(program.call(__doc__, make_samples, sys.argv, define_flags, flags.FlagValues()))

@@ -13,7 +13,7 @@ from helpers.programs import COMMAND, ROOT, run_new
 from helpers.weights_files import write_weights
 
 from gatys_norm import surroundings, transfer
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors, loading
 from gatys_norm.config import TransferConfig
 from gatys_norm.network import keras_vgg19, vgg, weights
 
@@ -176,12 +176,12 @@ def test_a_tensorflow_that_cannot_be_loaded_is_one_line(tmp_path, weights_file):
 @pytest.mark.parametrize(("level", "way_out"), [(1, "anew"), (2, "PYTHONOPTIMIZE=2")])
 def test_dropped_docstrings_are_named_as_the_reason(monkeypatch, level, way_out):
     def fail():
-        with cli._loading():
+        with loading._loading():
             raise AttributeError("'NoneType' object has\nno attribute 'replace'")
 
     flags = types.SimpleNamespace(optimize=level)
-    monkeypatch.setattr(cli, "sys", types.SimpleNamespace(flags=flags))
-    with pytest.raises(cli.LoadingError, match=f"has no attribute 'replace'.*{way_out}"):
+    monkeypatch.setattr(loading, "sys", types.SimpleNamespace(flags=flags))
+    with pytest.raises(errors.LoadingError, match=f"has no attribute 'replace'.*{way_out}"):
         fail()
 
 

@@ -31,7 +31,8 @@ import report as measuring
 from absl import flags
 from tqdm import tqdm
 
-from gatys_norm.cli import console
+from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
 from gatys_norm.runs import checkpoint as checkpoints
@@ -66,7 +67,7 @@ def define_flags(values):
     ):
         flags.DEFINE_integer(name, default, explanation, least, flag_values=values)
     explanation = "a Markdown file to write the figures into"
-    cli.define_path("update", None, explanation, values)
+    cli_flags.define_path("update", None, explanation, values)
 
 
 def soak(values):
@@ -97,7 +98,7 @@ def soak(values):
     print(json.dumps(figures))
     if values.update:
         measuring.update(Path(values.update), MARKERS, table(figures))
-    return cli.FAILED if figures["corrupt_files"] or figures["mismatches"] else 0
+    return errors.FAILED if figures["corrupt_files"] or figures["mismatches"] else 0
 
 
 def table(figures):
@@ -295,4 +296,4 @@ def count_corrupt(output):
 
 
 if __name__ == "__main__":
-    console.leave(cli.call(__doc__, soak, sys.argv, define_flags, flags.FlagValues()))
+    console.leave(program.call(__doc__, soak, sys.argv, define_flags, flags.FlagValues()))

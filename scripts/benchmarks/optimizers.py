@@ -19,8 +19,8 @@ from absl import flags
 from tqdm import tqdm
 
 from gatys_norm import files
-from gatys_norm.cli import console
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import flags as cli_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "optimizers.md"
@@ -71,7 +71,7 @@ def compare(values):
 
 def config_from_flags(values):
     """Return the settings that all contestants share."""
-    cli.take_only(TAKEN, values, "the contestants have their own")
+    cli_flags.take_only(TAKEN, values, "the contestants have their own")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
         "style": str(ROOT / "data" / "flowing_strokes.jpg"),
@@ -79,22 +79,22 @@ def config_from_flags(values):
         "iterations": (320,),
     }
     absent = {name: value for name, value in defaults.items() if not values[name].present}
-    config = cli.config_from_flags(values, **absent)
+    config = cli_flags.config_from_flags(values, **absent)
     if len(config.size) > 1:
-        raise cli.InputError("--size: must be one size")
+        raise errors.InputError("--size: must be one size")
     return config
 
 
 def run(config):
     """Run one transfer; returns its losses by evaluation and the memory that it took."""
-    transfer = cli.start_tensorflow()
+    transfer = loading.start_tensorflow()
     kept = 0
 
     def note(progress):
         nonlocal kept
         kept = kept or sum(array.nbytes for array in progress.checkpoint().arrays.values())
 
-    with cli.refusing(*transfer.INPUT_ERRORS):
+    with errors.refusing(*transfer.INPUT_ERRORS):
         result = transfer.stylize(config, note)
     height, width, _ = result.image.shape
     return {
@@ -132,4 +132,4 @@ def tables(report):
 
 
 if __name__ == "__main__":
-    console.leave(cli.call(__doc__, compare, sys.argv, define_flags))
+    console.leave(program.call(__doc__, compare, sys.argv, define_flags))

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import psutil
 
 from gatys_norm import files, machine
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors, loading
 from gatys_norm.network import weights
 from gatys_norm.report import markdown
 from gatys_norm.runs import folder as run_folder
@@ -40,8 +40,8 @@ def describe_machine(weights_source: str, load_before: float) -> Machine:
       weights_source: what --weights says.
       load_before: the load average before the program did anything.
     """
-    transfer = cli.start_tensorflow()
-    with cli.refusing(weights.WeightsError):
+    transfer = loading.start_tensorflow()
+    with errors.refusing(weights.WeightsError):
         weights_source = weights.locate(weights_source).source
     return transfer.environment() | {
         "kind": "gpu" if transfer.tf.config.list_physical_devices("GPU") else "cpu",
@@ -78,12 +78,12 @@ def report_path(name: str) -> Path:
     """Return the path that --output names, a .json; tables go next to it, into a .md."""
     output = Path(name)
     if output.suffix != ".json":
-        raise cli.InputError(f"--output: {name}: must end in .json")
-    with cli.refusing(OSError, prefix="--output: "):
+        raise errors.InputError(f"--output: {name}: must end in .json")
+    with errors.refusing(OSError, prefix="--output: "):
         output.parent.mkdir(parents=True, exist_ok=True)
     if output.is_dir() or not files.can_be_written_to(output.parent):
-        raise cli.InputError(f"--output: {name}: cannot be written")
-    with cli.refusing(run_folder.OutputError, prefix="--output: "):
+        raise errors.InputError(f"--output: {name}: cannot be written")
+    with errors.refusing(run_folder.OutputError, prefix="--output: "):
         run_folder.check_ours(output.with_suffix(".md"), lambda _: _is_report(output))
     return output
 
@@ -103,7 +103,7 @@ def update(page: Path, markers: tuple[str, str], text: str | None = None) -> Non
       markers: the lines before and after the text.
       text: what to write; None to see that it could be.
     """
-    with cli.refusing(OSError, ValueError, prefix=f"--update: {page.name}: "):
+    with errors.refusing(OSError, ValueError, prefix=f"--update: {page.name}: "):
         changed = replace_between(page.read_text(encoding="utf-8"), *markers, f"\n{text or ''}\n")
         if text is not None:
             files.write_atomically(page, changed.encode())

@@ -31,8 +31,8 @@ from absl import flags
 from tqdm import tqdm
 
 from gatys_norm import files
-from gatys_norm.cli import console
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
@@ -133,14 +133,14 @@ def scaling(values):
     """Measure everything and write the report."""
     load = os.getloadavg()[0]
     plan = plan_from_flags(values)
-    with cli.refusing(picture_io.PictureError):
+    with errors.refusing(picture_io.PictureError):
         pictures = sum(
             picture_io.load_picture(path).nbytes
             for path in {plan.config.content, *plan.config.styles}
         )
     output = measuring.report_path(values.output or "results/scaling.json")
     if importlib.util.find_spec("ray") is None:
-        raise cli.InputError("Ray is needed: pip install gatys-norm[ray] first")
+        raise errors.InputError("Ray is needed: pip install gatys-norm[ray] first")
     machine = measuring.in_own_process(measuring.describe_machine, plan.config.weights, load)
     if values.update:
         measuring.update(PAGE, markers(machine["kind"]))
@@ -163,7 +163,7 @@ def markers(kind):
 
 def plan_from_flags(values):
     """Return the `Plan` that the flags describe."""
-    cli.take_only(TAKEN, values, "the grids set it themselves")
+    cli_flags.take_only(TAKEN, values, "the grids set it themselves")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
         "style": str(ROOT / "data" / "flowing_strokes.jpg"),
@@ -171,15 +171,15 @@ def plan_from_flags(values):
         "iterations": (25,),
     }
     absent = {name: value for name, value in defaults.items() if not values[name].present}
-    config = cli.config_from_flags(values, **absent).resolved()
+    config = cli_flags.config_from_flags(values, **absent).resolved()
     if len(config.size) > 1:
-        raise cli.InputError("--size: must be one size")
-    with cli.refusing(ConfigError, prefix="--study_size: "):
+        raise errors.InputError("--size: must be one size")
+    with errors.refusing(ConfigError, prefix="--study_size: "):
         dataclasses.replace(config, size=(values.study_size,))
     try:
         workers = values.workers and tuple(sorted({int(number) for number in values.workers}))
     except ValueError as error:
-        raise cli.InputError("--workers: must be whole numbers separated by commas") from error
+        raise errors.InputError("--workers: must be whole numbers separated by commas") from error
     return checked(
         Plan(config, values.cells, values.rounds, workers, values.driver_cells, values.study_size)
     )
@@ -188,9 +188,9 @@ def plan_from_flags(values):
 def checked(plan):
     """Return the plan, in which workers must each get two cells, as far as both are known."""
     if plan.workers and plan.workers[0] < 1:
-        raise cli.InputError("--workers: must be 1 or more")
+        raise errors.InputError("--workers: must be 1 or more")
     if plan.cells and plan.cells < 2 * max(plan.workers or (1,)):
-        raise cli.InputError("--cells: must be at least twice the workers")
+        raise errors.InputError("--cells: must be at least twice the workers")
     return plan
 
 
@@ -255,7 +255,7 @@ def run_grid(config, count, workers, title, began):
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         execute, connect = None, 0.0
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # a driver leaves a GPU to its workers
-        transfer = cli.start_tensorflow()
+        transfer = loading.start_tensorflow()
         if workers:
             before = time.monotonic()
             execute = stack.enter_context(connected(workers))
@@ -264,12 +264,12 @@ def run_grid(config, count, workers, title, began):
 
         start, outcomes, ended = time.monotonic(), [], []
         bar = tqdm(desc=title, total=count, mininterval=0.1 if sys.stderr.isatty() else 30)
-        with bar, cli.refusing(*transfer.INPUT_ERRORS):
+        with bar, errors.refusing(*transfer.INPUT_ERRORS):
             for outcome in grid_runs.run_grid(
                 equal_cells(config, count), folder, lambda _: False, 0, execute
             ):
                 if outcome.error:
-                    raise cli.InputError(outcome.error)
+                    raise errors.InputError(outcome.error)
                 ended.append(time.monotonic() - start)
                 outcomes.append(outcome)
                 bar.update()
@@ -295,7 +295,7 @@ def connected(workers):
     from gatys_norm.experiments import ray as ray_executor
 
     with contextlib.ExitStack() as stack:
-        with cli.refusing(ray_executor.ClusterError), console.silent_stderr():
+        with errors.refusing(ray_executor.ClusterError), console.silent_stderr():
             stack.enter_context(ray_executor.connected())
         import ray
 
@@ -510,4 +510,4 @@ def study_part(report):
 
 
 if __name__ == "__main__":
-    console.leave(cli.call(__doc__, scaling, sys.argv, define_flags))
+    console.leave(program.call(__doc__, scaling, sys.argv, define_flags))

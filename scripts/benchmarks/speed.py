@@ -29,8 +29,8 @@ from absl import flags
 from tqdm import tqdm
 
 from gatys_norm import files
-from gatys_norm.cli import console
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import PRESETS, ConfigError, TransferConfig
 from gatys_norm.network import weights
 
@@ -81,7 +81,7 @@ def define_flags(values):
     count("repeats", 1, "runs of each contestant to the fixed loss")
     switch("quick", help="less of everything, for some two minutes")
     switch("peer", help=f"compare with PyTorch {TORCH}, which pip installs into --peer_dir")
-    cli.define_path("peer_dir", "results/peer", "virtual environment of --peer", values)
+    cli_flags.define_path("peer_dir", "results/peer", "virtual environment of --peer", values)
     switch("update", help="write the tables into README.md and docs/performance.md")
 
 
@@ -111,7 +111,7 @@ def benchmark(values):
 
 def plan_from_flags(values):
     """Return the `Plan` that the flags describe."""
-    cli.take_only(TAKEN, values, "the contestants have their own")
+    cli_flags.take_only(TAKEN, values, "the contestants have their own")
     default = QUICK if values.quick else FULL
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
@@ -120,15 +120,15 @@ def plan_from_flags(values):
         "iterations": (default["iterations"],),
     }
     absent = {name: value for name, value in defaults.items() if not values[name].present}
-    config = cli.config_from_flags(values, log_every=LOG_EVERY, **absent)
+    config = cli_flags.config_from_flags(values, log_every=LOG_EVERY, **absent)
     if len(config.size) > 1:
-        raise cli.InputError("--size: must be one size; --sizes are for single evaluations")
+        raise errors.InputError("--size: must be one size; --sizes are for single evaluations")
     try:
         sizes = [int(size) for size in values.sizes or default["sizes"]]
     except ValueError as error:
-        raise cli.InputError("--sizes: must be whole numbers separated by commas") from error
+        raise errors.InputError("--sizes: must be whole numbers separated by commas") from error
     sizes = tuple(sorted({*sizes, *config.size}))
-    with cli.refusing(ConfigError, prefix="--sizes: "):
+    with errors.refusing(ConfigError, prefix="--sizes: "):
         dataclasses.replace(config, size=sizes)
     rounds = values.rounds or default["rounds"]
     return Plan(config, *config.size, *config.iterations, sizes, rounds, values.repeats)
@@ -188,8 +188,8 @@ def measure_evaluations(plan, problem):
       {"rounds": [{what: seconds}], "sizes": [facts of a size], "peer": what it says, or None}.
     """
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # leaves room on a GPU for the peer
-    transfer = cli.start_tensorflow()
-    with cli.refusing(*transfer.INPUT_ERRORS):
+    transfer = loading.start_tensorflow()
+    with errors.refusing(*transfer.INPUT_ERRORS):
         posed = pose(transfer, plan)
     model = transfer.vgg.load_model(weights.locate(plan.config.weights))
     chain = convolutions(model, plan.config.content_layers + plan.config.style_layers)
@@ -362,7 +362,7 @@ def run_transfer(config, title, began):
     process, the tracing and the logging. Losses are float32 whatever the network's precision, and
     evaluations are a list, coarse to fine.
     """
-    transfer = cli.start_tensorflow()
+    transfer = loading.start_tensorflow()
     moments = {}
     with progress_bar(title) as bar:
 
@@ -372,7 +372,7 @@ def run_transfer(config, title, began):
             bar.total = progress.iterations
             bar.update(progress.iteration - bar.n)
 
-        with cli.refusing(*transfer.INPUT_ERRORS):
+        with errors.refusing(*transfer.INPUT_ERRORS):
             record = transfer.stylize(config, note).record
     *coarse, full = record["stages"]
     before = sum(stage["iterations"] for stage in coarse)
@@ -469,7 +469,7 @@ def install_peer(folder):
         finished = subprocess.run(command, capture_output=True, text=True)
         if finished.returncode:
             said = (finished.stderr or finished.stdout).strip().splitlines()[-1:]
-            raise cli.InputError(f"--peer: PyTorch could not be installed: {' '.join(said)}")
+            raise errors.InputError(f"--peer: PyTorch could not be installed: {' '.join(said)}")
     return python
 
 
@@ -672,4 +672,4 @@ def markers(kind):
 
 
 if __name__ == "__main__":
-    console.leave(cli.call(__doc__, benchmark, sys.argv, define_flags))
+    console.leave(program.call(__doc__, benchmark, sys.argv, define_flags))

@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers.programs import ROOT, load_script, run_new
 
+from gatys_norm.cli import errors, program
 from gatys_norm.cli import main as cli
 
 SCRIPT = ROOT / "scripts" / "benchmarks" / "kills.py"
@@ -20,7 +21,7 @@ def soak():
 def call(soak, *arguments):
     """Call the program in this process; returns its exit code."""
     values = cli.flags.FlagValues()
-    return cli.call(soak.__doc__, soak.soak, ["soak.py", *arguments], soak.define_flags, values)
+    return program.call(soak.__doc__, soak.soak, ["soak.py", *arguments], soak.define_flags, values)
 
 
 def test_help_lists_its_flags(soak, capsys):
@@ -45,7 +46,7 @@ def test_help_lists_its_flags(soak, capsys):
 )
 def test_wrong_flags_end_in_one_line(soak, capsys, monkeypatch, flag, words):
     monkeypatch.setattr(soak, "prepare_server", lambda: pytest.fail("it went to work"))
-    assert call(soak, flag) == cli.BAD_INPUT
+    assert call(soak, flag) == errors.BAD_INPUT
     printed = capsys.readouterr()
     assert words in printed.err
     assert printed.err.count("\n") == 1

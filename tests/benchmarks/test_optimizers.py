@@ -92,7 +92,7 @@ def test_the_page_has_a_place_for_each_kind_of_device(optimizers):
 )
 def test_wrong_flags_are_refused_in_one_line(optimizers, capsys, flag, named):
     arguments = ["optimizers.py", flag]
-    code = optimizers.cli.call("", optimizers.compare, arguments, optimizers.define_flags)
+    code = optimizers.program.call("", optimizers.compare, arguments, optimizers.define_flags)
     assert code == 2
     _, err = capsys.readouterr()
     assert err.count("\n") == 1
@@ -112,7 +112,7 @@ def test_the_report_is_written_beside_its_tables(optimizers, tmp_path, monkeypat
     page.write_text("a\n<!-- optimizers cpu -->\nold\n<!-- end optimizers cpu -->\nb\n")
     monkeypatch.setattr(optimizers, "PAGE", page)
     arguments = ["optimizers.py", "--iterations=80", f"--output={tmp_path / 'o.json'}", "--update"]
-    code = optimizers.cli.call("", optimizers.compare, arguments, optimizers.define_flags)
+    code = optimizers.program.call("", optimizers.compare, arguments, optimizers.define_flags)
     assert code == 0
     stored = json.loads(Path(tmp_path, "o.json").read_text())
     assert set(stored["runs"]["original"]) == set(optimizers.CONTESTANTS)

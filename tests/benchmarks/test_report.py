@@ -5,7 +5,7 @@ import sys
 import pytest
 import report as measuring
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors
 
 MARKERS = "<!-- speed cpu -->", "<!-- end speed cpu -->"
 OTHERS = "<!-- speed gpu -->", "<!-- end speed gpu -->"
@@ -48,13 +48,14 @@ def test_a_section_can_be_written_again_and_be_empty(tmp_path):
 def test_missing_markers_are_refused(tmp_path, text, new):
     page = tmp_path / "page.md"
     page.write_text(text)
-    with pytest.raises(cli.InputError, match=r"^--update: page\.md: has no <!-- speed cpu --> …"):
+    missing = r"^--update: page\.md: has no <!-- speed cpu --> …"
+    with pytest.raises(errors.InputError, match=missing):
         measuring.update(page, MARKERS, new)
     assert page.read_text() == text
 
 
 def test_a_missing_page_is_refused(tmp_path):
-    with pytest.raises(cli.InputError, match=r"^--update: page\.md: "):
+    with pytest.raises(errors.InputError, match=r"^--update: page\.md: "):
         measuring.update(tmp_path / "page.md", MARKERS)
 
 
@@ -74,13 +75,13 @@ def test_report_path_makes_its_folder(tmp_path):
 def test_report_path_refuses_another_kind_of_file_and_a_folder(tmp_path):
     (tmp_path / "folder.json").mkdir()
     for name, words in {"report.txt": "must end in .json", "folder.json": "cannot be"}.items():
-        with pytest.raises(cli.InputError, match=rf"^--output: .*{name}: {words}"):
+        with pytest.raises(errors.InputError, match=rf"^--output: .*{name}: {words}"):
             measuring.report_path(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["report.json", "new/report.json", "x.h5/report.json"])
 def test_report_path_refuses_a_closed_folder(closed_folder, name):
-    with pytest.raises(cli.InputError, match=r"^--output: "):
+    with pytest.raises(errors.InputError, match=r"^--output: "):
         measuring.report_path(str(closed_folder / name))
 
 
@@ -118,7 +119,7 @@ def test_tables_of_others_are_not_overwritten(tmp_path, report):
     (tmp_path / "x.md").write_text("mine")
     if report is not None:
         (tmp_path / "x.json").write_text(report)
-    with pytest.raises(cli.InputError, match=r"x\.md: .* not written by this program"):
+    with pytest.raises(errors.InputError, match=r"x\.md: .* not written by this program"):
         measuring.report_path(str(tmp_path / "x.json"))
 
 

@@ -14,7 +14,8 @@ import report as measuring
 from helpers.programs import ROOT, load_script, run, run_new
 from helpers.weights_files import write_weights
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors, program
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.images import io as picture_io
 from gatys_norm.text import replace_between
 
@@ -263,7 +264,7 @@ def test_page_has_the_markers(scaling, kind):
 def test_bad_flags_end_in_one_line(scaling, monkeypatch, capsys, flags, words):
     monkeypatch.setattr(measuring, "in_own_process", lambda *_: pytest.fail("it went to work"))
     argv = ["scaling.py", *flags]
-    assert cli.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
+    assert program.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
     printed = capsys.readouterr()
     assert words in printed.err
     assert printed.err.count("\n") == 1
@@ -274,7 +275,7 @@ def test_without_ray_the_way_to_get_it_is_said(scaling, monkeypatch, capsys, tmp
     monkeypatch.setattr(scaling.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(measuring, "in_own_process", lambda *_: pytest.fail("it went to work"))
     argv = ["scaling.py", f"--output={tmp_path / 'out.json'}"]
-    assert cli.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
+    assert program.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
     assert "pip install gatys-norm[ray] first" in capsys.readouterr().err
 
 
@@ -291,14 +292,14 @@ def test_without_ray_the_way_to_get_it_is_said(scaling, monkeypatch, capsys, tmp
     ],
 )
 def test_workers_and_cells_suit_the_machine(scaling, flags, machine, workers, cells):
-    values = cli.make_flags()
+    values = cli_flags.make_flags()
     scaling.define_flags(values)
     values(["scaling.py", *flags])
     plan = scaling.plan_from_flags(values)
     assert (plan.config.size, plan.config.iterations) == ((256,), (25,))
     machine = machine | {"weights": "imagenet"}
     if workers is None:
-        with pytest.raises(cli.InputError, match="--cells: must be at least twice the workers"):
+        with pytest.raises(errors.InputError, match="--cells: must be at least twice the workers"):
             scaling.plan_for(machine, plan)
     else:
         found = scaling.plan_for(machine, plan)
@@ -324,7 +325,7 @@ import scaling
 import report as measuring
 from gatys_norm.cli import main as cli
 measuring.in_own_process = lambda function, *arguments: function(*arguments)
-sys.exit(cli.call(scaling.__doc__, scaling.scaling, sys.argv, scaling.define_flags))
+sys.exit(program.call(scaling.__doc__, scaling.scaling, sys.argv, scaling.define_flags))
 """
 
 
@@ -376,10 +377,10 @@ def test_what_the_page_names_is_there():
     text = PAGE.read_text()
     for path in re.findall(r"\b(?:scripts|tests|docs)/[\w/]+\.\w+", text):
         assert (ROOT / path).exists(), path
-    values = cli.make_flags()
+    values = cli_flags.make_flags()
     for name in ("reproduce", "benchmarks/scaling"):
         assert f"scripts/{name}.py" in text
-    known = (ROOT / "scripts" / "reproduce.py").read_text()
+    known = (ROOT / "gatys_norm" / "cli" / "study.py").read_text()
     for flag in ("executor", "ray_address", "cpus_per_cell", "gpus_per_cell", "shared_dir"):
         assert f"--{flag}" in text
         assert f'"{flag}"' in known

@@ -10,7 +10,7 @@ import report as measuring
 from helpers import narrow_network
 from helpers.programs import ROOT, load_script
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import loading, program
 from gatys_norm.config import TransferConfig
 from gatys_norm.text import replace_between
 
@@ -128,7 +128,7 @@ def test_runs_are_compared_one_by_one(benchmark):
 def test_rows_of_a_coarse_to_fine_run(benchmark, monkeypatch):
     from gatys_norm import transfer
 
-    monkeypatch.setattr(cli, "start_tensorflow", lambda: transfer)
+    monkeypatch.setattr(loading, "start_tensorflow", lambda: transfer)
     config = TransferConfig(
         content=str(ROOT / "data" / "river_town.jpg"),
         style=str(ROOT / "data" / "flowing_strokes.jpg"),
@@ -186,7 +186,7 @@ def test_pages_of_the_tables_have_their_markers(benchmark, page, kind):
 def test_bad_flags_end_in_one_line(benchmark, monkeypatch, capsys, flags, words):
     monkeypatch.setattr(measuring, "in_own_process", lambda *_: pytest.fail("it went to work"))
     argv = ["benchmark.py", *flags]
-    assert cli.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags) == 2
+    assert program.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags) == 2
     printed = capsys.readouterr()
     assert words in printed.err
     assert printed.err.count("\n") == 1
@@ -217,7 +217,7 @@ def test_whole_program(benchmark, tmp_path, monkeypatch, capsys):
     flags = ["--sizes=24,32,40", "--size=32", "--rounds=1", "--iterations=8"]
     more = [f"--weights={tmp_path / 'weights.h5'}", f"--output={output}"]
     argv = ["benchmark.py", *flags, *more]
-    code = cli.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags)
+    code = program.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags)
     printed = capsys.readouterr()
     assert code == 0, printed.err
     report = json.loads(output.read_text())

@@ -20,6 +20,7 @@ from helpers.programs import ROOT, start_new
 from helpers.weights_files import legacy_layout, offer_wheel, write_weights
 from PIL import Image
 
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
 from gatys_norm.runs import checkpoint as checkpoints
@@ -627,7 +628,7 @@ def stopped(tmp_path_factory):
         patch.setattr(
             transfer, "check", lambda _, *arguments, **named: more.append((arguments, named))
         )
-        config = cli.config_from_flags(parsed(*flags_of(WORKS)))
+        config = cli_flags.config_from_flags(parsed(*flags_of(WORKS)))
         for start in (None, taken):
             transfer.stylize(
                 config,
@@ -647,7 +648,7 @@ def checkpoint(stopped):
 
 def parsed(*flags):
     """Return the flags as parsed."""
-    values = cli.make_flags()
+    values = cli_flags.make_flags()
     values(["gatys-norm", *flags])
     return values
 

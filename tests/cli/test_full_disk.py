@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from helpers.commands import outcome
 from helpers.disk import limited_file_size
-from helpers.programs import load_script
 
 from gatys_norm import files
 from gatys_norm.cli import main as cli
+from gatys_norm.cli import reporter
 from gatys_norm.images import io as picture_io
 from gatys_norm.runs import checkpoint as checkpoints
 
@@ -109,9 +109,8 @@ def test_from_the_second_checkpoint_on(folder, expected_picture, disk_is_full_fo
     assert warned(err) == [
         f"gatys-norm: warning: out.checkpoint.npz: {FULL}; the older one is kept"
     ]
-    assert (
-        err[-1] == f"gatys-norm: out.png: {FULL}; kept out.checkpoint.npz, --resume goes on from it"
-    )
+    kept = "out.checkpoint.npz is kept, continue with --resume"
+    assert err[-1] == f"gatys-norm: out.png: {FULL}; {kept}"
     assert set(contents(folder)) == {"out.checkpoint.npz"}
     assert checkpoints.load("out.checkpoint.npz")[1]["iterations"] == 2
     disk_is_full_for.clear()
@@ -149,18 +148,17 @@ def test_at_the_result(folder, disk_is_full_for, name):
 
 @pytest.mark.parametrize("name", ["both.png", "both-curves.png", "both.html"])
 def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
-    compare = load_script("compare")
-    command = ["compare.py", *FLAGS, "--output=both.png", "--report"]
+    command = ["gatys-norm", "compare", *FLAGS, "--output=both.png", "--report"]
     disk_is_full_for[name] = 0
-    assert cli.call("", compare.compare, command, compare.define_flags) == 1
+    assert cli.run(command) == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith(f"gatys-norm: both.png or a file beside it: {FULL}; both results")
+    assert message.startswith(f"gatys-norm: both.png or a file next to it: {FULL}; both results")
     pictures = {"both-original.png", "both-normalized.png"}
     assert pictures <= set(contents(folder))
     assert name not in contents(folder)
     before = {picture: Path(picture).stat().st_mtime_ns for picture in pictures}
     disk_is_full_for.clear()
-    again = cli.call("", compare.compare, [*command, "--resume"], compare.define_flags)
+    again = cli.run([*command, "--resume"])
     assert again == 0
     assert {picture: Path(picture).stat().st_mtime_ns for picture in pictures} == before
     assert name in contents(folder)
@@ -170,17 +168,17 @@ def test_at_the_comparison(folder, disk_is_full_for, capsys, name):
 def test_when_interrupted(folder, disk_is_full_for, monkeypatch, written_before):
     """What is said of `--resume` depends on whether there is anything to go on from."""
     disk_is_full_for["out.checkpoint.npz"] = written_before
-    keep, interruptions = cli._Reporter._keep, [signal.SIGTERM]
+    keep, interruptions = reporter.Reporter._keep, [signal.SIGTERM]
 
     def keep_then_interrupt(*arguments):
         keep(*arguments)
         while interruptions:
             os.kill(os.getpid(), interruptions.pop())
 
-    monkeypatch.setattr(cli._Reporter, "_keep", keep_then_interrupt)
+    monkeypatch.setattr(reporter.Reporter, "_keep", keep_then_interrupt)
     code, out, _ = run()
     assert code == 128 + signal.SIGTERM
-    assert ("--resume goes on" in out) == bool(written_before)
+    assert ("continue with --resume" in out) == bool(written_before)
     assert "the picture so far is out.png" in out
     checkpoint = {"out.checkpoint.npz"} if written_before else set()
     assert set(contents(folder)) == {"out.png", "out.json"} | checkpoint

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 from absl import flags
-from helpers.commands import outcome
+from helpers.commands import help_by_flag, outcome
 from helpers.programs import COMMAND, ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gatys_norm.cli import loading
 from gatys_norm.cli import main as cli
+from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import PRESETS, TransferConfig
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import memory
@@ -52,8 +54,8 @@ def folder(tmp_path, monkeypatch):
         raise TensorFlowStartedError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "start_tensorflow", start_tensorflow)
-    monkeypatch.setattr(cli, "_check_inputs", lambda config: None)
+    monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
+    monkeypatch.setattr(transfer_command, "_check_inputs", lambda config: None)
     return tmp_path
 
 
@@ -66,7 +68,8 @@ def call(*arguments):
 def received(monkeypatch):
     """Collect the (config, output, flags, resume) of every transfer instead of running it."""
     calls = []
-    monkeypatch.setattr(cli, "run_transfer", lambda *given, **_: calls.append(given) or 0)
+    note = lambda *given, **_: calls.append(given) or 0  # noqa: E731
+    monkeypatch.setattr(transfer_command, "run_transfer", note)
     return calls
 
 
@@ -355,26 +358,22 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "checkpoint_every": "(default: '50')",
     "snapshot_every": "(default: '0')",
     "preview": "0 is any free",
+    "version": "(default: 'false')",
+    "devices": "(default: 'false')",
     "resume": "(default: 'false')",
     "log_every": "(default: '10')",
 }
+HELPS = {"help", "helpshort", "helpfull"}
+SELDOM_SET = {"line_search", "log_every", "parametrization", "history", "checkpoint_every"}
 
 
-def help_by_flag(text):
-    """Return {flag: its help on one line}."""
-    parts = re.split(r"^  --(?:\[no\])?(\w+):", text, flags=re.MULTILINE)[1:]
-    return {
-        name: " ".join(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)
-    }
-
-
-@pytest.mark.parametrize("flag", ["--help", "--helpshort", "-help", "--help=true"])
-def test_help_lists_every_flag_with_its_default(flag):
+@pytest.mark.parametrize("flag", ["--helpfull", "-helpfull", "--helpfull=true"])
+def test_full_help_lists_every_flag_with_its_default(flag):
     code, out, err = call(flag)
     assert (code, err) == (0, "")
     assert out.startswith("Restyle one picture")
     listed = help_by_flag(out)
-    assert set(listed) == set(HELP) | {"help", "helpshort"}
+    assert set(listed) == set(HELP) | HELPS
     for name, default in HELP.items():
         assert default in listed[name]
     for field in dataclasses.fields(TransferConfig):
@@ -383,60 +382,25 @@ def test_help_lists_every_flag_with_its_default(flag):
             assert choice in listed[field.name]
 
 
+@pytest.mark.parametrize("flag", ["--help", "--helpshort", "-help", "--help=true"])
+def test_help_leaves_out_what_is_seldom_set_by_hand_and_says_the_same_of_the_rest(flag):
+    code, out, err = call(flag)
+    assert (code, err) == (0, "")
+    listed, full = help_by_flag(out), help_by_flag(call("--helpfull")[1])
+    assert set(full) - set(listed) == SELDOM_SET
+    assert {name: full[name] for name in listed} == listed
+    assert set(listed) >= HELPS
+
+
+def test_help_names_the_other_commands():
+    _, out, _ = call("--help")
+    for name in cli.COMMANDS:
+        assert re.search(rf"^    gatys-norm {name} +\w", out, re.MULTILINE)
+
+
 def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong():
     assert call("--help", "--loss=original")[0] == 0
     assert_refused(call("--help", "--loss=neither"), "--loss")
-
-
-# --- programs with flags of their own ---------------------------------------------------------
-
-
-def define_folder_flag(values):
-    flags.DEFINE_string("folder", "runs", "where the runs go", flag_values=values)
-
-
-def test_help_lists_a_programs_own_flags_too(capsys):
-    """Regression: only the main command's were listed."""
-    assert cli.call("Usage.", pytest.fail, ["s.py", "--help"], define_folder_flag) == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("Usage.\n")
-    assert set(help_by_flag(out)) == set(HELP) | {"help", "helpshort", "folder"}
-    assert "(default: 'runs')" in help_by_flag(out)["folder"]
-    assert err == ""
-
-
-def test_a_program_gets_its_flags_and_gives_its_code(capsys):
-    seen = []
-
-    def command(values):
-        seen.append((values.folder, values.size))
-        return 7
-
-    assert cli.call("", command, ["s.py", "--folder=x", "--size=64"], define_folder_flag) == 7
-    assert seen == [("x", ["64"])]
-    assert cli.call("", lambda values: None, ["s.py"], define_folder_flag) == 0
-    assert cli.call("", command, ["dir/s.py", "--nofolder"], define_folder_flag) == 2
-    assert capsys.readouterr().err.startswith("s.py: ")
-
-
-def test_a_program_can_do_without_the_main_commands_flags(capsys):
-    def command(values, operands):
-        return [values.folder, *operands].index("b")
-
-    def call(*arguments, **options):
-        values = flags.FlagValues()
-        return cli.call("U.", command, ["s.py", *arguments], define_folder_flag, values, **options)
-
-    assert call("a", "--folder=x", "b", takes_operands=True) == 2
-    assert call("--", "b", takes_operands=True) == 1
-    assert call("--size=64", takes_operands=True) == 2
-    assert "--size" not in capsys.readouterr().out
-    assert call("--help", takes_operands=True) == 0
-    assert set(help_by_flag(capsys.readouterr().out)) == {"help", "helpshort", "folder"}
-    assert call("a.jpg") == 2
-    assert (
-        capsys.readouterr().err == "s.py: unexpected 'a.jpg'; everything is given as --flag=value\n"
-    )
 
 
 # --- mistakes ---------------------------------------------------------------------------------
@@ -469,7 +433,6 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("--nocontent", "nocontent"),
     ("--lambda-os=1", "lambda-os"),
     ("--cont=a.png", "cont"),
-    ("--helpfull", "helpfull"),
     ("---seed=1", "-seed"),
     ("--size=1,x", "--size"),
     ("--size=512,", "--size"),
@@ -636,7 +599,7 @@ class FakeTransfer:
 def put_transfer(monkeypatch, **arguments):
     """Put a stand-in for TensorFlow's side in place; returns it."""
     fake = FakeTransfer(**arguments)
-    monkeypatch.setattr(cli, "start_tensorflow", lambda: fake)
+    monkeypatch.setattr(loading, "start_tensorflow", lambda: fake)
     return fake
 
 
@@ -714,7 +677,7 @@ def test_a_signal_ends_the_run_in_order(folder, number, monkeypatch):
     code, out, _ = call(*GIVEN)
     assert code == 128 + number
     assert after == [signal.SIG_DFL]  # a second one would have ended the program at once
-    assert out == MEMORY + "interrupted; the picture so far is out.png, --resume goes on\n"
+    assert out == MEMORY + "interrupted; the picture so far is out.png, continue with --resume\n"
     assert names(folder) == {"out.png", "out.json", "out.checkpoint.npz"}
     arrays, facts = checkpoints.load("out.checkpoint.npz")
     assert facts == FACTS | {"at": 3}
@@ -788,7 +751,7 @@ def test_a_result_that_cannot_be_written_says_what_is_kept(folder, monkeypatch, 
     assert (code, out) == (1, MEMORY)
     last = err.splitlines()[-1]
     assert "out.png: could not be written (No space left on device)" in last
-    assert ("out.checkpoint.npz, --resume goes on" in last) == checkpointed
+    assert ("out.checkpoint.npz is kept, continue with --resume" in last) == checkpointed
     assert ("nothing of this run is kept" in last) != checkpointed
     assert names(folder) == ({"out.checkpoint.npz"} if checkpointed else set())
 
@@ -825,7 +788,7 @@ def test_an_output_that_cannot_show_the_symbols_stops_nothing(monkeypatch):
 # --- as a process -----------------------------------------------------------------------------
 
 
-def program(*arguments):
+def as_process(*arguments):
     """Run `python -m gatys_norm` as a user would, in a process of its own, in this folder."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     finished = subprocess.run(
@@ -839,8 +802,8 @@ def program(*arguments):
 
 
 def test_the_exit_code_reaches_the_shell(folder):
-    assert_refused(program(*GIVEN, "--seed=x"), "--seed")
-    code, out, err = program("--helpshort")
+    assert_refused(as_process(*GIVEN, "--seed=x"), "--seed")
+    code, out, err = as_process("--helpshort")
     assert (code, err) == (0, "")
     assert "--lambda_os" in out
     assert names(folder) == set()
@@ -849,9 +812,9 @@ def test_the_exit_code_reaches_the_shell(folder):
 def test_arguments_that_are_no_valid_unicode_are_named(folder):
     """Latin-1, as an old file system may hold it; Python reads it as lone surrogates."""
     assert_refused(
-        program(*GIVEN, b"--output=caf\xe9/out.png"), "--output: caf\\udce9/out.png: there"
+        as_process(*GIVEN, b"--output=caf\xe9/out.png"), "--output: caf\\udce9/out.png: there"
     )
-    assert_refused(program(*GIVEN, b"--caf\xe9=1"), "caf\\udce9")
+    assert_refused(as_process(*GIVEN, b"--caf\xe9=1"), "caf\\udce9")
 
 
 def test_a_missing_picture_is_named_in_one_line(folder):
@@ -863,5 +826,5 @@ def test_a_missing_picture_is_named_in_one_line(folder):
 def test_nothing_to_resume_is_said_in_one_line(folder):
     for name in ("a.png", "b.png"):
         picture_io.save_picture(name, PICTURE)
-    assert_refused(program(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no")
+    assert_refused(as_process(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no")
     assert names(folder) == {"a.png", "b.png"}

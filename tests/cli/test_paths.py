@@ -6,11 +6,15 @@ import pytest
 from absl import flags
 from helpers.programs import load_script
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import compare, survey, timelapse
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import study as study_flags
+from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import TransferConfig
 
 PATHS = {  # {command: {flags that take a path}}
     "gatys-norm": {"output", "config_from"},
+    "compare": {"output", "config_from"},
     "timelapse": {"output", "timelapse"},
     "reproduce": {"output", "config_from", "output_dir", "summary_dir", "shared_dir"},
     "survey build": {"run_dir", "pairs", "output_dir"},
@@ -20,6 +24,15 @@ PATHS = {  # {command: {flags that take a path}}
     "benchmarks/kills": {"update"},
     "benchmarks/speed": {"output", "config_from", "peer_dir"},
 }
+DEFINE_FLAGS = {
+    "gatys-norm": transfer_command.define_flags,
+    "compare": compare.define_flags,
+    "timelapse": timelapse.define_flags,
+    "reproduce": study_flags.define_flags,
+    **{f"survey {name}": define for name, (_, _, define) in survey.COMMANDS.items()},
+}
+OF_ITS_OWN = {name for name in PATHS if name.startswith(("timelapse", "survey"))}
+OF_ITS_OWN |= {"make_samples", "benchmarks/kills"}  # without the flags of a transfer
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +44,8 @@ def home(tmp_path, monkeypatch):
 
 def flags_of(command):
     """Return the flag values of a command, as it begins."""
-    program, _, part = command.partition(" ")
-    if program == "gatys-norm":
-        return cli.make_flags()
-    script = load_script(program)
-    of_its_own = program in ("timelapse", "make_samples", "benchmarks/kills", "survey")
-    values = flags.FlagValues() if of_its_own else cli.make_flags()
-    define = script.COMMANDS[part][1] if part else script.define_flags
+    values = flags.FlagValues() if command in OF_ITS_OWN else cli_flags.make_flags()
+    define = DEFINE_FLAGS.get(command) or load_script(command).define_flags
     define(values)
     return values
 
@@ -73,14 +81,14 @@ def test_settings_that_are_paths_expand_them(home):
         "init": "~/i.png",
         "weights": "~/w.h5",
     }
-    values = cli.make_flags()
+    values = cli_flags.make_flags()
     values(["gatys-norm", *(f"--{name}={text}" for name, text in given.items())])
-    config = cli.config_from_flags(values)
+    config = cli_flags.config_from_flags(values)
     for name, text in given.items():
         texts = getattr(config, name)
         joined = texts if isinstance(texts, str) else ",".join(texts)
         assert joined == text.replace("~", str(home))
-    assert set(given) == set(cli.PATH_SETTINGS)
+    assert set(given) == set(cli_flags.PATH_SETTINGS)
 
 
 def test_the_library_takes_paths_as_they_are():
@@ -89,7 +97,6 @@ def test_the_library_takes_paths_as_they_are():
 
 
 def test_the_styles_of_a_reproduction_expand_too(home):
-    reproduce = load_script("reproduce")
     values = flags_of("reproduce")
     values(["reproduce", "--styles=~/a.png,/b.png", "--lambdas_by_style=1,1"])
-    assert reproduce.study_from_flags(values).styles == (f"{home}/a.png", "/b.png")
+    assert study_flags.study_from_flags(values).styles == (f"{home}/a.png", "/b.png")

@@ -1,73 +1,31 @@
-"""reproduce.py: from flags to figures, killed and gone on from."""
+"""`gatys-norm reproduce`: from flags to figures; killed and continued."""
 
 import errno
 import json
 import signal
-from pathlib import Path
 
 import pytest
-from helpers.programs import ROOT, end_of, load_script, run, start, start_new, wait_for
+from helpers.programs import ROOT, end_of, run, start, start_new, wait_for
 from helpers.weights_files import write_weights
 
-from gatys_norm.cli import main as cli
-from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.cli import errors, reproduce
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import study as study_flags
 
 SCRIPT = ROOT / "scripts" / "reproduce.py"
 STYLES = [ROOT / "data" / f"{name}.jpg" for name in ("flowing_strokes", "soft_washes")]
 
 
-@pytest.fixture(scope="module")
-def reproduce():
-    """The script as a module."""
-    return load_script("reproduce")
-
-
-def flags(reproduce, *arguments):
-    values = cli.make_flags()
-    reproduce.define_flags(values)
-    values(["reproduce.py", *arguments])
+def flags(*arguments):
+    values = cli_flags.make_flags()
+    study_flags.define_flags(values)
+    values(["gatys-norm reproduce", *arguments])
     return values
 
 
-def test_defaults_are_the_papers_study_on_the_samples(reproduce):
-    study = reproduce.study_from_flags(flags(reproduce))
-    styles = tuple(f"{name}.jpg" for name in reproduce.STYLES)
-    assert tuple(Path(style).name for style in study.styles) == styles
-    assert all(Path(path).is_file() for path in (study.base.content, *study.styles))
-    assert not Path(study.base.content).is_absolute()
-    expected = paper_figures.Study(study.base, study.styles)
-    assert study == expected
-    assert reproduce.figures_from_flags(flags(reproduce)) == paper_figures.FIGURES
-
-
-def test_every_grid_value_can_be_given(reproduce):
-    study = reproduce.study_from_flags(
-        flags(
-            reproduce,
-            *("--content=c.png", "--styles=a.png,b.png", "--size=96", "--preset=fast"),
-            *("--lambdas_original=3,2", "--lambdas_normalized=5,4", "--lambdas_by_style=7,8"),
-            *("--lambda_normalized=9", "--sizes=48,72", "--boost=11", "--iterations=12"),
-        )
-    )
-    assert (study.base.content, study.styles) == ("c.png", ("a.png", "b.png"))
-    assert (study.lambdas_original, study.lambdas_normalized) == ((3, 2), (5, 4))
-    assert (study.lambdas_by_style, study.lambda_normalized) == ((7, 8), 9)
-    assert (study.sizes, study.boost) == ((48, 72), 11)
-    assert (study.base.precision, study.base.iterations) == ("bfloat16", (12,))
-
-
-def test_sizes_follow_the_size(reproduce):
-    assert reproduce.study_from_flags(flags(reproduce, "--size=256")).sizes == (128, 256, 512)
-
-
-def test_figures_stand_in_the_papers_order(reproduce):
-    assert reproduce.figures_from_flags(flags(reproduce, "--figures=6a,3,2a")) == ("2a", "3", "6a")
-
-
-def assert_refused(reproduce, capsys, named, *arguments):
+def assert_refused(capsys, named, *arguments):
     """Assert that these flags end in code 2 and one line with `named`, called in this process."""
-    argv = ["reproduce.py", *arguments]
-    assert cli.call(reproduce.__doc__, reproduce.reproduce, argv, reproduce.define_flags) == 2
+    assert reproduce.run(["gatys-norm reproduce", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -101,47 +59,50 @@ def assert_refused(reproduce, capsys, named, *arguments):
         (["--boost=x"], "--boost"),
     ],
 )
-def test_wrong_flags_are_refused_in_one_line(reproduce, capsys, arguments, named, tmp_path):
+def test_wrong_flags_are_refused_in_one_line(capsys, arguments, named, tmp_path):
     folder = tmp_path / "out"
-    assert_refused(reproduce, capsys, named, *arguments, f"--output_dir={folder}")
+    assert_refused(capsys, named, *arguments, f"--output_dir={folder}")
     assert not folder.exists()
 
 
 def test_as_a_program_it_refuses_with_that_code(tmp_path):
     finished = run(SCRIPT, "--figures=7", f"--output_dir={tmp_path / 'out'}")
     assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr.startswith("reproduce.py: --figures: ")
+    assert finished.stderr.startswith("gatys-norm reproduce: --figures: ")
     assert finished.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("flag", ["--content", "--styles"])
-def test_a_missing_picture_is_refused_before_any_transfer(reproduce, capsys, flag, tmp_path):
+def test_a_missing_picture_is_refused_before_any_transfer(capsys, flag, tmp_path):
     folder = tmp_path / "out"
     one_style = (f"--styles={STYLES[0]}", "--lambdas_by_style=1", f"--output_dir={folder}")
-    assert_refused(reproduce, capsys, "none.jpg", *one_style, f"{flag}=none.jpg")
+    assert_refused(capsys, "none.jpg", *one_style, f"{flag}=none.jpg")
     assert not (folder / "cells").exists()
 
 
 @pytest.mark.parametrize("flag", ["--output_dir", "--summary_dir"])
-def test_a_folder_that_cannot_be_is_refused(reproduce, capsys, flag, tmp_path):
+def test_a_folder_that_cannot_be_is_refused(capsys, flag, tmp_path):
     file = tmp_path / "file"
     file.touch()
     arguments = (f"--output_dir={tmp_path}/out", f"{flag}={file}/sub")
-    assert_refused(reproduce, capsys, flag, *arguments)
+    assert_refused(capsys, flag, *arguments)
     assert not (tmp_path / "out" / "cells").exists()
 
 
-def test_a_full_disk_at_the_end_says_what_is_kept(reproduce, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_at_the_end_says_what_is_kept(tmp_path, monkeypatch, capsys):
     from gatys_norm.experiments import reproduction
 
     def write(folder, _):
         raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/report.html")
 
     monkeypatch.setattr(reproduce, "run_all", lambda *_: ({}, None))
-    monkeypatch.setattr(reproduce, "with_found_weights", lambda study: study)
+    monkeypatch.setattr(reproduce, "with_found_weights", lambda found: found)
     monkeypatch.setattr(reproduction, "collect", lambda *_: None)
     monkeypatch.setattr(reproduction, "write", write)
-    assert reproduce.reproduce(flags(reproduce, f"--output_dir={tmp_path}")) == cli.FAILED
+    assert (
+        reproduce.reproduce(flags(f"--output_dir={tmp_path}"), "gatys-norm reproduce")
+        == errors.FAILED
+    )
     message = capsys.readouterr().err
     assert f"{tmp_path}: could not be written (No space left on device)" in message
     assert message.count("\n") == 1
@@ -169,7 +130,7 @@ def test_a_stopped_reproduction_goes_on_without_running_finished_cells(tmp_path,
     code, stdout, stderr = end_of(process)
     if number == signal.SIGINT:
         assert code == 128 + number, stderr
-        assert "goes on" in stdout
+        assert "the same command continues" in stdout
     kept = {path: path.stat().st_mtime_ns for path in finished()}
     assert 2 <= len(kept) < 8
     assert not (tmp_path / "claims.json").exists()
@@ -193,21 +154,22 @@ def test_a_stopped_reproduction_goes_on_without_running_finished_cells(tmp_path,
         ("summary_dir", "README.md"),
     ],
 )
-def test_files_of_others_are_not_overwritten(reproduce, tmp_path, flag, name):
+def test_files_of_others_are_not_overwritten(tmp_path, flag, name):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / name).write_text("mine")
     folders = {"output_dir": tmp_path / "out", flag: tmp_path / "kept"}
-    values = flags(reproduce, *(f"--{flag}={folder}" for flag, folder in folders.items()))
-    with pytest.raises(cli.InputError, match=f"--{flag}: .*{name}: .* not written by this program"):
+    values = flags(*(f"--{flag}={folder}" for flag, folder in folders.items()))
+    refusal = f"--{flag}: .*{name}: .* not written by this program"
+    with pytest.raises(errors.InputError, match=refusal):
         reproduce.check_folders(values)
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [name]
     assert (tmp_path / "kept" / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("kept", ["claims.json", "cells/one/result.json"])
-def test_a_folder_of_an_earlier_run_is_written_into_again(reproduce, tmp_path, kept):
+def test_a_folder_of_an_earlier_run_is_written_into_again(tmp_path, kept):
     claim = {"name": "a", "original": 1, "normalized": None}
     (tmp_path / kept).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / kept).write_text(json.dumps([claim]))
     (tmp_path / "report.html").write_text("a page")
-    reproduce.check_folders(flags(reproduce, f"--output_dir={tmp_path}"))
+    reproduce.check_folders(flags(f"--output_dir={tmp_path}"))

@@ -1,4 +1,4 @@
-"""`scripts/survey.py`: what it refuses, and a whole survey with two viewers in a real browser."""
+"""`gatys-norm survey`: what it refuses, and a whole survey with two viewers in a real browser."""
 
 import contextlib
 import csv
@@ -9,13 +9,13 @@ import signal
 import pytest
 from helpers.digests import digests
 from helpers.http import status_at
-from helpers.programs import ROOT, load_script, start_new
+from helpers.programs import ROOT, start_new
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors, survey
 from gatys_norm.report import page as report_page
 from gatys_norm.survey import answers
 from gatys_norm.survey import model as survey_model
@@ -48,10 +48,10 @@ def run_dir(tmp_path):
 
 
 def call(*arguments):
-    """Run the script here; returns (code, output, errors)."""
+    """Run the command here; returns (code, output, errors)."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = load_script("survey").run(["survey.py", *map(str, arguments)])
+        code = survey.run(["gatys-norm survey", *map(str, arguments)])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -198,10 +198,10 @@ def check_table(folder, run_dir):
 
 
 def refused(*arguments):
-    """The one line with which the script refuses its arguments."""
+    """The one line with which the command refuses its arguments."""
     code, out, err = call(*arguments)
-    assert (code, out) == (cli.BAD_INPUT, "")
-    assert err.startswith("survey.py")
+    assert (code, out) == (errors.BAD_INPUT, "")
+    assert err.startswith("gatys-norm survey")
     assert err.count("\n") == 1
     return err
 
@@ -283,5 +283,5 @@ def test_help_of_every_command():
     for command in ("build", "serve", "table"):
         code, out, err = call(command, "--help")
         assert (code, err) == (0, "")
-        assert f"survey.py {command}" in out
+        assert f"gatys-norm survey {command}" in out
         assert "--size" not in out

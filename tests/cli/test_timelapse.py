@@ -1,4 +1,4 @@
-"""`scripts/timelapse.py`: an animation of a run's snapshots, and what it refuses."""
+"""`gatys-norm timelapse`: an animation of a run's snapshots, and what it refuses."""
 
 import os
 import re
@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 from helpers.commands import outcome
 from helpers.digests import digests
 from helpers.disk import limited_file_size
-from helpers.programs import ROOT, load_script, run_new
+from helpers.programs import ROOT, run_new
 from PIL import Image, ImageSequence
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import errors, timelapse
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize
 from gatys_norm.runs import folder as run_folder
@@ -24,11 +23,6 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SHADES = {5: 40, 10: 80, 100_000: 120}  # of the snapshots, by iteration
 LAST = 200
 NEAR = 10  # the animation is lossy; the shades are at least four times that apart
-
-
-@pytest.fixture
-def timelapse():
-    return load_script("timelapse")
 
 
 @pytest.fixture
@@ -48,17 +42,9 @@ def paint(path, shade, size=(64, 48)):
     picture_io.save_picture(path, np.full((*size[::-1], 3), shade, np.float32))
 
 
-def call(timelapse, *arguments):
+def call(*arguments):
     """Run the program here; returns (code, output, errors)."""
-    words = ["timelapse.py", *arguments]
-    given = (
-        timelapse.__doc__,
-        timelapse.timelapse,
-        words,
-        timelapse.define_flags,
-        flags.FlagValues(),
-    )
-    return outcome(cli.call, *given)
+    return outcome(timelapse.run, ["gatys-norm timelapse", *arguments])
 
 
 def frames_of(path):
@@ -78,9 +64,9 @@ def near(shades, expected):
     return all(abs(one - other) < NEAR for one, other in zip(shades, expected, strict=True))
 
 
-def test_snapshots_in_their_order_and_the_finished_picture_last(folder, timelapse):
+def test_snapshots_in_their_order_and_the_finished_picture_last(folder):
     before = {path.name for path in folder.iterdir()}
-    code, out, err = call(timelapse, "--output=out.png")
+    code, out, err = call("--output=out.png")
     assert (code, err) == (0, "")
     assert out == "4 pictures, 3.6 s: out-timelapse.webp\n"
     assert {path.name for path in folder.iterdir()} - before == {"out-timelapse.webp"}
@@ -91,8 +77,8 @@ def test_snapshots_in_their_order_and_the_finished_picture_last(folder, timelaps
 
 
 @pytest.mark.parametrize(("flag", "loops"), [([], 0), (["--noloop"], 1), (["--loop"], 0)])
-def test_times_and_repetition(folder, flag, loops, timelapse):
-    assert call(timelapse, "--output=out.png", "--frame_ms=50", "--hold_ms=700", *flag)[0] == 0
+def test_times_and_repetition(folder, flag, loops):
+    assert call("--output=out.png", "--frame_ms=50", "--hold_ms=700", *flag)[0] == 0
     frames, _ = frames_of("out-timelapse.webp")
     assert [milliseconds for _, milliseconds in frames] == [50, 50, 50, 700]
     with Image.open("out-timelapse.webp") as animation:
@@ -103,16 +89,16 @@ def test_times_and_repetition(folder, flag, loops, timelapse):
     ("flag", "size"),
     [([], (101, 75)), (["--long_side=40"], (40, 30)), (["--long_side=5000"], (101, 75))],
 )
-def test_all_have_the_size_of_the_finished_picture_or_a_smaller_one(folder, flag, size, timelapse):
+def test_all_have_the_size_of_the_finished_picture_or_a_smaller_one(folder, flag, size):
     """Of a run over several sizes the first snapshots are smaller."""
     paint("out.png", LAST, (101, 75))
-    assert call(timelapse, "--output=out.png", *flag)[0] == 0
+    assert call("--output=out.png", *flag)[0] == 0
     frames, found = frames_of("out-timelapse.webp")
     assert found == size
     assert near([shade for shade, _ in frames], [*SHADES.values(), LAST])
 
 
-def test_smaller_snapshots_are_enlarged_as_everywhere(folder, timelapse, monkeypatch):
+def test_smaller_snapshots_are_enlarged_as_everywhere(folder):
     small = np.random.default_rng(0).uniform(0, 255, (24, 32, 3)).astype(np.float32)
     picture_io.save_picture("small.png", small)
     bar = timelapse.tqdm(disable=True)
@@ -121,22 +107,22 @@ def test_smaller_snapshots_are_enlarged_as_everywhere(folder, timelapse, monkeyp
     np.testing.assert_array_equal(pixels, np.rint(expected))
 
 
-def test_the_name_of_the_animation_can_be_given(folder, timelapse):
+def test_the_name_of_the_animation_can_be_given(folder):
     (folder / "films").mkdir()
-    code, out, _ = call(timelapse, "--output=out.png", "--timelapse=films/ä ö.WEBP")
+    code, out, _ = call("--output=out.png", "--timelapse=films/ä ö.WEBP")
     assert (code, out) == (0, "4 pictures, 3.6 s: films/ä ö.WEBP\n")
     assert len(frames_of("films/ä ö.WEBP")[0]) == 4
 
 
-def test_names_with_marks_of_patterns(folder, timelapse):
+def test_names_with_marks_of_patterns(folder):
     for name in ("a.*[b](c)+-00010.png", "a.*[b](c)+.png", "axx-00010.png"):
         paint(name, 90)
-    assert call(timelapse, "--output=a.*[b](c)+.png")[1].startswith("2 pictures")
+    assert call("--output=a.*[b](c)+.png")[1].startswith("2 pictures")
 
 
-def test_an_older_animation_is_replaced(folder, timelapse):
+def test_an_older_animation_is_replaced(folder):
     paint("out-timelapse.webp", 7)
-    assert call(timelapse, "--output=out.png")[0] == 0
+    assert call("--output=out.png")[0] == 0
     assert len(frames_of("out-timelapse.webp")[0]) == 4
 
 
@@ -213,7 +199,7 @@ def link():
         (prepare_nothing, ["--output=absent.png"], "--output: absent.png: No such file"),
         (prepare_nothing, ["--output=absent/x.png"], "--output: .*absent"),
         (prepare_nothing, ["--output=out.gif"], r"--output: out\.gif: .* ends in \.png"),
-        (prepare_nothing, ["--output=other-00020.png"], "has no snapshots beside it, such as "),
+        (prepare_nothing, ["--output=other-00020.png"], "has no snapshots next to it, such as "),
         (remove_snapshots, ["--output=out.png"], r"has no snapshots .*out-00010\.png.*_every"),
         (remove_output, ["--output=out.png"], r"--output: out\.png: No such file"),
         (no_picture, ["--output=out.png"], r"--output: out-00010\.png: its content is no picture"),
@@ -234,21 +220,21 @@ def link():
         (prepare_nothing, ["out.png"], "unexpected 'out.png'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(folder, prepare, arguments, message, timelapse):
+def test_what_cannot_be_used_is_refused_in_one_line(folder, prepare, arguments, message):
     prepare()
     before = digests(folder)
-    code, out, err = call(timelapse, *arguments)
-    assert (code, out) == (cli.BAD_INPUT, "")
-    assert re.fullmatch(rf"timelapse\.py: .*{message}.*\n", err)
+    code, out, err = call(*arguments)
+    assert (code, out) == (errors.BAD_INPUT, "")
+    assert re.fullmatch(rf"gatys-norm timelapse: .*{message}.*\n", err)
     assert digests(folder) == before
 
 
-def test_a_full_disk_leaves_the_older_animation(folder, timelapse):
+def test_a_full_disk_leaves_the_older_animation(folder):
     paint("out-timelapse.webp", 7)
     older = Path("out-timelapse.webp").read_bytes()
     with limited_file_size(100):
-        code, out, err = call(timelapse, "--output=out.png")
-    assert (code, out) == (cli.FAILED, "")
+        code, out, err = call("--output=out.png")
+    assert (code, out) == (errors.FAILED, "")
     assert err == (
         "gatys-norm: out-timelapse.webp: could not be written (File too large); "
         "the snapshots are as they were\n"

@@ -7,7 +7,7 @@ from helpers.disk import limited_file_size
 from helpers.programs import load_script
 from PIL import Image
 
-from gatys_norm.cli import main as cli
+from gatys_norm.cli import program
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def call(samples, *arguments):
     """Run the program here; returns (code, output, errors)."""
     words = ["make_samples.py", *map(str, arguments)]
     given = samples.__doc__, samples.make_samples, words, samples.define_flags, flags.FlagValues()
-    return outcome(cli.call, *given)
+    return outcome(program.call, *given)
 
 
 def test_help_describes_the_program(samples):

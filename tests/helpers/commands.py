@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 
 
 def outcome(command, *arguments):
@@ -12,3 +13,11 @@ def outcome(command, *arguments):
     ):
         code = command(*arguments)
     return code, out.getvalue(), err.getvalue()
+
+
+def help_by_flag(text):
+    """Return {flag: its help on one line} of what --help prints."""
+    parts = re.split(r"^  --(?:\[no\])?(\w+):", text, flags=re.MULTILINE)[1:]
+    return {
+        name: " ".join(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)
+    }

@@ -11,13 +11,14 @@ import markupsafe
 import pytest
 from helpers.digests import digest
 from helpers.disk import limited_file_size
-from helpers.programs import ROOT, load_script
+from helpers.programs import ROOT
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gatys_norm.cli import errors
 from gatys_norm.cli import main as cli
 from gatys_norm.images import io as picture_io
 from gatys_norm.report import page as report_page
@@ -798,7 +799,7 @@ def test_pictures_open_without_the_script(show, page):
     assert link == page.replace("report.html", "r%20e%20d.png")
 
 
-# --- scripts/compare.py --report ----------------------------------------------------------------
+# --- gatys-norm compare --report ----------------------------------------------------------------
 
 
 INPUTS = (f"--content={ROOT / 'data/river_town.jpg'}", f"--style={ROOT / 'data/soft_washes.jpg'}")
@@ -811,10 +812,9 @@ LIMITS = (
 
 
 def compare(output, *arguments):
-    """Run the script here; returns its exit code."""
-    script = load_script("compare")
-    words = ["compare.py", f"--output={output}", "--report", *LIMITS, *arguments]
-    return cli.call(script.__doc__, script.compare, words, script.define_flags)
+    """Run the command here; returns its exit code."""
+    words = [f"--output={output}", "--report", *LIMITS, *arguments]
+    return cli.run(["gatys-norm", "compare", *words])
 
 
 @pytest.mark.slow
@@ -890,7 +890,7 @@ def test_compare_shows_every_style(tmp_path, capsys):
 def test_compare_overwrites_no_input_with_its_copies(tmp_path, capsys):
     content = paint(tmp_path / "pair-content.png", RED)
     before = digest(content.read_bytes())
-    assert compare(tmp_path / "pair.png", f"--content={content}", INPUTS[1]) == cli.BAD_INPUT
+    assert compare(tmp_path / "pair.png", f"--content={content}", INPUTS[1]) == errors.BAD_INPUT
     assert "pair-content.png: is one of the inputs" in capsys.readouterr().err
     assert digest(content.read_bytes()) == before
     assert list(tmp_path.iterdir()) == [content]
@@ -898,5 +898,5 @@ def test_compare_overwrites_no_input_with_its_copies(tmp_path, capsys):
 
 def test_compare_sees_a_folder_in_place_of_the_page_before_the_work(tmp_path, capsys):
     (tmp_path / "pair.html").mkdir()
-    assert compare(tmp_path / "pair.png", *INPUTS) == cli.BAD_INPUT
+    assert compare(tmp_path / "pair.png", *INPUTS) == errors.BAD_INPUT
     assert "pair.html: is a folder" in capsys.readouterr().err

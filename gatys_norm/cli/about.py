@@ -1,0 +1,72 @@
+"""What is asked about the program itself, or needed in a report of a fault."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import psutil
+
+from gatys_norm import machine
+from gatys_norm.cli import loading
+
+
+def version() -> str:
+    """Return one line: the versions of this program and of TensorFlow, which is not loaded."""
+    return f"gatys-norm {_version_of('gatys-norm')}, TensorFlow {_version_of('tensorflow')}"
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def devices(weights_source: str) -> str:
+    """Return what a transfer would run with, one fact per line; loads TensorFlow, fetches nothing.
+
+    Args:
+      weights_source: the value of --weights.
+
+    Raises:
+      LoadingError: TensorFlow cannot be loaded.
+    """
+    loading.start_tensorflow()
+    from gatys_norm.network import device
+
+    environment = device.environment()
+    available, total = machine.available_bytes(), psutil.virtual_memory().total
+    variables = environment["variables"].items()
+    packages = environment["packages"].items()
+    facts = {
+        "versions": ", ".join(f"{name} {version}" for name, version in packages),
+        "python": f"{environment['python']} on {platform.platform()}",
+        "device": environment["device"] + ("" if device.gpus() else "; TensorFlow found no GPU"),
+        "instruction sets": ", ".join(environment["instruction_sets"]) or "unknown",
+        "threads per operation": environment["threads"],
+        "oneDNN": "on" if environment["onednn"] else "off",
+        "memory": f"{available / 2**30:.1f} GiB available, {total / 2**30:.1f} GiB in all",
+        "weights": _weights(weights_source),
+        "variables in effect": ", ".join(f"{name}={value}" for name, value in variables) or "none",
+    }
+    return "\n".join(f"{name + ':':22} {fact}" for name, fact in facts.items())
+
+
+def _weights(source: str) -> str:
+    """Return which file of weights a transfer would take, without fetching any."""
+    from gatys_norm.network import weights
+
+    try:
+        weights.check_path(source)
+        cached = weights.cached_files()
+    except weights.WeightsError as error:
+        return str(error)
+    if source not in ("auto", "imagenet", "imagenet-8bit"):
+        return source
+    wanted = "imagenet" if source == "auto" else source
+    if wanted in cached:
+        return f"{wanted}, {cached[wanted]}"
+    if source == "auto" and "imagenet-8bit" in cached:
+        return f"imagenet would be fetched; if that fails: {cached['imagenet-8bit']}"
+    return f"{wanted} would be fetched"

@@ -1,0 +1,251 @@
+"""The command `gatys-norm compare`: both losses on the same pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from gatys_norm.cli import errors, program
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import transfer as transfer_command
+from gatys_norm.cli.errors import refusing
+from gatys_norm.config import LOSSES
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.images.inputs import LoadedInputs
+    from gatys_norm.record import Record
+
+USAGE = """Run both losses on the same pictures and lay the results side by side.
+
+    gatys-norm compare --content=C.jpg --style=S.jpg --output=compare.png
+
+All flags of a transfer. Next to compare.png go compare-original.png and compare-normalized.png,
+each with its own record. Ends with what both are measured by. With `--report` the same goes into
+compare.html, a page that shows both results under a slider; its other pictures are
+compare-content.png, compare-style.png and compare-curves.png.
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command; `argv` begins with its name. Returns the exit code."""
+    return program.call(USAGE, compare, argv, define_flags)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Add --report and the two λ_os, because one number suits both losses only by chance."""
+    flags.DEFINE_bool("report", False, "write an HTML page of both results", flag_values=values)
+    for loss in LOSSES:
+        flags.DEFINE_float(
+            f"lambda_os_{loss}",
+            None,
+            f"λ_os of the {loss} loss; default --lambda_os",
+            flag_values=values,
+        )
+
+
+def compare(values: flags.FlagValues) -> int:
+    """Run both losses and write the labelled picture."""
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.runs import folder as run_folder
+
+    sheet = Path(cli_flags.required(values, "output"))
+    configs = {loss: config_for(values, loss) for loss in LOSSES}
+    outputs = {loss: with_part(sheet, loss) for loss in LOSSES}
+    parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
+    shown = {part: with_part(sheet, part.replace(" ", "-")) for part in parts}
+    page = run_folder.beside(sheet, ".html")
+    pictures = [*outputs.values()], [*shown.values()]
+    inputs = check_and_load(sheet, *pictures, page, configs["original"], values)
+    if code := run_both(configs, inputs, outputs, values):
+        return code
+    records = {
+        loss: json.loads(run_folder.record_path(output).read_text())
+        for loss, output in outputs.items()
+    }
+    print_measures(records)
+    try:
+        write_sheet(sheet, configs, outputs)
+        print(f"side by side: {sheet}")
+        if values.report:
+            write_report(page, configs["original"], outputs, records, shown)
+            print(f"with a slider: {page}")
+    except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for a format
+        kept = "both results are kept, the same command with --resume continues"
+        return errors.report_unwritten(f"{sheet} or a file next to it", error, kept)
+    return 0
+
+
+def check_and_load(
+    sheet: Path,
+    outputs: Sequence[Path],
+    shown: Sequence[Path],
+    page: Path,
+    config: TransferConfig,
+    values: flags.FlagValues,
+) -> LoadedInputs:
+    """Refuse what cannot be written, and what would replace files that are not of this program.
+
+    Args:
+      sheet: the labelled picture.
+      outputs: the pictures of both transfers.
+      shown: the other pictures of the page.
+      page: the page, which is written if --report is given.
+      config: settings of one of the transfers.
+      values: parsed flags.
+
+    Returns:
+      The pictures that both transfers begin with.
+    """
+    from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.runs import folder as run_folder
+
+    inputs: list[str] = []
+    picture_inputs.paths(config).map(inputs.append)
+    with refusing(run_folder.OutputError, prefix="--output: "):
+        for picture in [sheet, *shown]:
+            run_folder.check_output(picture, inputs)
+        for picture in [*outputs, *shown]:
+            run_folder.check_ours(picture, run_folder.is_our_picture)
+        if values.report:
+            from gatys_norm.report import page as report_page
+
+            if page.is_dir():
+                raise run_folder.OutputError(f"{page}: is a folder; a file will be written there")
+            run_folder.check_ours(page, report_page.is_page)
+    return transfer_command.check_and_load(outputs, config, values)
+
+
+def with_part(sheet: Path, part: str) -> Path:
+    """Return `compare-part.png` for `compare.png`."""
+    return sheet.with_name(f"{sheet.stem}-{part}{sheet.suffix}")
+
+
+def inputs_of(config: TransferConfig) -> dict[str, str]:
+    """Return {role: path} of the content and every style."""
+    named = zip(config.style_names, config.styles, strict=True)
+    return {"content": config.content} | {f"style {name}".strip(): path for name, path in named}
+
+
+def config_for(values: flags.FlagValues, loss: str) -> TransferConfig:
+    """Return the settings for one loss."""
+    lambda_os = values[f"lambda_os_{loss}"].value
+    changes = {} if lambda_os is None else {"lambda_os": lambda_os}
+    return cli_flags.config_from_flags(values, loss=loss, **changes)
+
+
+def run_both(
+    configs: Mapping[str, TransferConfig],
+    inputs: LoadedInputs,
+    outputs: Mapping[str, Path],
+    values: flags.FlagValues,
+) -> int:
+    """Run the transfers that are not finished; returns the first exit code that is not 0."""
+    from gatys_norm.runs import folder as run_folder
+
+    with transfer_command.previewing(values) as preview:
+        for loss, config in configs.items():
+            output = outputs[loss]
+            if values.resume and run_folder.is_finished(output, config):
+                continue
+            print(f"{loss} loss, λ_os {config.resolved().lambda_os:g}")
+            resume = values.resume and run_folder.checkpoint_path(output).exists()
+            code = transfer_command.run_transfer(config, inputs, output, values, resume, preview)
+            if code:
+                return code
+    return 0
+
+
+def print_measures(records: Mapping[str, Record]) -> None:
+    """Print what the two results are measured by, side by side."""
+    measured: dict[str, Any] = {loss: record["metrics"] for loss, record in records.items()}
+    longest = max(len(layer) for layers in measured[LOSSES[0]].values() for layer in layers)
+    print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in LOSSES))
+    for measure, layers in measured[LOSSES[0]].items():
+        for layer in layers:
+            values = [measured[loss][measure][layer] for loss in LOSSES]
+            cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
+            print(
+                f"{measure.replace('_', ' '):18}{layer:{longest + 2}}"
+                + "".join(f"{cell:>12}" for cell in cells)
+            )
+
+
+def write_sheet(
+    sheet: Path, configs: Mapping[str, TransferConfig], outputs: Mapping[str, Path]
+) -> None:
+    """Write content, style, original and normalized in one row."""
+    from gatys_norm.images import contact_sheet
+    from gatys_norm.images import io as picture_io
+
+    results = [
+        (f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}", outputs[loss])
+        for loss in LOSSES
+    ]
+    pictures: Iterable[tuple[str, str | Path]] = (*inputs_of(configs["original"]).items(), *results)
+    loaded = [(caption, picture_io.load_picture(path)) for caption, path in pictures]
+    picture_io.save_picture(sheet, contact_sheet.labelled_row(loaded, loaded[-1][1].shape[0]))
+
+
+def write_report(
+    page: Path,
+    config: TransferConfig,
+    outputs: Mapping[str, Path],
+    records: Mapping[str, Record],
+    shown: Mapping[str, Path],
+) -> None:
+    """Write the page, and next to it the loss curves and copies of the inputs to go with it.
+
+    Args:
+      page: path of the page.
+      config: settings of one of the transfers.
+      outputs: {loss: picture of the transfer}.
+      records: {loss: record of the transfer}.
+      shown: {role of an input, or "curves": picture to write}.
+    """
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.images.sizes import resize
+    from gatys_norm.report import page as report_page
+    from gatys_norm.report import plots
+
+    stage = records["original"]["stages"][-1]
+    inputs = inputs_of(config)
+    names = {role: Path(path).name for role, path in inputs.items()}
+    shapes = [(stage["height"], stage["width"]), *stage["style_shapes"]]
+    for (role, path), (height, width) in zip(inputs.items(), shapes, strict=True):
+        picture_io.save_picture(shown[role], resize(picture_io.load_picture(path), height, width))
+    picture_io.save_picture(shown["curves"], plots.loss_curves(records))
+    styles = ", ".join(name for role, name in names.items() if role != "content")
+    grids = [
+        report_page.Grid(
+            f"{loss} loss",
+            rows=(styles,),
+            columns=(f"λ_os = {records[loss]['config']['lambda_os']:g}",),
+            cells=((report_page.Cell(output.name, output, records[loss]),),),
+        )
+        for loss, output in outputs.items()
+    ]
+    section = report_page.Section(
+        "The results",
+        f"{names['content']} in the manner of {styles}.",
+        tuple(grids),
+        (
+            *((f"{role}: {name}", shown[role]) for role, name in names.items()),
+            ("every term of both losses, coefficient times squared distance", shown["curves"]),
+        ),
+    )
+    title = "Original and normalized loss, side by side"
+    report_page.write(page, title, [section], settings=settings_of_page(records))
+
+
+def settings_of_page(records: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
+    """Return the settings that both transfers share, and the versions they ran with, in groups."""
+    record = records["original"]
+    other = records["normalized"]["config"].items()
+    settings = dict(item for item in record["config"].items() if item in other)
+    versions = {**record["environment"], "weights": record["weights"]}
+    return {"settings of both": settings, "versions": versions}

@@ -1,0 +1,63 @@
+"""What ends a command with one line and an exit code. No TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Iterator
+
+from gatys_norm.config import TransferConfig
+from gatys_norm.files import StrPath
+from gatys_norm.text import one_line
+
+FAILED = 1
+BAD_INPUT = 2
+# {what a message of the library begins with: the flag}
+FLAG_OF_NAME = {field.name: field.name for field in dataclasses.fields(TransferConfig)} | {
+    "checkpoint": "resume",
+    "resume": "resume",
+}
+
+
+class LoadingError(Exception):
+    """TensorFlow or what it needs cannot be loaded; ends in one line and exit code 1."""
+
+
+class InputError(Exception):
+    """Something given on the command line cannot be used; ends in one line and exit code 2."""
+
+
+@contextlib.contextmanager
+def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
+    """Turn errors of the library into `InputError`.
+
+    Args:
+      errors: the types that are turned; all others pass.
+      prefix: what the line begins with, such as `--output: `. Without one, a message that begins
+        with the name of a setting gets the dashes of its flag.
+    """
+    try:
+        yield
+    except errors as error:
+        line = one_line(error)
+        raise InputError(prefix + line if prefix else with_dashes(line)) from error
+
+
+def with_dashes(message: str) -> str:
+    """Return a message of the library, `size: …`, as the command line says it: `--size: …`."""
+    name, separator, rest = message.partition(": ")
+    if separator and name in FLAG_OF_NAME:
+        return f"--{FLAG_OF_NAME[name]}: {rest}"
+    return message
+
+
+def report_unwritten(path: StrPath, error: Exception, kept: str) -> int:
+    """Say in one line that a file could not be written and what is kept; returns the exit code."""
+    print(f"gatys-norm: {path}: could not be written ({reason(error)}); {kept}", file=sys.stderr)
+    return FAILED
+
+
+def reason(error: Exception) -> str:
+    """Return why a file could not be written, without its name."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,73 @@
+"""Loading TensorFlow: without its start-up lines, deterministic, and with a way out where it fails.
+
+Importing this module does not load it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+
+from gatys_norm import machine, surroundings
+from gatys_norm.cli import console, errors
+from gatys_norm.text import one_line
+
+
+def start_tensorflow() -> types.ModuleType:
+    """Import TensorFlow and start its devices; returns the module `gatys_norm.transfer`.
+
+    From then on warnings are shown as `show_warnings` says.
+
+    Raises:
+      LoadingError: it cannot be imported.
+    """
+    surroundings.drop_coarser_ways()
+    warnings.simplefilter("ignore")
+    with _loading(), console.silent_stderr():
+        with surroundings.keras_over_tensorflow():
+            from gatys_norm import transfer
+        console.raise_if_interrupted()
+        transfer.tf.config.experimental.enable_op_determinism()
+        if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            with contextlib.suppress(RuntimeError):  # another run of this process has begun
+                transfer.tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
+        transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
+    transfer.tf.get_logger().setLevel("ERROR")  # it warns of a graph for every size
+    show_warnings()
+    return transfer
+
+
+def show_warnings() -> None:
+    """Show warnings of this package as lines, and no others, whatever PYTHONWARNINGS says."""
+    warnings.simplefilter("ignore")
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("default", UserWarning)
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Turn the failure of a heavy import into `LoadingError`."""
+    try:
+        yield
+    except Exception as error:  # a damaged or half-installed package raises nearly anything
+        reason = one_line(error) or type(error).__name__
+        way_out = "install the program and its packages anew"
+        if sys.flags.optimize > 1:  # TensorFlow reads its own docstrings
+            way_out = "do not let Python drop docstrings (PYTHONOPTIMIZE=2, -OO)"
+        raise errors.LoadingError(
+            f"TensorFlow could not be loaded ({reason}); {way_out}"
+        ) from error
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object
+) -> None:
+    from tqdm import tqdm
+
+    if category is UserWarning:
+        line = errors.with_dashes(str(message))
+        tqdm.write(f"gatys-norm: warning: {line}", file=sys.stderr)  # makes the bar step aside

@@ -1,0 +1,107 @@
+"""What happens after each piece of iterations: bar, preview, checkpoint, snapshot, stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from gatys_norm.cli import errors
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from gatys_norm.files import StrPath
+    from gatys_norm.network.memory import Plan
+    from gatys_norm.transfer import Progress
+    from gatys_norm.web.live import Preview
+
+
+class Reporter:
+    """Called with the `Progress` of a transfer; returns whether the transfer is to stop.
+
+    As a context it closes its bar at the end.
+    """
+
+    def __init__(
+        self,
+        output: StrPath,
+        values: flags.FlagValues,
+        received_signals: list[int],
+        preview: Preview | None,
+    ) -> None:
+        self.output = output
+        self.checkpoint_every = values.checkpoint_every
+        self.snapshot_every = values.snapshot_every
+        self.stops = [every for every in (self.checkpoint_every, self.snapshot_every) if every]
+        self.received_signals = received_signals
+        self.preview = preview
+        self.bar: tqdm | None = None
+        self.last_iteration: int | None = None
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, progress: Progress) -> bool:
+        from gatys_norm.images import io as picture_io
+        from gatys_norm.runs import checkpoint as checkpoints
+        from gatys_norm.runs import folder as run_folder
+
+        self._show(progress)
+        if self.preview is not None:
+            self.preview.update(progress)
+            if self.preview.stop_asked:
+                self.received_signals.append(signal.SIGINT)
+        stop = bool(self.received_signals)
+        if stop or self._passed(self.checkpoint_every, progress):
+            path = run_folder.checkpoint_path(self.output)
+            self._keep(path, checkpoints.save, progress.checkpoint())
+        if self._passed(self.snapshot_every, progress):
+            path = run_folder.snapshot_path(self.output, progress.iteration)
+            self._keep(path, picture_io.save_picture, progress.image())
+        self.last_iteration = progress.iteration
+        return stop
+
+    def show_plan(self, plan: Plan) -> None:
+        """Print how much memory the transfer will need."""
+        how = ", with the first layers in strips to save some" if plan.in_strips else ""
+        print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{how}")
+
+    def _keep(self, path: Path, save: Callable[..., None], *what: Any) -> None:
+        """Save something that the run can do without: a full disk must not cost the result."""
+        try:
+            save(path, *what)
+        except (OSError, ValueError) as error:
+            older = "; the older one is kept" if path.exists() else ""
+            reason = errors.reason(error)
+            warnings.warn(f"{path}: could not be written ({reason}){older}", stacklevel=2)
+
+    def _passed(self, every: int, progress: Progress) -> bool:
+        """Whether a multiple of `every` lies in the last piece.
+
+        Pieces end at multiples counted within a size, which need not be multiples of the whole.
+        """
+        before = progress.iteration - 1 if self.last_iteration is None else self.last_iteration
+        return every > 0 and progress.iteration // every > before // every
+
+    def _show(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=progress.iterations,
+                mininterval=0.1 if sys.stderr.isatty() else 30,
+                bar_format="{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}",
+            )
+        left = f"{progress.seconds_left:.0f} s left"
+        self.bar.set_postfix_str(f"loss {progress.loss:.4g}, {left}", refresh=False)
+        self.bar.update(progress.iteration - self.bar.n)

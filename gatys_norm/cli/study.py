@@ -1,0 +1,123 @@
+"""The flags of `gatys-norm reproduce`, and the `Study` and the figures that they describe."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.config import ConfigError
+from gatys_norm.experiments import figures as paper_figures
+
+DATA = Path(__file__).parents[2] / "data"  # of a clone; what pip installs has none
+CONTENT = "river_town"
+STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
+SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every")
+NUMBERS = ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
+
+
+def samples(*names: str) -> list[str] | None:
+    """Return the paths of sample pictures, from the present folder; None where one is missing."""
+    paths = [DATA / f"{name}.jpg" for name in names]
+    return [os.path.relpath(path) for path in paths] if all(map(Path.is_file, paths)) else None
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Add the flags of the figures; their defaults are those of `paper_figures.Study`."""
+    default: dict[str, Any] = {
+        field.name: field.default for field in dataclasses.fields(paper_figures.Study)
+    }
+    define_list = functools.partial(flags.DEFINE_list, flag_values=values)
+    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
+    define_path = functools.partial(cli_flags.define_path, flag_values=values)
+
+    def define_numbers(name: str, explanation: str) -> None:
+        define_list(name, [f"{value:g}" for value in default[name]], explanation)
+
+    define_list("figures", ["all"], f"all, or some of {', '.join(paper_figures.FIGURES)}")
+    define_list("styles", samples(*STYLES), "the paths of the style pictures")
+    define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
+    define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
+    define_numbers("lambdas_original", "λ_os along figure 2(a)")
+    define_numbers("lambdas_normalized", "λ_os along figure 6(a)")
+    define_numbers("lambdas_by_style", "λ_os of each style in figures 2(b) and 2(c)")
+    define_number(
+        "lambda_normalized", default["lambda_normalized"], "λ_os in figures 6(b) and 6(c)"
+    )
+    define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
+    define_number("boost", default["boost"], "factor of the raised layer's weight")
+    _define_executor(values)
+
+
+def _define_executor(values: flags.FlagValues) -> None:
+    """Add the flags that say where transfers run."""
+    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
+    flags.DEFINE_enum(
+        "executor",
+        "local",
+        ["local", "ray"],
+        "where transfers run: one after the other here, or as cells of a Ray cluster",
+        flag_values=values,
+    )
+    explanation = (
+        "a cluster: auto, HOST:PORT or ray://HOST:PORT; default one started here, on loopback"
+    )
+    flags.DEFINE_string("ray_address", None, explanation, flag_values=values)
+    define_number("cpus_per_cell", 1.0, "CPU cores of a transfer on Ray")
+    define_number("gpus_per_cell", 0.0, "GPUs of a transfer on Ray, as 0.25")
+    explanation = (
+        "folder that every machine of the cluster sees; transfers are kept there instead of under "
+        "--output_dir"
+    )
+    cli_flags.define_path("shared_dir", None, explanation, values)
+
+
+def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
+    """Return the names of the wanted figures, in the paper's order."""
+    wanted = values.figures
+    if wanted == ["all"]:
+        return paper_figures.FIGURES
+    unknown = [name for name in wanted if name not in paper_figures.FIGURES]
+    if unknown or not wanted:
+        raise InputError(
+            f"--figures: must be all, or some of {', '.join(paper_figures.FIGURES)}, "
+            f"not {','.join(unknown)!r}"
+        )
+    return tuple(name for name in paper_figures.FIGURES if name in wanted)
+
+
+def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
+    """Return the `Study` that the flags describe.
+
+    Raises:
+      InputError: a flag cannot be used.
+    """
+    cli_flags.refuse_flags(SET_BY_FIGURES, values, "the figures set it themselves")
+    cli_flags.refuse_flags(("preview",), values, "it shows one transfer at a time")
+    styles = tuple(cli_flags.expanded(cli_flags.required(values, "styles")))
+    content = samples(CONTENT)
+    default = {} if values["content"].present or content is None else {"content": content[0]}
+    base = cli_flags.config_from_flags(values, style=styles[0], **default)
+    size = base.size[0]
+    sizes = (size // 2, size, 2 * size)
+    if values["sizes"].present:
+        sizes = cli_flags.numbers("sizes", values.sizes, int)
+    lists = {name: cli_flags.numbers(name, getattr(values, name), float) for name in NUMBERS}
+    with refusing(ConfigError, prefix="--"):
+        study = paper_figures.Study(
+            base,
+            styles,
+            sizes=sizes,
+            lambda_normalized=values.lambda_normalized,
+            boost=values.boost,
+            **lists,
+        )
+        for name in paper_figures.GRIDS:
+            paper_figures.grid(study, name)
+    return study

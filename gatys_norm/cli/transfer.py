@@ -1,0 +1,251 @@
+"""The command `gatys-norm`: one transfer, its picture, its record."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from gatys_norm.cli import console, errors, loading, reporter
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.text import one_line
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.files import StrPath
+    from gatys_norm.images.inputs import LoadedInputs
+    from gatys_norm.record import Record
+    from gatys_norm.runs.checkpoint import Checkpoint
+    from gatys_norm.web.live import Preview
+
+USAGE = """Restyle one picture in the manner of another.
+
+    gatys-norm --content=C.jpg --style=S.jpg --output=out.png
+
+Next to out.png goes out.json, the record of the run.
+"""
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Add the flags that ask about the program itself."""
+    for name, explanation in (
+        ("version", "print the versions of this program and of TensorFlow"),
+        ("devices", "print what a transfer would run with: devices, memory, weights, versions"),
+    ):
+        flags.DEFINE_bool(name, False, explanation, flag_values=values)
+
+
+def transfer(values: flags.FlagValues) -> int:
+    """Run one transfer, or answer what is asked about the program."""
+    from gatys_norm.cli import about
+
+    if values.version:
+        print(about.version())
+        return 0
+    if values.devices:
+        print(about.devices(values.weights))
+        return 0
+    config = cli_flags.config_from_flags(values)
+    inputs = check_and_load([cli_flags.required(values, "output")], config, values)
+    with previewing(values) as preview:
+        return run_transfer(config, inputs, values.output, values, values.resume, preview)
+
+
+@contextlib.contextmanager
+def previewing(values: flags.FlagValues) -> Iterator[Preview | None]:
+    """Serve the page of --preview as long as the context lasts.
+
+    Yields:
+      What shows a run; None where the flag is not given.
+    """
+    if values.preview is None:
+        yield None
+        return
+    from gatys_norm.web.live import Preview
+
+    with refusing(OSError, prefix=f"--preview: port {values.preview}: "):
+        preview = Preview(values.preview)
+    with contextlib.closing(preview):
+        print(f"preview: {preview.address}", flush=True)
+        yield preview
+
+
+def check_and_load(
+    outputs: Iterable[StrPath], config: TransferConfig, values: flags.FlagValues
+) -> LoadedInputs:
+    """Refuse what cannot be read or written, before TensorFlow is loaded.
+
+    Args:
+      outputs: paths of the pictures to come.
+      config: `TransferConfig`.
+      values: parsed flags.
+
+    Returns:
+      The pictures, which are opened once.
+
+    Raises:
+      InputError: the line names the flag and the file.
+    """
+    from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.network import weights
+    from gatys_norm.runs import folder as run_folder
+
+    paths: list[str] = []
+    picture_inputs.paths(config).map(paths.append)
+    with refusing(run_folder.OutputError, prefix="--output: "):
+        for output in outputs:
+            run_folder.check_output(output, paths, snapshots=values.snapshot_every > 0)
+            run_folder.check_derived(output, config, values.snapshot_every, values.resume)
+    inputs = load_inputs(config)
+    if values.checkpoint_every:
+        pixel_count = math.prod(inputs.shapes[config.size[-1]].content)
+        with refusing(run_folder.OutputError, prefix="--output: "):
+            for output in outputs:
+                run_folder.check_space(output, config, pixel_count)
+    with refusing(weights.WeightsError):
+        weights.check_path(config.weights)
+    return inputs
+
+
+def load_inputs(config: TransferConfig) -> LoadedInputs:
+    """Return the pictures that the settings name.
+
+    Raises:
+      InputError: the line names the flag and the file.
+    """
+    from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.images.io import PictureError
+
+    loading.show_warnings()
+    with _refusing_inputs((PictureError,), config):
+        return picture_inputs.load(config)
+
+
+def _pictures_by_flag(config: TransferConfig) -> list[tuple[str, tuple[str, ...]]]:
+    from gatys_norm.images import inputs as picture_inputs
+
+    paths = picture_inputs.paths(config)
+    return [
+        ("content", (paths.content,)),
+        ("style", paths.styles),
+        ("init", () if paths.init is None else (paths.init,)),
+        ("content_masks", paths.content_masks),
+        ("style_masks", paths.style_masks),
+    ]
+
+
+def run_transfer(
+    config: TransferConfig,
+    inputs: LoadedInputs,
+    output: StrPath,
+    values: flags.FlagValues,
+    resume: bool,
+    preview: Preview | None = None,
+) -> int:
+    """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
+
+    Args:
+      config: `TransferConfig`.
+      inputs: its pictures.
+      output: path of the picture to write.
+      values: parsed flags, for how often checkpoints and snapshots are kept.
+      resume: continue from the checkpoint next to `output`.
+      preview: shows the run, and may stop it.
+
+    Returns:
+      Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
+      written.
+    """
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.runs import folder as run_folder
+
+    with refusing(run_folder.OutputError, prefix="--output: "), run_folder.locked(output):
+        checkpoint = _load_checkpoint(output, config, inputs) if resume else None
+        if preview is not None:
+            preview.start(output, config)
+        library = loading.start_tensorflow()
+        with (
+            _refusing_inputs(library.INPUT_ERRORS, config),
+            refusing(library.CheckpointMismatchError, prefix="--resume: "),
+            console.signals_noted() as received,
+            reporter.Reporter(output, values, received, preview) as report,
+        ):
+            run = library.Transfer(config, inputs)
+            if checkpoint is not None:
+                run.restore(checkpoint)
+            run.load_network()
+            report.show_plan(run.plan)
+            result = run.run(report, report.stops)
+        try:
+            run_folder.save_result(output, result.image, result.record)
+        except (OSError, picture_io.PictureError) as error:
+            return _report_unsaved(output, error)
+        if preview is not None:
+            preview.finish(result)
+        if result.record["status"] == "interrupted":
+            _print_interrupted(output)
+            return 128 + received[0]
+        run_folder.checkpoint_path(output).unlink(missing_ok=True)
+    _print_terms(result.record)
+    print(f"{result.record['status']}: {output}, record in {run_folder.record_path(output)}")
+    return 0
+
+
+def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
+    """Return the checkpoint next to `output`, checked as far as can be without TensorFlow."""
+    from gatys_norm.runs import checkpoint as checkpoints
+    from gatys_norm.runs import folder as run_folder
+    from gatys_norm.runs import identity
+
+    mismatch = identity.CheckpointMismatchError
+    with refusing(checkpoints.CheckpointError, mismatch, prefix="--resume: "):
+        checkpoint = checkpoints.load(run_folder.checkpoint_path(output))
+        identity.check(checkpoint.facts, {"pictures": inputs.hashes}, config)
+    return checkpoint
+
+
+@contextlib.contextmanager
+def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
+    """Turn errors of a transfer into `InputError`, with the flag whose file they name."""
+    try:
+        yield
+    except types as error:
+        message = one_line(error)
+        raise InputError(_with_flag(message, config)) from error
+
+
+def _with_flag(message: str, config: TransferConfig) -> str:
+    """Return a message behind the flag that gave the path, or the setting, it begins with."""
+    for name, paths in _pictures_by_flag(config):
+        if any(message.startswith(f"{path}: ") for path in paths):
+            return f"--{name}: {message}"
+    return errors.with_dashes(message)
+
+
+def _report_unsaved(output: StrPath, error: Exception) -> int:
+    from gatys_norm.runs import folder as run_folder
+
+    checkpoint = run_folder.checkpoint_path(output)
+    kept = "nothing of this run is kept"
+    if checkpoint.exists():
+        kept = f"{checkpoint} is kept, continue with --resume"
+    return errors.report_unwritten(output, error, kept)
+
+
+def _print_interrupted(output: StrPath) -> None:
+    from gatys_norm.runs import folder as run_folder
+
+    resumable = run_folder.checkpoint_path(output).exists()
+    way_on = ", continue with --resume" if resumable else ""
+    print(f"interrupted; the picture so far is {output}{way_on}")
+
+
+def _print_terms(record: Record) -> None:
+    width = max(20, *map(len, record["terms"]))
+    for term, values in record["terms"].items():
+        first, last = (values["coefficient"] * values[when] for when in ("initial", "final"))
+        print(f"{term:{width}} {first:12.5g} → {last:.5g}")
