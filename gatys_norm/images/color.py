@@ -34,10 +34,10 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
 
     A style of one luminance becomes the content's mean luminance.
     """
-    own, wanted = (luminance(picture).astype(np.float64) for picture in (style, content))
-    varies = own.var() > LEAST_VARIANCE
-    factor = wanted.std() / own.std() if varies else 0.0
-    return (wanted.mean() + factor * (own - own.mean())).astype(np.float32)
+    of_style, of_content = (luminance(picture).astype(np.float64) for picture in (style, content))
+    varies = of_style.var() > LEAST_VARIANCE
+    factor = of_content.std() / of_style.std() if varies else 0.0
+    return (of_content.mean() + factor * (of_style - of_style.mean())).astype(np.float32)
 
 
 def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -47,14 +47,17 @@ def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     covariances commute. Where the style does not vary, in a grey picture off the grey axis, it
     does not vary afterwards either. The result may leave 0–255.
     """
-    own, wanted = (picture.reshape(-1, 3).astype(np.float64) for picture in (style, content))
-    values, vectors = np.linalg.eigh(_covariance(own))
+    of_style, of_content = (
+        picture.reshape(-1, 3).astype(np.float64) for picture in (style, content)
+    )
+    values, vectors = np.linalg.eigh(_covariance(of_style))
     varies = values > LEAST_VARIANCE
     inverse = np.where(varies, 1 / np.sqrt(np.where(varies, values, 1.0)), 0.0)
     whitened = (vectors * inverse) @ vectors.T
-    values, vectors = np.linalg.eigh(_covariance(wanted))
+    values, vectors = np.linalg.eigh(_covariance(of_content))
     colored = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    matched = (own - own.mean(axis=0)) @ (colored @ whitened).T + wanted.mean(axis=0)
+    moved = (of_style - of_style.mean(axis=0)) @ (colored @ whitened).T
+    matched = moved + of_content.mean(axis=0)
     return matched.reshape(style.shape).astype(np.float32)
 
 

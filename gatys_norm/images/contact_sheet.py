@@ -81,7 +81,7 @@ def labelled_grid(
 
     Args:
       rows, columns: labels, one a row and one a column.
-      cells: for each row one cell a column: float32 H × W × 3 of any size, RGB, 0–255; or the
+      cells: for each row one cell per column: float32 H × W × 3 of any size, RGB, 0–255; or the
         message of a failed cell; or None, which leaves the cell empty.
       cell_width: width of each cell in the result, in pixels.
       title: stands above everything.

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.images.sizes import MIN_SIDE
+from gatys_norm.text import one_line
 
 PIXEL_LIMIT = 200_000_000  # height · width; 2.4 GB as float32
 ASPECT_LIMIT = 50  # long side over short side
@@ -42,16 +43,7 @@ _FORMATS_THAT_MOVE = ("PNG", "WEBP", "GIF")
 _PAGES_SEARCHED = 100  # of a TIFF, for one that is a picture of its own
 _SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version of another, or its mask
 _MODES_OF_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-_MODES_OF_COLOUR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,  # Pillow counts anticlockwise
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_MODES_OF_COLOR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
 _pillow_lock = threading.Lock()
 
 
@@ -111,8 +103,8 @@ def load_text(path: StrPath) -> dict[str, str]:
       PictureError: as for `load_picture`, or more than TEXT_LIMIT characters.
     """
     with _opened(path) as picture:
-        found = picture.info.items() if picture.format == "PNG" else ()
-        text = {str(key): str(value) for key, value in found if isinstance(value, str)}
+        items = picture.info.items() if picture.format == "PNG" else ()
+        text = {str(key): str(value) for key, value in items if isinstance(value, str)}
     if sum(len(key) + len(value) for key, value in text.items()) > TEXT_LIMIT:
         raise PictureError(f"{path}: more than {TEXT_LIMIT:,} characters of text; expected fewer")
     return text
@@ -159,7 +151,7 @@ def encode_picture(
     try:
         picture.save(encoded, exif=mark(), **encoding)
     except (OSError, ValueError) as error:  # memory only, so never the disk
-        raise PictureError(f"{path}: {_one_line(error)}; PNG holds any size") from error
+        raise PictureError(f"{path}: {_message(error)}; PNG holds any size") from error
     return encoded.getvalue()
 
 
@@ -239,11 +231,11 @@ def _reason(error: Exception) -> str:
         return "its content is no picture this program knows, or its header is damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return f"damaged or cut short ({_one_line(error)})"
+    return f"damaged or cut short ({_message(error)})"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _message(error: Exception) -> str:
+    return one_line(error) or type(error).__name__
 
 
 def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
@@ -252,13 +244,11 @@ def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
         notes.append("is animated; its first frame is used")
     if opened.format == "TIFF" and opened.fp is not None and _has_pages(opened.fp):
         notes.append("has several pages; its first is used")
-    _scale_colour_key(opened)
+    _scale_color_key(opened)
     opened.load()
     profile = opened.info.get("icc_profile")
-    turn = _TURNS.get(_orientation(opened))
+    _turn_upright(opened)
     picture = _eight_bits(opened)
-    if turn is not None:
-        picture = picture.transpose(turn)
     image: np.ndarray = np.asarray(_to_srgb(picture, profile, notes), np.float32)
     if picture.has_transparency_data:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.float32)[..., None] / 255
@@ -278,14 +268,13 @@ def _has_pages(file: IO[bytes]) -> bool:
     return False
 
 
-def _orientation(picture: Image.Image) -> Any:
-    try:
-        return picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged metadata around sound pixels is common
-        return None
+def _turn_upright(picture: ImageFile.ImageFile) -> None:
+    """Apply the EXIF orientation in place, which Pillow does before it looks at the other data."""
+    with contextlib.suppress(Exception):  # damaged metadata around sound pixels is common
+        ImageOps.exif_transpose(picture, in_place=True)
 
 
-def _scale_colour_key(picture: ImageFile.ImageFile) -> None:
+def _scale_color_key(picture: ImageFile.ImageFile) -> None:
     """Bring a PNG's transparent colour, which Pillow leaves at the file's depth, to 8 bits."""
     if picture.format == "PNG" and picture.tile and "transparency" in picture.info:
         scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(picture.tile[0][3]), 1)
@@ -307,7 +296,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
-    mode = _MODES_OF_COLOUR.get(picture.mode, "RGB")
+    mode = _MODES_OF_COLOR.get(picture.mode, "RGB")
     if profile and picture.mode != "LAB":  # whose numbers mean the same colours everywhere
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -323,7 +312,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> I
             assert converted is not None  # that is for a conversion in place
             return converted
         except Exception as error:
-            notes.append(f"its colour profile is unusable ({_one_line(error)}); taken as sRGB")
+            notes.append(f"its colour profile is unusable ({_message(error)}); taken as sRGB")
     return picture.convert("RGB")
 
 

@@ -220,14 +220,14 @@ def test_equal_moments_leave_a_picture_as_it_is():
 
 @pytest.mark.parametrize("content", [noise(14), flat(200, 10, 90)], ids=["noise", "flat"])
 @pytest.mark.parametrize("color", [(10, 200, 30), (0, 0, 0), (255, 255, 255)])
-def test_a_style_of_one_colour_becomes_the_contents_mean(color, content):
+def test_a_style_of_one_color_becomes_the_contents_mean(color, content):
     matched = colors.match_colors(flat(*color), content)
     mean, _ = moments(content)
     error = storing_error(mean) + gamma(content[..., 0].size) * np.abs(content).max()
     np.testing.assert_allclose(matched, np.broadcast_to(mean, matched.shape), rtol=0, atol=error)
 
 
-def test_a_content_of_one_colour_makes_the_style_that_colour():
+def test_a_content_of_one_color_makes_the_style_that_color():
     style, content = noise(15), flat(200, 10, 90)
     matched = colors.match_colors(style, content)
     error = storing_error(content) + lost_variation(content, style[..., 0].size)

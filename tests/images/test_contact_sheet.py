@@ -13,14 +13,14 @@ YELLOW, CYAN, MAGENTA = (255, 255, 0), (0, 255, 255), (255, 0, 255)
 
 
 def test_labelled_row_holds_every_picture_at_one_height():
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     pictures = [
-        (f"picture {index}\nλ_os", np.full((40, 40 * (index + 1), 3), colour, np.float32))
-        for index, colour in enumerate(colours)
+        (f"picture {index}\nλ_os", np.full((40, 40 * (index + 1), 3), color, np.float32))
+        for index, color in enumerate(colors)
     ]
     sheet = contact_sheet.labelled_row(pictures, 80)
-    for index, colour in enumerate(colours):
-        assert (sheet == np.float32(colour)).all(axis=2).sum() == 80 * 80 * (index + 1)
+    for index, color in enumerate(colors):
+        assert (sheet == np.float32(color)).all(axis=2).sum() == 80 * 80 * (index + 1)
     below = sheet[80 + contact_sheet.MARGIN :]
     assert (below.max(axis=2) < 100).any()
 
@@ -32,13 +32,13 @@ def test_every_caption_character_has_a_glyph():
     assert not np.array_equal(drawn("λ"), drawn("\uffff"))
 
 
-def plain(colour, height=30, width=40):
-    return np.full((height, width, 3), colour, np.float32)
+def plain(color, height=30, width=40):
+    return np.full((height, width, 3), color, np.float32)
 
 
-def box_of(sheet, colour):
+def box_of(sheet, color):
     """Return (top, bottom, left, right) of the rectangle of a colour; it must be a full one."""
-    found = (sheet == np.float32(colour)).all(axis=2)
+    found = (sheet == np.float32(color)).all(axis=2)
     lines, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     top, bottom, left, right = lines[0], lines[-1] + 1, columns[0], columns[-1] + 1
     assert found[top:bottom, left:right].all()
@@ -50,11 +50,11 @@ def is_inked(part):
 
 
 def test_grid_places_each_cell_in_its_row_and_column():
-    colours = [[RED, GREEN, BLUE], [YELLOW, CYAN, MAGENTA]]
-    cells = [[plain(colour) for colour in row] for row in colours]
+    colors = [[RED, GREEN, BLUE], [YELLOW, CYAN, MAGENTA]]
+    cells = [[plain(color) for color in row] for row in colors]
     sheet = contact_sheet.labelled_grid(["first", "second"], ["a", "b", "c"], cells, 120, "title")
     assert_is_picture(sheet)
-    boxes = np.array([[box_of(sheet, colour) for colour in row] for row in colours])
+    boxes = np.array([[box_of(sheet, color) for color in row] for row in colors])
     top, bottom, left, right = boxes.transpose(2, 0, 1)
     assert (right - left == 120).all()
     assert (bottom - top == 90).all()
@@ -69,11 +69,11 @@ def test_grid_places_each_cell_in_its_row_and_column():
 
 
 def test_pictures_of_several_sizes_fill_equal_cells():
-    colours = [RED, GREEN, BLUE]
+    colors = [RED, GREEN, BLUE]
     sizes = [(191, 256), (383, 512), (765, 1024)]  # one shape, each rounded to pixels
-    row = [plain(colour, *size) for colour, size in zip(colours, sizes, strict=True)]
+    row = [plain(color, *size) for color, size in zip(colors, sizes, strict=True)]
     sheet = contact_sheet.labelled_grid(["s"], ["256 px", "512 px", "1024 px"], [row], 200)
-    boxes = [box_of(sheet, colour) for colour in colours]
+    boxes = [box_of(sheet, color) for color in colors]
     assert {(bottom - top, right - left) for top, bottom, left, right in boxes} == {(149, 200)}
 
 

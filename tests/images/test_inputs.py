@@ -120,7 +120,7 @@ def test_the_second_style_too_narrow_is_named():
 # --- colours ------------------------------------------------------------------------------------
 
 
-def test_colours_of_the_style_are_the_pictures_resized():
+def test_colors_of_the_style_are_the_pictures_resized():
     inputs = picture_inputs.load(CONFIG)
     pictures, scene = inputs.pictures, picture_inputs.resized(CONFIG, inputs, 48)
     np.testing.assert_array_equal(scene.content, pictures.content)
@@ -146,7 +146,7 @@ def test_luminance_is_transferred_between_grey_pictures():
         assert values.std() == pytest.approx(wanted.std(), rel=0, abs=error)
 
 
-def test_matched_styles_have_the_contents_colours_and_the_content_stays():
+def test_matched_styles_have_the_contents_colors_and_the_content_stays():
     config = dataclasses.replace(CONFIG, color="match", style_size="native")
     inputs = picture_inputs.load(config)
     pictures, scene = inputs.pictures, picture_inputs.resized(config, inputs, 48)

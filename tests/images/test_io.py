@@ -15,7 +15,7 @@ import pytest
 from helpers.rounding import gamma, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side, size_for_pixel_count
@@ -31,8 +31,8 @@ PROFILE = 1.5  # one step, and half a level for the profile's 16-bit numbers and
 JPEG = 4  # quality 95 rounds each wave to its step; else chroma is kept by pairs of pixels 4 apart
 
 
-def flat(mode, colour, size=(20, 18)):
-    return Image.new(mode, size, colour)
+def flat(mode, color, size=(20, 18)):
+    return Image.new(mode, size, color)
 
 
 def noise(height, width, seed=0):
@@ -51,7 +51,7 @@ def encoded(picture, suffix, **options):
     return buffer.getvalue()
 
 
-def one_colour(image):
+def one_color(image):
     """The colour of an image that has only one."""
     assert image.dtype == np.float32
     assert image.shape[2] == 3
@@ -59,7 +59,7 @@ def one_colour(image):
     return tuple(image[0, 0].tolist())
 
 
-def png(depth, colour_type, row, chunks=(), height=16, width=16):
+def png(depth, color_type, row, chunks=(), height=16, width=16):
     """A PNG by hand, for depths that Pillow does not write: `row` repeated `height` times."""
 
     def chunk(name, data):
@@ -67,7 +67,7 @@ def png(depth, colour_type, row, chunks=(), height=16, width=16):
             struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks]
     parts += [(b"IDAT", zlib.compress((b"\0" + row) * height)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
@@ -146,7 +146,7 @@ def load(content, suffix=".png", **options):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("RGB", (1, 2, 3), (1, 2, 3)),
         ("L", 77, (77, 77, 77)),
@@ -161,10 +161,10 @@ def load(content, suffix=".png", **options):
         ("I;16", 0, (0, 0, 0)),
     ],
 )
-def test_png_modes(mode, colour, expected):
-    image = load(flat(mode, colour))
+def test_png_modes(mode, color, expected):
+    image = load(flat(mode, color))
     assert image.shape == (18, 20, 3)
-    assert one_colour(image) == pytest.approx(expected, abs=OVER_WHITE)
+    assert one_color(image) == pytest.approx(expected, abs=OVER_WHITE)
 
 
 def test_sixteen_bit_grey_is_scaled_to_within_half_a_level():
@@ -176,16 +176,16 @@ def test_sixteen_bit_grey_is_scaled_to_within_half_a_level():
 
 
 def test_sixteen_bit_grey_pgm():
-    assert one_colour(load(b"P5 16 16 65535 " + b"\x64\x64" * 256, ".pgm")) == (100, 100, 100)
+    assert one_color(load(b"P5 16 16 65535 " + b"\x64\x64" * 256, ".pgm")) == (100, 100, 100)
 
 
-def test_sixteen_bit_colour():
+def test_sixteen_bit_color():
     row = struct.pack(">48H", *[65535, 0, 32768] * 16)
-    assert one_colour(load(png(16, 2, row))) == (255, 0, 128)
+    assert one_color(load(png(16, 2, row))) == (255, 0, 128)
 
 
 def test_palette():
-    assert one_colour(load(flat("RGB", (10, 200, 30)).quantize(4))) == (10, 200, 30)
+    assert one_color(load(flat("RGB", (10, 200, 30)).quantize(4))) == (10, 200, 30)
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_palette_with_transparency(transparency, expected, recwarn):
     picture = flat("P", 0)
     picture.putpalette([255, 0, 0, 0, 0, 255])
     image = load(picture, transparency=transparency)
-    assert one_colour(image) == pytest.approx(expected, abs=OVER_WHITE)
+    assert one_color(image) == pytest.approx(expected, abs=OVER_WHITE)
     assert not recwarn.list  # Pillow's advice on palettes is not for users
 
 
 @pytest.mark.parametrize(
-    ("depth", "colour_type", "key", "row", "left", "right"),
+    ("depth", "color_type", "key", "row", "left", "right"),
     [
         (1, 0, (0,), b"\x00\xff", WHITE, WHITE),
         (1, 0, (1,), b"\x00\xff", (0, 0, 0), WHITE),
@@ -219,11 +219,11 @@ def test_palette_with_transparency(transparency, expected, recwarn):
         ),
     ],
 )
-def test_transparent_colour_at_every_depth(depth, colour_type, key, row, left, right):
+def test_transparent_color_at_every_depth(depth, color_type, key, row, left, right):
     chunk = (b"tRNS", struct.pack(f">{len(key)}H", *key))
-    image = load(png(depth, colour_type, row, [chunk]))
-    assert one_colour(image[:, :8]) == left
-    assert one_colour(image[:, 8:]) == right
+    image = load(png(depth, color_type, row, [chunk]))
+    assert one_color(image[:, :8]) == left
+    assert one_color(image[:, 8:]) == right
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,14 @@ def test_cmyk_without_a_profile(ink, expected, suffix):
     data = encoded(flat("CMYK", ink), suffix, quality=100)
     if suffix == ".jpg":
         assert b"Adobe" in data  # so its samples are stored inverted
-    assert one_colour(load(data, suffix)) == pytest.approx(expected, abs=TWO_STEPS)
+    assert one_color(load(data, suffix)) == pytest.approx(expected, abs=TWO_STEPS)
 
 
 def test_grey_jpeg_and_other_formats():
-    assert one_colour(load(flat("L", 90), ".jpg")) == pytest.approx((90, 90, 90), abs=ONE_STEP)
+    assert one_color(load(flat("L", 90), ".jpg")) == pytest.approx((90, 90, 90), abs=ONE_STEP)
     for suffix in (".gif", ".bmp", ".tif", ".ppm"):
-        assert one_colour(load(flat("RGB", (10, 20, 30)), suffix)) == (10, 20, 30)
-    assert one_colour(load(flat("RGB", (9, 8, 7)), ".webp", lossless=True)) == (9, 8, 7)
+        assert one_color(load(flat("RGB", (10, 20, 30)), suffix)) == (10, 20, 30)
+    assert one_color(load(flat("RGB", (9, 8, 7)), ".webp", lossless=True)) == (9, 8, 7)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_premultiplied_tiff(mode, stored, expected):
     mark = struct.pack("<HHI", 338, 3, 1)
     at = straight.index(mark) + len(mark)
     premultiplied = straight[:at] + b"\1" + straight[at + 1 :]
-    assert one_colour(load(premultiplied, ".tif")) == pytest.approx(expected, abs=ONE_STEP)
+    assert one_color(load(premultiplied, ".tif")) == pytest.approx(expected, abs=ONE_STEP)
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
@@ -300,16 +300,47 @@ def test_damaged_metadata_does_not_matter(exif):
     assert load(Image.fromarray(smooth(18, 30)), exif=exif).shape == (18, 30, 3)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_pictures_of_any_mode_are_turned(mode):
+    picture = Image.fromarray(smooth(18, 30))
+    deep = Image.fromarray(np.arange(18 * 30, dtype=np.uint16).reshape(18, 30) * 100)
+    picture = deep if mode == "I;16" else picture.convert(mode)
+    assert picture.mode == mode
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    np.testing.assert_array_equal(load(picture, exif=exif), np.rot90(load(picture), -1))
+
+
+def test_other_damaged_metadata_does_not_keep_a_picture_from_being_turned():
+    """No byte of the EXIF data behind the orientation has a say in it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.XResolution] = 1.5
+    exif[ExifTags.Base.Artist] = "somebody"
+    data = exif.tobytes()
+    picture = Image.fromarray(smooth(18, 30))
+    orientation = data.index(ExifTags.Base.Orientation.to_bytes(2, "big"))
+    refused = 0
+    for place in range(orientation + 12, len(data)):
+        damaged = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+        assert load(picture, exif=damaged).shape == (30, 18, 3)
+        try:
+            ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(picture, ".png", exif=damaged))))
+        except Exception:
+            refused += 1
+    assert refused > 0  # which shows that some of it is damage to Pillow
+
+
 # --- colour profiles ---
 
 
-@pytest.mark.parametrize("colour", [(200, 120, 90), (60, 100, 130), (128, 128, 128), WHITE])
-def test_wide_gamut_profile_against_numpy(colour):
-    linear = (np.array(colour) / 255) ** 2.2
+@pytest.mark.parametrize("color", [(200, 120, 90), (60, 100, 130), (128, 128, 128), WHITE])
+def test_wide_gamut_profile_against_numpy(color):
+    linear = (np.array(color) / 255) ** 2.2
     expected = encode_srgb(np.linalg.solve(SRGB_TO_XYZ, P3_TO_XYZ @ linear))
     for suffix in (".png", ".tif"):
-        image = load(flat("RGB", colour), suffix, icc_profile=wide_gamut_profile())
-        assert one_colour(image) == pytest.approx(expected, abs=PROFILE)
+        image = load(flat("RGB", color), suffix, icc_profile=wide_gamut_profile())
+        assert one_color(image) == pytest.approx(expected, abs=PROFILE)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -333,15 +364,15 @@ def test_srgb_profile_changes_nothing():
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
 def test_grey_profile(mode):
-    colour = {"L": 128, "LA": (128, 255), "I;16": 128 * 257}[mode]
+    color = {"L": 128, "LA": (128, 255), "I;16": 128 * 257}[mode]
     expected = encode_srgb(128 / 255)  # a linear grey scale
-    image = load(flat(mode, colour), icc_profile=grey_profile(1.0))
-    assert one_colour(image) == pytest.approx([expected] * 3, abs=ONE_STEP)
+    image = load(flat(mode, color), icc_profile=grey_profile(1.0))
+    assert one_color(image) == pytest.approx([expected] * 3, abs=ONE_STEP)
 
 
-def test_colour_profile_on_a_grey_picture():
+def test_color_profile_on_a_grey_picture():
     image = load(flat("L", 128), icc_profile=wide_gamut_profile(1.0))
-    assert one_colour(image) == pytest.approx([encode_srgb(128 / 255)] * 3, abs=ONE_STEP)
+    assert one_color(image) == pytest.approx([encode_srgb(128 / 255)] * 3, abs=ONE_STEP)
 
 
 def test_profile_and_transparency_together():
@@ -358,7 +389,7 @@ def test_cmyk_with_a_profile(suffix, black):
     luminance = ((lightness + 16) / 116) ** 3 if lightness > 8 else lightness / 903.3
     picture = flat("CMYK", (255, 0, 0, black))
     image = load(picture, suffix, icc_profile=black_ink_only_profile(), quality=100)
-    assert one_colour(image) == pytest.approx([encode_srgb(luminance)] * 3, abs=TWO_STEPS)
+    assert one_color(image) == pytest.approx([encode_srgb(luminance)] * 3, abs=TWO_STEPS)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +397,7 @@ def test_cmyk_with_a_profile(suffix, black):
 )
 def test_unusable_profile_is_noted_and_ignored(broken):
     with pytest.warns(UserWarning, match=r"picture\.png: its colour profile.*sRGB") as notes:
-        assert one_colour(load(flat("RGB", (10, 20, 30)), icc_profile=broken)) == (10, 20, 30)
+        assert one_color(load(flat("RGB", (10, 20, 30)), icc_profile=broken)) == (10, 20, 30)
     assert len(notes) == 1
     assert "\n" not in str(notes[0].message)
 
@@ -376,10 +407,10 @@ def test_unusable_profile_is_noted_and_ignored(broken):
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_first_frame_of_an_animation(suffix):
-    frames = [flat("RGB", colour) for colour in [(250, 0, 0), (0, 250, 0), (0, 0, 250)]]
+    frames = [flat("RGB", color) for color in [(250, 0, 0), (0, 250, 0), (0, 0, 250)]]
     with pytest.warns(UserWarning, match=rf"picture\{suffix}: .*first frame") as notes:
         image = load(frames[0], suffix, save_all=True, append_images=frames[1:], lossless=True)
-    assert one_colour(image) == (250, 0, 0)
+    assert one_color(image) == (250, 0, 0)
     assert len(notes) == 1
     assert notes[0].filename == __file__
 
@@ -507,7 +538,7 @@ def test_text_that_swells_is_refused(tmp_path, kind):
 def test_text_keys_that_pose_as_metadata():
     chunks = [(b"tEXt", key + b"\0text") for key in (b"icc_profile", b"exif", b"gamma", b"xmp")]
     with pytest.warns(UserWarning, match="colour profile"):
-        assert one_colour(load(png(8, 2, bytes([1, 2, 3]) * 16, chunks))) == (1, 2, 3)
+        assert one_color(load(png(8, 2, bytes([1, 2, 3]) * 16, chunks))) == (1, 2, 3)
 
 
 # --- fuzzing: any bytes give an image or a PictureError ---
@@ -632,7 +663,7 @@ def test_saved_values_are_clipped_and_rounded(tmp_path):
     np.testing.assert_array_equal(image, before)
 
 
-def test_jpeg_keeps_full_resolution_colour(tmp_path):
+def test_jpeg_keeps_full_resolution_color(tmp_path):
     stripes = np.zeros((32, 32, 3), np.float32)
     stripes[:, ::2] = (200, 40, 40)
     stripes[:, 1::2] = (40, 40, 200)
@@ -677,7 +708,7 @@ def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch, step):
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="No space left"):
         picture_io.save_picture(path, np.zeros((16, 16, 3), np.float32))
-    assert one_colour(picture_io.load_picture(path)) == (7, 7, 7)
+    assert one_color(picture_io.load_picture(path)) == (7, 7, 7)
     assert os.listdir(tmp_path) == ["a.png"]
 
 

@@ -33,8 +33,8 @@ def picture(mode="RGB", seed=1):
     return Image.fromarray(array[..., 0] if len(mode) == 1 else array, mode)
 
 
-def flat(colour):
-    return Image.new("RGB", (WIDTH, HEIGHT), colour)
+def flat(color):
+    return Image.new("RGB", (WIDTH, HEIGHT), color)
 
 
 def save_palette(path):

@@ -30,8 +30,8 @@ SHAPES = {  # (height, width) of every picture, height in the sheet
 }
 
 
-def plain(height, width, colour=RED):
-    return np.full((height, width, 3), colour, np.float32)
+def plain(height, width, color=RED):
+    return np.full((height, width, 3), color, np.float32)
 
 
 def row(captions, shape, height):
