@@ -69,13 +69,13 @@ class TransferConfig:
     )
     content_masks: tuple[str, ...] | None = _setting(
         None,
-        "grey pictures, one a style: where in the content it goes (white; of colours the mean "
-        "counts, what is transparent is white); default everywhere",
+        "grey pictures, one per style: where in the content the style goes (white = there; colours "
+        "count by their mean, transparent is white); default everywhere",
     )
     style_masks: tuple[str, ...] | None = _setting(
         None,
-        "grey pictures, one a style: what of it is taken (white, as for content_masks); default "
-        "all",
+        "grey pictures, one per style: which part of the style is taken (white, as for "
+        "content_masks); default all",
     )
     color: str = _setting(
         "style",
@@ -295,7 +295,7 @@ def _check_styles(config: TransferConfig) -> None:
             count = len(config.styles)
             needed = "1 picture is" if count == 1 else f"{count} pictures are"
             raise ConfigError(
-                f"{name}: {needed} needed, one a style, not {len(masks)}; "
+                f"{name}: {needed} needed, one per style, not {len(masks)}; "
                 "a style may be named several times"
             )
 
@@ -319,7 +319,7 @@ def _check_weights(
     name: str, weights: tuple[float, ...], weighted: Sequence[str], what: str
 ) -> None:
     if len(weights) != len(weighted):
-        raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one a {what}")
+        raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one per {what}")
     for weight in weights:
         _check_number(name, weight, 0, LARGEST_WEIGHT)
     if max(weights) < LEAST_WEIGHT:
@@ -346,7 +346,7 @@ def _check_sizes(config: TransferConfig) -> None:
     if list(config.size) != sorted(set(config.size)):
         raise ConfigError("size: several sizes must grow from coarse to fine")
     if len(config.iterations) not in (1, len(config.size)):
-        raise ConfigError(f"iterations: one number, or {len(config.size)}, one a size")
+        raise ConfigError(f"iterations: one number, or {len(config.size)}, one per size")
     if config.style_size not in ("match", "native"):
         if not re.fullmatch(r"[0-9]{1,6}", config.style_size):
             raise ConfigError(

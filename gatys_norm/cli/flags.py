@@ -48,7 +48,9 @@ def make_flags() -> flags.FlagValues:
     )
     for define, name, default, explanation in others:
         define(name, default, explanation, flag_values=values)
-    explanation = "port of a page on this machine that shows the run and can stop it; 0 is any free"
+    explanation = (
+        "port of a page on this machine that shows the run and can stop it; 0 picks any free"
+    )
     flags.DEFINE_integer("preview", None, explanation, 0, 65535, flag_values=values)
     return define_help(values)
 

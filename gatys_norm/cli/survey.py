@@ -146,7 +146,9 @@ def define_serve_flags(values: flags.FlagValues) -> None:
     define_text = functools.partial(flags.DEFINE_string, flag_values=values)
     cli_flags.define_path("survey_dir", None, "folder made by build", values)
     define_text("address", "127.0.0.1", "where to listen; 0.0.0.0 is every network of the machine")
-    flags.DEFINE_integer("port", 8000, "0 is any free one", 0, 65535, flag_values=values)
+    flags.DEFINE_integer(
+        "port", 8000, "port of the page; 0 picks any free one", 0, 65535, flag_values=values
+    )
 
 
 def serve(values: flags.FlagValues) -> None:

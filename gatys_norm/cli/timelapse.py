@@ -48,7 +48,7 @@ def define_flags(values: flags.FlagValues) -> None:
         ("long_side", None, MIN_SIDE, LARGEST_SIDE, "shrink to this many pixels"),
     ):
         flags.DEFINE_integer(name, default, explanation, least, most, flag_values=values)
-    flags.DEFINE_bool("loop", True, "begin anew at the end", flag_values=values)
+    flags.DEFINE_bool("loop", True, "start again at the end", flag_values=values)
 
 
 def timelapse(values: flags.FlagValues) -> int:

@@ -67,7 +67,7 @@ class Study:
             raise ConfigError("styles: each picture needs a name of its own")
         if len(self.lambdas_by_style) != len(self.styles):
             raise ConfigError(
-                f"lambdas_by_style: {len(self.styles)} numbers are needed, one a style"
+                f"lambdas_by_style: {len(self.styles)} numbers are needed, one per style"
             )
         heaviest = max(filled_in(self.base.resolved().style_weights))
         if not 0 < self.boost * heaviest <= LARGEST_WEIGHT:
