@@ -1,15 +1,16 @@
-"""A page on this machine that shows a run while it goes on, and can stop it. No TensorFlow."""
+"""A page on this machine that shows a run while it is running, and can stop it. No TensorFlow."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import json
-import math
 import secrets
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ import numpy as np
 
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
+from gatys_norm.record import HistoryRow, running_iterations, term_value
+from gatys_norm.text import finite_or_none
 from gatys_norm.web import server as web_server
 from gatys_norm.web import templates
 from gatys_norm.web.server import RefusedError, Reply, Request
@@ -29,38 +32,65 @@ if TYPE_CHECKING:
 
 TEMPLATE = "live.html.jinja"
 SECONDS = 1.0  # at least, between two pictures and between two events of one viewer
-SECONDS_TO_LEAVE = 2.0  # at most, for the viewers to be told that all is over
-LONG_SIDE = 1024  # of the picture, at most
+SECONDS_TO_CLOSE = 2.0  # at most, for the viewers to receive the last event
+LONG_SIDE = 1024  # of the picture, in pixels, at most
 POINT_LIMIT = 500  # of a curve, about
-SHOWN = ("size", "iteration", "iterations", "evaluations", "loss", "seconds", "seconds_left")
-NOTHING: dict[str, Any] = {
-    "status": "starting",
-    "closed": False,
-    "about": None,
-    "progress": None,
-    "rows": [],
-    "coefficients": {},
-    "image": None,
-}
-PAGE = {
+PROGRESS_NAMES = (
+    *("size", "iteration", "iterations", "evaluations", "loss", "seconds", "seconds_left"),
+)
+PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": "frame-ancestors 'none'",  # which the page itself cannot say
+    "Content-Security-Policy": "frame-ancestors 'none'",  # which has no effect in the page itself
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-EVENTS = {"Content-Type": "text/event-stream", "Cross-Origin-Resource-Policy": "same-origin"}
+EVENT_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What there is to show; every change makes a new one.
+
+    Attributes:
+      status: "starting", "running", or how the transfer ended.
+      closed: nothing more will come.
+      about: names and settings of the transfer; None before the first.
+      progress: {name: number} of PROGRESS_NAMES.
+      rows: the loss history.
+      coefficients: {size: {term: coefficient}}.
+      image: float32 H × W × 3, RGB, 0 to 255, not clipped.
+    """
+
+    status: str = "starting"
+    closed: bool = False
+    about: Mapping[str, Any] | None = None
+    progress: Mapping[str, float] | None = None
+    rows: Sequence[HistoryRow] = ()
+    coefficients: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    image: np.ndarray | None = None
 
 
 class Preview(web_server.Server):
     """Shows a run to browsers on this machine.
 
-    What is shown comes from `begin`, `update` and `end`, which cost next to nothing while nobody
-    looks. Each viewer has a thread, which also turns the picture into a file.
+        with contextlib.closing(Preview(port=0)) as preview:
+            print(preview.address)
+            preview.start("out.png", config)
+            preview.finish(stylize(config, preview.update))
+
+    `start`, `update` and `finish` cost next to nothing while nobody looks at the page. Each viewer
+    has a thread, which also encodes the picture.
+
+    Args:
+      port: where to listen; 0 is any free one.
 
     Attributes:
-      stop_asked: a viewer wants the run to stop.
+      stop_asked: whether a viewer has asked to stop the run.
 
     Raises:
-      OSError: when made with a port that cannot be had.
+      OSError: the port is not available.
     """
 
     def __init__(self, port: int) -> None:
@@ -68,7 +98,7 @@ class Preview(web_server.Server):
         self._token = secrets.token_urlsafe()
         self._page = templates.environment().get_template(TEMPLATE).render().encode()
         self._changed = threading.Condition()
-        self._state: dict[str, Any] = NOTHING
+        self._state = _State()
         self._viewers = 0
         self._next_image = 0.0
         self._encoding = threading.Lock()
@@ -78,11 +108,16 @@ class Preview(web_server.Server):
 
     @property
     def address(self) -> str:
-        """Where browsers find the page."""
+        """The address of the page for a browser."""
         return f"http://{self.server_name}:{self.server_port}/"
 
-    def begin(self, output: StrPath, config: TransferConfig) -> None:
-        """Show that a transfer begins; nothing of an earlier one stays."""
+    def start(self, output: StrPath, config: TransferConfig) -> None:
+        """Show that a transfer starts; nothing of an earlier one stays.
+
+        Args:
+          output: path of the picture that it will write.
+          config: its settings.
+        """
         about = {
             "output": Path(output).name,
             "content": Path(config.content).name,
@@ -90,97 +125,102 @@ class Preview(web_server.Server):
             "loss": config.loss,
             "sizes": config.size,
         }
-        self._show(NOTHING | {"about": about})
+        with self._changed:
+            self._state = _State(about=about)
+            self._changed.notify_all()
 
     def update(self, progress: Progress) -> None:
-        """Show how far a transfer is; takes its picture if someone looks and none was taken since.
+        """Show the progress of a transfer; call it in the thread that the transfer runs in.
 
-        Args:
-          progress: `transfer.Progress`, in the thread that it belongs to.
+        The picture is only taken while the page has viewers, at most once in SECONDS.
         """
         rows, coefficients = progress.history()
-        changes = {
+        changes: dict[str, Any] = {
             "status": "running",
-            "progress": {name: getattr(progress, name) for name in SHOWN},
+            "progress": {name: getattr(progress, name) for name in PROGRESS_NAMES},
             "rows": rows,
-            "coefficients": self._state["coefficients"] | {progress.size: coefficients},
+            "coefficients": {**self._state.coefficients, progress.size: coefficients},
         }
         if self._viewers and time.monotonic() >= self._next_image:
             changes["image"] = progress.image()
             self._next_image = time.monotonic() + SECONDS
-        self._show(changes)
+        self._change(**changes)
 
-    def end(self, result: TransferResult) -> None:
-        """Show how a transfer ended."""
+    def finish(self, result: TransferResult) -> None:
+        """Show how a transfer ended, and its picture."""
         record = result.record
-        self._show({"status": record["status"], "rows": record["history"], "image": result.image})
+        self._change(status=record["status"], rows=record["history"], image=result.image)
 
     def close(self) -> None:
-        """Tell the viewers that nothing more comes, and end."""
+        """Tell the viewers that nothing more will come, and end the server."""
         with self._changed:
-            self._show({"closed": True})
-            self._changed.wait_for(lambda: not self._viewers, SECONDS_TO_LEAVE)
+            self._change(closed=True)
+            self._changed.wait_for(lambda: not self._viewers, SECONDS_TO_CLOSE)
         self.shutdown()
         self.server_close()
 
-    def _show(self, changes: Mapping[str, Any]) -> None:
+    def _change(self, **changes: Any) -> None:
         with self._changed:
-            self._state = {**self._state, **changes}
+            self._state = dataclasses.replace(self._state, **changes)
             self._changed.notify_all()
 
     def reply(self, request: Request) -> Reply:
-        """Give the page or the events that it shows, or take the wish to stop."""
+        """Send the page or the events that it shows, or note that the run is to stop.
+
+        Only the page can stop the run: the request must repeat the token of its events, which
+        pages of other websites cannot read.
+        """
         if request.path == "/":
             request.check_method("GET", "HEAD")
-            return HTTPStatus.OK, PAGE, self._page
+            return HTTPStatus.OK, PAGE_HEADERS, self._page
         if request.path == "/events":
             request.check_method("GET")
-            return HTTPStatus.OK, EVENTS, self._events()
+            return HTTPStatus.OK, EVENT_HEADERS, self._events()
         if request.path == "/stop":
             request.check_method("POST")
             if not secrets.compare_digest(request.body, self._token.encode()):
                 raise RefusedError(HTTPStatus.FORBIDDEN, "only the page may stop the run")
             self.stop_asked = True
-            self._show({})
+            self._change()
             return HTTPStatus.NO_CONTENT, {}, None
         raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
 
     def _events(self) -> Generator[bytes, None, None]:
-        """Yield what there is to show, again after each change, until nothing more comes."""
+        """Yield the state as a server-sent event, and again after changes, until it is closed."""
         with self._changed:
             self._viewers += 1
-        image: object = self  # none that can be shown
+        sent_image: object = self  # none that a state can have
         try:
             while True:
                 state = self._state
-                event = _described(state) | {"token": self._token, "stopping": self.stop_asked}
-                if state["image"] is not image:
-                    image = state["image"]
-                    event["picture"] = self._picture(state["image"])
+                event = _event(state) | {"token": self._token, "stopping": self.stop_asked}
+                if state.image is not sent_image:
+                    sent_image = state.image
+                    event["picture"] = self._picture(state.image)
                 yield f"retry: 2000\ndata: {json.dumps(event, allow_nan=False)}\n\n".encode()
-                if state["closed"]:
+                if state.closed:
                     return
-                self._wait_for_another(state)
+                self._wait_for_change(state)
         finally:
             with self._changed:
                 self._viewers -= 1
                 self._changed.notify_all()
 
-    def _wait_for_another(self, state: Mapping[str, Any]) -> None:
-        """Wait until there is more to show than `state`, and until SECONDS are over."""
+    def _wait_for_change(self, state: _State) -> None:
+        """Wait at least SECONDS, and until there is another state; only the end comes sooner."""
         with self._changed:
-            self._changed.wait_for(lambda: self._state["closed"], SECONDS)
+            self._changed.wait_for(lambda: self._state.closed, SECONDS)
             self._changed.wait_for(lambda: self._state is not state)
 
     def _picture(self, image: np.ndarray | None) -> str | None:
-        """Return a picture as the page takes it; made once for all viewers."""
+        """Return a picture as a data URL, which is made once for all viewers."""
         with self._encoding:
             if image is not self._encoded[0]:
-                self._encoded = image, None if image is None else _data_address(image)
+                self._encoded = image, None if image is None else _data_url(image)
             return self._encoded[1]
 
 
-def _data_address(image: np.ndarray) -> str:
+def _data_url(image: np.ndarray) -> str:
     height, width, _ = image.shape
     long_side = min(LONG_SIDE, max(height, width))
     image = resize(image, *size_for_long_side(height, width, long_side))
@@ -188,47 +228,52 @@ def _data_address(image: np.ndarray) -> str:
     return f"data:image/jpeg;base64,{data}"
 
 
-def _described(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a state, in values that JSON has."""
-    progress = state["progress"]
-    return {name: state[name] for name in ("status", "closed", "about")} | {
-        "progress": progress and {name: _number(value) for name, value in progress.items()},
-        "curves": curves(state["rows"], state["coefficients"]),
+def _event(state: _State) -> dict[str, Any]:
+    """Return what the page shows of a state, except the picture, as JSON values."""
+    progress = state.progress
+    return {
+        "status": state.status,
+        "closed": state.closed,
+        "about": state.about,
+        "progress": progress and {name: _rounded(value) for name, value in progress.items()},
+        "curves": curves(state.rows, state.coefficients),
     }
 
 
 def curves(
-    rows: Sequence[Mapping[str, Any]], coefficients: Mapping[int, Mapping[str, float]]
+    rows: Sequence[HistoryRow], coefficients: Mapping[int, Mapping[str, float]]
 ) -> list[dict[str, Any]]:
-    """Return the curves of a loss history, a part for each size.
+    """Return the curves of a loss history, one part per size.
 
     Args:
-      rows: the history, as in a record.
-      coefficients: {size: {term: coefficient}}; the terms of other sizes are left out.
+      rows: the history of a record.
+      coefficients: {size: {term: coefficient}}; a size that is missing gets no terms.
 
     Returns:
-      dicts of `size`; `iterations`, counted over all sizes; `loss`; and `terms`, {term: coefficient
-      · squared distance}. A history that is long is thinned out, what is not finite is None.
+      For each size a dict of `size`; `iterations`, counted over all sizes; `loss`; and `terms`,
+      {term: coefficient · squared distance}. A long history is thinned to about POINT_LIMIT
+      points; numbers have six digits, and are None where not finite.
     """
-    parts, before = [], 0
+    parts = []
     step = max(1, len(rows) // POINT_LIMIT)
-    for size, group in itertools.groupby(rows, key=lambda row: row["size"]):
-        *earlier, last = group
-        kept = [*earlier[::step], last]
+    counted = zip(rows, running_iterations(rows), strict=True)
+    for size, points in itertools.groupby(counted, key=lambda point: point[0]["size"]):
+        *earlier, last = points
+        shown = [*earlier[::step], last]
         parts.append(
             {
                 "size": size,
-                "iterations": [before + row["iteration"] for row in kept],
-                "loss": [_number(row["loss"]) for row in kept],
+                "iterations": [iteration for _, iteration in shown],
+                "loss": [_rounded(row["loss"]) for row, _ in shown],
                 "terms": {
-                    term: [_number(factor * row[term]) for row in kept]
-                    for term, factor in coefficients.get(size, {}).items()
+                    term: [_rounded(coefficient * term_value(row, term)) for row, _ in shown]
+                    for term, coefficient in coefficients.get(size, {}).items()
                 },
             }
         )
-        before += last["iteration"]
     return parts
 
 
-def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _rounded(value: float) -> float | None:
+    finite = finite_or_none(value)
+    return None if finite is None else float(f"{finite:.6g}")

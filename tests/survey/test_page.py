@@ -69,13 +69,13 @@ MEASURE_LATENESS = """
 
 
 def write_page(folder, pairs=2, show=0.05, score=30.0, styles=1, examples=1, title="A survey"):
-    """Write a page with one-coloured pictures and return its data."""
+    """Write a page with one-color pictures and return its data."""
     (folder / "pictures").mkdir(parents=True)
 
     def picture(number):
         token = secrets.token_hex(8)
-        colour = (number * 37 % 256, number * 91 % 256, 200)
-        Image.new("RGB", (40, 30), colour).save(folder / "pictures" / f"{token}.png")
+        color = (number * 37 % 256, number * 91 % 256, 200)
+        Image.new("RGB", (40, 30), color).save(folder / "pictures" / f"{token}.png")
         return token
 
     def described(count):
@@ -814,7 +814,7 @@ def test_no_page_scrolls_sideways(opened, width):
 @pytest.mark.slow
 def test_orders_are_drawn_anew_and_hold_each_pair_once(opened):
     viewer = opened(pairs=6, styles=0, examples=0)
-    drawn = viewer.run("return Array.from({length: 200}, drawn)")
+    drawn = viewer.run("return Array.from({length: 200}, newState)")
     orders = [each["order"] for each in drawn]
     for order in orders:
         assert sorted(map(sorted, order)) == viewer.page["pairs"]
@@ -874,7 +874,7 @@ def test_a_reload_goes_on_where_it_was(served, phase):
     interrupted = phase in ("first", "second", "score")
     assert viewer.find("reason").is_displayed() == interrupted
     if interrupted:
-        assert "begins again because the page was closed or reloaded" in viewer.text
+        assert "starts again because the page was closed or reloaded" in viewer.text
     if phase == "intro":
         viewer.begin().rate(5, 1)
     assert "Pair 2 of 3" in viewer.rested().text
@@ -906,7 +906,7 @@ def test_a_pair_that_is_hidden_begins_again(opened, phase):
     browser.close()
     browser.switch_to.window(own)
     assert viewer.reach("pause").find("reason").is_displayed()
-    assert "begins again because the page was hidden" in viewer.text
+    assert "starts again because the page was hidden" in viewer.text
     assert viewer.state["answers"] == []
     viewer.hold(None).rate(2, 3).rested()
     assert not viewer.find("reason").is_displayed()
@@ -923,7 +923,7 @@ def test_what_was_interrupted_does_not_go_on(opened):
         "document.dispatchEvent(new Event('visibilitychange'));"
         "delete document.hidden;"
     )
-    # What goes on would be at the second picture before the pair that begins again.
+    # Without the end of the first showing, its second picture would come before the pair starts again.
     viewer.start().reach("end")
     assert [phase for phase, _, _ in viewer.phases][-6:] == [
         *("first", "pause", "first", "second", "score", "end")
@@ -951,17 +951,17 @@ DAMAGES = (
     "JSON.stringify({...state, answers: Array(3).fill(state.answers[0])})",
 )
 ONE_ANSWER = (
-    "state.begun = true;state.answers = [{scores: ['1', ''], showings: 1, fate: ''}];keep();"
+    "state.begun = true;state.answers = [{scores: ['1', ''], showings: 1, fate: ''}];saveState();"
 )
 
 
 def test_a_damaged_state_is_not_recalled(opened):
     viewer = opened(pairs=2, styles=0, examples=0)
     viewer.run(ONE_ANSWER)
-    assert viewer.run("return recalled()") == viewer.state
+    assert viewer.run("return loadState()") == viewer.state
     for damage in DAMAGES:
         viewer.run(f"localStorage.setItem(key, {damage})")
-        assert viewer.run("return recalled()") is None, damage
+        assert viewer.run("return loadState()") is None, damage
 
 
 @pytest.mark.slow
@@ -989,7 +989,7 @@ def test_without_a_store_the_page_says_so_and_works(opened, tmp_path):
     )
     try:
         viewer.reload()
-        assert "keep anything" in viewer.find("unkept").text
+        assert "store anything" in viewer.find("unkept").text
         given = viewer.begin().rate_all()
         check_rows(viewer, viewer.download(tmp_path / "downloads")[1], given)
     finally:
@@ -1031,7 +1031,7 @@ def test_what_the_server_missed_is_sent_again_in_order(served, failure):
 def test_the_end_page_goes_on_trying_even_after_a_reload(served):
     viewer, server = served(pairs=2, statuses=[500] * 4)
     given = viewer.begin().rate_all()
-    assert "2 of 2 answers did not reach the server yet." in viewer.text
+    assert "2 of 2 answers have not reached the server yet." in viewer.text
     viewer.wait(lambda: len(server.posts) >= 3)
     viewer.reload()
     viewer.wait(lambda: "All answers reached the server." in viewer.text)

@@ -1,4 +1,4 @@
-"""A server of a survey, talked to over real connections; test_web_server.py has what lies below."""
+"""A server of a survey, talked to over real connections; web/test_server.py tests what it is built on."""
 
 import contextlib
 import dataclasses

@@ -1,10 +1,11 @@
 """The page that shows a run: what it is told over real connections, and a real browser.
 
-test_web_server.py has what lies below.
+test_server.py tests the server below it.
 """
 
 import base64
 import contextlib
+import dataclasses
 import html.parser
 import io
 import itertools
@@ -28,7 +29,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from gatys_norm.cli import loading, program
+from gatys_norm.cli import loading
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import TransferConfig
@@ -44,7 +45,7 @@ CONFIG = TransferConfig(
 COEFFICIENTS = {"content/conv4_2": 0.5, "style/conv1_2": 2.0}
 
 
-# Of one colour, at quality 95 (steps of 2 between brightnesses and colours, eighths of which are
+# Of one color, at quality 95 (steps of 2 between brightnesses and colors, eighths of which are
 # kept): each of Y, Cb and Cr is rounded by 1/2 and wrong by 1/8, and B = Y + 1.772 Cb is rounded.
 JPEG_ERROR = int((0.5 + 0.125) * (1 + 1.772) + 0.5)
 
@@ -61,23 +62,23 @@ ROWS = [row(64, 0), row(64, 10, 8.0, 10.0), row(64, 20, 6.0, 1.0), row(96, 0), r
 class Progress(types.SimpleNamespace):
     """Stands in for `transfer.Progress`, and counts how often its picture is taken."""
 
-    def __init__(self, iteration=5, rows=ROWS[:1], colour=(200, 30, 30), **changes):
+    def __init__(self, iteration=5, rows=ROWS[:1], color=(200, 30, 30), **changes):
         usual = {"size": 64, "iterations": 50, "evaluations": 9, "loss": 12.5}
         times = {"seconds": 61.25, "seconds_left": 3600.0}
         super().__init__(iteration=iteration, **{**usual, **times, **changes})
-        self.rows, self.colour, self.taken = rows, colour, 0
+        self.rows, self.color, self.taken = rows, color, 0
 
     def history(self):
         return list(self.rows), COEFFICIENTS
 
     def image(self):
         self.taken += 1
-        return np.full((48, 64, 3), self.colour, np.float32)
+        return np.full((48, 64, 3), self.color, np.float32)
 
 
-def result(status="completed", colour=(0, 0, 255), rows=ROWS):
+def result(status="completed", color=(0, 0, 255), rows=ROWS):
     record = {"status": status, "history": list(rows)}
-    return types.SimpleNamespace(record=record, image=np.full((48, 64, 3), colour, np.float32))
+    return types.SimpleNamespace(record=record, image=np.full((48, 64, 3), color, np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def at_once(monkeypatch):
 def page(at_once):
     """Serve the page of a transfer that begins."""
     with contextlib.closing(live.Preview(0)) as served:
-        served.begin("results/out.png", CONFIG)
+        served.start("results/out.png", CONFIG)
         yield served
 
 
@@ -348,7 +349,7 @@ def test_numbers_that_json_lacks_are_left_out(page):
 
 
 def test_names_that_are_no_valid_unicode(page):
-    page.begin(os.fsdecode(b"\xff.png"), CONFIG)
+    page.start(os.fsdecode(b"\xff.png"), CONFIG)
     with Viewer(page) as viewer:
         assert viewer.next()["about"]["output"] == "\udcff.png"
 
@@ -396,8 +397,8 @@ def test_long_histories_are_thinned_out(count):
 
 def test_a_second_transfer_begins_anew(page):
     page.update(Progress(rows=ROWS))
-    page.end(result())
-    page.begin("other.png", CONFIG)
+    page.finish(result())
+    page.start("other.png", CONFIG)
     with Viewer(page) as viewer:
         event = viewer.next()
     assert (event["status"], event["about"]["output"]) == ("starting", "other.png")
@@ -430,11 +431,11 @@ def test_no_picture_is_taken_while_nobody_looks(page, encoded):
 def test_the_picture_changes_with_the_progress(page, encoded):
     with Viewer(page) as viewer:
         assert viewer.next()["picture"] is None
-        for colour in ((250, 10, 10), (10, 250, 10)):
-            page.update(Progress(colour=colour))
+        for color in ((250, 10, 10), (10, 250, 10)):
+            page.update(Progress(color=color))
             picture = shown_picture(viewer.next())
             assert picture.shape == (48, 64, 3)
-            assert np.abs(picture.astype(int) - colour).max() <= JPEG_ERROR
+            assert np.abs(picture.astype(int) - color).max() <= JPEG_ERROR
     assert len(encoded) == 2
 
 
@@ -443,7 +444,7 @@ def test_the_same_picture_is_sent_once(page):
         viewer.next()
         page.update(Progress())
         assert viewer.next()["picture"]
-        page._show({})
+        page._change()
         assert "picture" not in viewer.next()
         with Viewer(page) as other:
             assert other.next()["picture"]
@@ -528,7 +529,7 @@ def test_viewers_are_told_of_the_end_and_given_the_last_picture(page, status):
     with Viewer(page) as viewer:
         viewer.next()
         page.update(Progress(rows=ROWS[:4]))
-        page.end(result(status))
+        page.finish(result(status))
         page.close()
         event = viewer.wait_for(lambda event: event["closed"])
         assert event["status"] == status
@@ -556,11 +557,11 @@ def test_the_end_of_the_page_frees_its_port(page):
 def test_without_viewers_the_end_takes_no_time(page):
     started = time.monotonic()
     page.close()
-    assert time.monotonic() - started < live.SECONDS_TO_LEAVE / 2
+    assert time.monotonic() - started < live.SECONDS_TO_CLOSE / 2
 
 
 def test_a_viewer_who_takes_nothing_does_not_hold_up_the_end(page, monkeypatch):
-    monkeypatch.setattr(live, "SECONDS_TO_LEAVE", 0.3)
+    monkeypatch.setattr(live, "SECONDS_TO_CLOSE", 0.3)
     progress = Progress()
     noise = np.random.default_rng(0).uniform(0, 255, (1024, 1024, 3)).astype(np.float32)
     progress.image = lambda: noise
@@ -630,15 +631,15 @@ def test_the_command_says_where_the_page_is_and_ends_it(small_network, served, c
     [page] = served
     assert out.startswith(f"preview: {page.address}\n")
     assert not is_served(page)
-    assert (page._state["status"], page._state["about"]["output"]) == ("completed", "out.png")
-    [part] = live.curves(page._state["rows"], page._state["coefficients"])
+    assert (page._state.status, page._state.about["output"]) == ("completed", "out.png")
+    [part] = live.curves(page._state.rows, page._state.coefficients)
     assert part["iterations"] == [0, 2, 4, 6]
     summed = np.sum(list(part["terms"].values()), axis=0)
     written = 2 * 0.5e-5  # six digits, of the terms and of the loss
     rounded = loss_error(len(part["terms"]))
     np.testing.assert_allclose(summed, part["loss"], rtol=written + rounded)
     record = json.loads(Path("out.json").read_text())
-    assert page._state["rows"] == record["history"]
+    assert page._state.rows == record["history"]
 
 
 @pytest.mark.usefixtures("folder", "eagerly")
@@ -667,7 +668,7 @@ def test_stopping_is_as_ctrl_c(small_network, served, capsys, folder, monkeypatc
     }
     record = json.loads(Path("out.json").read_text())
     assert (record["status"], record["iterations"]) == ("interrupted", 2)
-    assert served[0]._state["status"] == "interrupted"
+    assert served[0]._state.status == "interrupted"
     monkeypatch.setattr(live.Preview, "update", update)
     assert cli.run([*command, "--preview=0", "--resume"]) == 0
     resumed = picture_io.load_picture("out.png")
@@ -683,7 +684,7 @@ def test_the_preview_changes_no_bit_of_the_result(small_network, served, monkeyp
         page._viewers, page._next_image = 1, 0.0
         update(page, progress)
         page._viewers = 0
-        taken.append(page._state["image"])
+        taken.append(page._state.image)
 
     monkeypatch.setattr(live.Preview, "update", update_as_if_watched)
     pictures = []
@@ -804,8 +805,8 @@ class Page:
     def wait_for(self, **texts):
         self.wait(lambda: all(self.text(name) == text for name, text in texts.items()))
 
-    def colour(self):
-        """The colour in the middle of the picture, or None if there is none."""
+    def color(self):
+        """The color in the middle of the picture, or None if there is none."""
         return self.run("""
             const picture = document.getElementById("picture");
             if (picture.hidden || !picture.complete || !picture.naturalWidth) return null;
@@ -814,10 +815,10 @@ class Page:
             return [...context.getImageData(8, 8, 1, 1).data].slice(0, 3);
         """)
 
-    def shows(self, colour):
-        """Whether the picture is of one colour, as near as JPEG keeps it."""
-        seen = self.colour()
-        return bool(seen) and np.abs(np.subtract(seen, colour)).max() <= JPEG_ERROR
+    def shows(self, color):
+        """Whether the picture is of one color, as near as JPEG keeps it."""
+        seen = self.color()
+        return bool(seen) and np.abs(np.subtract(seen, color)).max() <= JPEG_ERROR
 
     def curves(self):
         """{name of a curve in the legend: how many points are drawn of it, over all sizes}."""
@@ -836,7 +837,7 @@ class Page:
     def stop(self, answer=True):
         self.browser.find_element(By.ID, "stop").click()
         question = self.browser.switch_to.alert
-        assert "--resume goes on" in question.text
+        assert "--resume resumes the run" in question.text
         question.accept() if answer else question.dismiss()
 
 
@@ -869,8 +870,8 @@ def shown(browser):
 def test_the_browser_shows_what_happens(page, shown):
     shown.open(page.address)
     shown.wait_for(output="out.png", status="Starting …", iteration="–", left="–")
-    assert shown.text("about") == "town.jpg in the manner of a.png, b.png, normalized loss"
-    assert shown.colour() is None
+    assert shown.text("about") == "town.jpg in the style of a.png, b.png, normalized loss"
+    assert shown.color() is None
     page.update(Progress(rows=ROWS[:3], loss=1234567.0, seconds_left=3725.0))
     shown.wait_for(status="Running", iteration="5 / 50", size="64 (1 of 2)", evaluations="9")
     shown.wait_for(loss="1.23e6", spent="1 min 1 s", left="1 h 2 min")
@@ -886,7 +887,7 @@ def test_the_browser_shows_what_happens(page, shown):
     page._next_image = time.monotonic() + 60
     page.update(Progress(46, ROWS, size=96))
     shown.wait_for(iteration="46 / 50")
-    assert shown.colour() is not None  # that of before
+    assert shown.color() is not None  # that of before
     labels = shown.run("return document.getElementById('chart').textContent")
     assert "size 64" in labels
     assert "size 96" in labels
@@ -896,7 +897,7 @@ def test_the_browser_shows_what_happens(page, shown):
 
 def test_hostile_names_stay_texts_in_the_browser(page, shown):
     config = TransferConfig(content=HOSTILE, style=HOSTILE)
-    page.begin(f"x/{HOSTILE.replace('/', '')}", config)
+    page.start(f"x/{HOSTILE.replace('/', '')}", config)
     hostile = {f"style/{HOSTILE}": 1.0}
     progress = Progress()
     progress.history = lambda: ([row(64, 0) | {f"style/{HOSTILE}": 5.0}], hostile)
@@ -904,7 +905,7 @@ def test_hostile_names_stay_texts_in_the_browser(page, shown):
     page.update(progress)
     shown.wait_for(output=HOSTILE.replace("/", ""), status="Running")
     name = Path(HOSTILE).name
-    assert shown.text("about") == f"{name} in the manner of {name}, normalized loss"
+    assert shown.text("about") == f"{name} in the style of {name}, normalized loss"
     assert f"style/{HOSTILE}" in shown.curves()
     assert shown.run("return document.querySelectorAll('img, script').length") == 2
     assert shown.browser.get_log("browser") == []
@@ -925,8 +926,8 @@ def test_the_button_asks_and_then_stops(page, shown):
     assert page.stop_asked
     assert posts == ["/stop"]
     assert not shown.browser.find_element(By.ID, "stop").is_enabled()
-    page.end(result("interrupted"))
-    shown.wait_for(status="Stopped. The same command with --resume goes on.")
+    page.finish(result("interrupted"))
+    shown.wait_for(status="Stopped. The same command with --resume resumes the run.")
     assert shown.browser.get_log("browser") == []
 
 
@@ -936,7 +937,7 @@ def test_the_button_asks_and_then_stops(page, shown):
         pytest.param(result("completed"), "Completed.", 2, marks=pytest.mark.slow),  # tries again
         (result("converged"), "Ended: converged.", 1),
         (result("stalled"), "Ended: stalled.", 1),
-        (None, "The run broke off; its terminal says why.", 1),
+        (None, "The run ended with an error; its terminal says which.", 1),
     ],
 )
 def test_the_browser_says_how_it_ended(page, shown, ended, text, failures):
@@ -944,7 +945,7 @@ def test_the_browser_says_how_it_ended(page, shown, ended, text, failures):
     page.update(Progress())
     shown.wait_for(status="Running")
     if ended:
-        page.end(ended)
+        page.finish(ended)
     page.close()
     shown.wait_for(status=text)
     assert not shown.browser.find_element(By.ID, "stop").is_enabled()
@@ -959,16 +960,18 @@ def test_the_browser_goes_on_with_the_next_run_at_the_port(page, shown, monkeypa
     shown.open(page.address)
     page.update(Progress())
     shown.wait_for(status="Running")
-    page._state = page._state | {"closed": None}  # as after a crash, nothing is said of the end
+    page._state = dataclasses.replace(
+        page._state, closed=False
+    )  # as after a crash, nothing is said of the end
     page.server_close()
     page.shutdown()
     for connection in list(page._connections):
         connection.shutdown(socket.SHUT_RDWR)
     shown.wait(lambda: shown.text("status").startswith("No connection"))
     with contextlib.closing(live.Preview(page.server_port)) as other:
-        other.begin("second.png", CONFIG)
+        other.start("second.png", CONFIG)
         shown.wait_for(output="second.png", status="Starting …", iteration="–")
-        assert shown.colour() is None
+        assert shown.color() is None
         shown.stop()
         shown.wait(lambda: other.stop_asked)
 
@@ -980,10 +983,10 @@ def test_the_browser_goes_on_with_the_next_run_at_the_port(page, shown, monkeypa
 def test_the_page_fits(page, shown, width, height, mobile):
     shown.open(page.address, width, height, mobile)
     shown.wait_for(status="Starting …")
-    page.begin("a_long_name_of_a_picture_without_any_gap_" * 4 + ".png", CONFIG)
+    page.start("a_long_name_of_a_picture_without_any_gap_" * 4 + ".png", CONFIG)
     page.update(Progress(rows=ROWS[:4], size=96))
     shown.wait_for(status="Running")
-    shown.wait(shown.colour)
+    shown.wait(shown.color)
     assert shown.run("return document.documentElement.scrollWidth") <= width
     beside = 15  # px of Chromium's scroll bar
     assert shown.run("return document.documentElement.clientWidth") >= width - beside
@@ -1014,7 +1017,7 @@ def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
         address = wait_for(lambda: re.match(said, program.said()[0]))
         shown.open(address[1])
         shown.wait_for(output=output.name)
-        shown.wait(shown.colour, seconds=120)
+        shown.wait(shown.color, seconds=120)
         source = "return document.getElementById('picture').src"
         before = shown.run(source), shown.text("iteration"), shown.curves()["sum"]
         shown.wait(lambda: shown.run(source) != before[0], seconds=60)
@@ -1025,7 +1028,7 @@ def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
         }
         assert shown.browser.get_log("browser") == []
         shown.stop()
-        shown.wait_for(status="Stopped. The same command with --resume goes on.")
+        shown.wait_for(status="Stopped. The same command with --resume resumes the run.")
         finished = program.finish(120)
     finally:
         program.send_signal(signal.SIGKILL)
