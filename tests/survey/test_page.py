@@ -923,7 +923,7 @@ def test_what_was_interrupted_does_not_go_on(opened):
         "document.dispatchEvent(new Event('visibilitychange'));"
         "delete document.hidden;"
     )
-    # Without the end of the first showing, its second picture would come before the pair starts again.
+    # If the first showing had not ended, its second picture would come before the pair restarts.
     viewer.start().reach("end")
     assert [phase for phase, _, _ in viewer.phases][-6:] == [
         *("first", "pause", "first", "second", "score", "end")

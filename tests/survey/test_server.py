@@ -1,4 +1,4 @@
-"""A server of a survey, talked to over real connections; web/test_server.py tests what it is built on."""
+"""The server of a survey, talked to over real connections; tests/web has what lies below."""
 
 import contextlib
 import dataclasses
