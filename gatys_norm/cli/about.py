@@ -61,7 +61,7 @@ def _weights(source: str) -> str:
         weights.check_path(source)
         cached = weights.cached_files()
     except weights.WeightsError as error:
-        return str(error)
+        return str(error).removeprefix("weights: ")
     if source not in ("auto", "imagenet", "imagenet-8bit"):
         return source
     wanted = "imagenet" if source == "auto" else source
