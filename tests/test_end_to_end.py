@@ -60,7 +60,7 @@ def test_main_command(tmp_path):
     [(signal.SIGINT, "lbfgs", start_new), (signal.SIGTERM, "adam", start)],
 )
 def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, optimizer, begin):
-    """What SIGKILL leaves is for test_soak.py."""
+    """What SIGKILL leaves is for test_kills.py."""
     flags = (*shallow, f"--optimizer={optimizer}", "--iterations=100", "--checkpoint_every=1")
     whole, output = tmp_path / "whole.png", tmp_path / "parts.png"
     process = begin(COMMAND, *flags, f"--output={output}")

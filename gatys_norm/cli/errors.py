@@ -13,11 +13,7 @@ from gatys_norm.text import one_line
 
 FAILED = 1
 BAD_INPUT = 2
-# {what a message of the library begins with: the flag}
-FLAG_OF_NAME = {field.name: field.name for field in dataclasses.fields(TransferConfig)} | {
-    "checkpoint": "resume",
-    "resume": "resume",
-}
+SETTINGS = {field.name for field in dataclasses.fields(TransferConfig)}
 
 
 class LoadingError(Exception):
@@ -46,10 +42,8 @@ def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
 
 def with_dashes(message: str) -> str:
     """Return a message of the library, `size: …`, as the command line says it: `--size: …`."""
-    name, separator, rest = message.partition(": ")
-    if separator and name in FLAG_OF_NAME:
-        return f"--{FLAG_OF_NAME[name]}: {rest}"
-    return message
+    name, separator, _ = message.partition(": ")
+    return f"--{message}" if separator and name in SETTINGS else message
 
 
 def report_unwritten(path: StrPath, error: Exception, kept: str) -> int:

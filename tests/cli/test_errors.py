@@ -10,8 +10,6 @@ from gatys_norm.cli import errors
     [
         ("size: 4096 needs about 9 GiB", "--size: 4096 needs about 9 GiB"),
         ("weights: a.h5: no such file", "--weights: a.h5: no such file"),
-        ("resume: the checkpoint is damaged", "--resume: the checkpoint is damaged"),
-        ("checkpoint: of another transfer", "--resume: of another transfer"),
         ("--size: as it is", "--size: as it is"),
         ("a.png: No such file", "a.png: No such file"),
         ("sizes: no setting", "sizes: no setting"),
