@@ -1,30 +1,42 @@
-"""The paper's claims as numbers, computed from records.
+"""The paper's claims as numbers, computed from what was measured of runs. No TensorFlow.
 
-`metrics` is always a record's `metrics`: {"content_distance": {layer: number or None},
-"style_distance": …, "style_reflection": …}. The content distance of a picture is the mean over
-its content layers, its mean style reflection the mean over its style layers; either is undefined
-where one layer's value is.
+The content distance of a picture is the mean over its content layers, its mean style reflection
+the mean over its style layers; either is undefined where one layer's value is.
 
-Both numbers of a finding are made from the same cells (style, style and layer, style and size):
-what failed or is undefined with one loss is left out of both, and named in the note. Only where
-a loss has nothing at all is the other's number made without it, its own being None.
+Both numbers of a finding are made from the same runs, see `pairing.in_both_losses`. Only where a
+loss has nothing at all is the other's number made without it, its own being None.
 """
 
 import dataclasses
-import itertools
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from gatys_norm import record
 from gatys_norm.config import LOSSES
-
-NOT_RUN = "not run"
-CONTENT_DISTANCE, STYLE_REFLECTION = "content_distance", "style_reflection"
-MEASURES = {CONTENT_DISTANCE: "content distance", STYLE_REFLECTION: "mean style reflection"}
+from gatys_norm.experiments.common_level import (
+    Crossings,
+    Curve,
+    curve_of,
+    find_crossings,
+    interpolated,
+)
+from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
+from gatys_norm.experiments.statistics import (
+    CONTENT_DISTANCE,
+    MEASURES,
+    STYLE_REFLECTION,
+    Metrics,
+    Reduce,
+    difference,
+    layer_values,
+    least,
+    mean,
+    mean_over_layers,
+    spread,
+)
+from gatys_norm.text import finite_or_none
 
 ONE_LAMBDA = (
     "With the original loss the λ_os of a proper transfer differs by up to 100 times between "
@@ -44,20 +56,10 @@ RECURSION = (
     "strength of the transfer."
 )
 
-Metrics: TypeAlias = record.Metrics | Mapping[str, Mapping[str, float | None]]
-# All of these are {loss: {style: …}}.
-Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[tuple[float, Metrics]]]]
-ByStyle: TypeAlias = Mapping[str, Mapping[str, Metrics]]
-ByLayer: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Metrics]]]
-BySize: TypeAlias = Mapping[str, Mapping[str, Mapping[int, Metrics]]]
-Distances: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Numbers: TypeAlias = Sequence[Measured[float | None]]
+Distances: TypeAlias = Sequence[Measured[Mapping[str, float | None]]]
 
-_Tree: TypeAlias = Mapping[str, Mapping[str, Any]]  # any of them
-_Names: TypeAlias = tuple[Any, ...]  # a loss, a style and what is below it, such as a layer
-_Cells: TypeAlias = Mapping[_Names, float | None]
-_Curve: TypeAlias = list[tuple[float, float]]  # (λ_os, value), λ_os falling
-_Value = TypeVar("_Value")
-_Reduce: TypeAlias = Callable[[Iterable[float | None]], float | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Finding:
     @property
     def holds(self) -> bool | None:
         """Whether the two numbers stand as the paper expects; None if one is not defined."""
-        original, normalized = _number(self.original), _number(self.normalized)
+        original, normalized = finite_or_none(self.original), finite_or_none(self.normalized)
         if original is None or normalized is None:
             return None
         return normalized < original if self.expected == "less" else normalized > original
@@ -99,18 +101,18 @@ class Finding:
         return _plain(dataclasses.asdict(self) | {"holds": self.holds})
 
 
-def one_lambda(sweeps: Sweeps) -> list[Finding]:
+# Claim (i)
+
+
+def one_lambda(sweeps: Runs) -> list[Finding]:
     """Claim (i): how far apart the styles' λ_os for the same strength of transfer lie.
 
-    Once for the content distance and once for the mean style reflection. A curve is one style's
-    value against log10 λ_os with one loss, straight between its points; undefined points are left
-    out. The common level is the middle of [largest of the curves' minima, smallest of their
-    maxima], over all styles and both losses; there is none if that interval is empty. The number
-    is the largest less the smallest log10 λ_os, over styles, at which the curve meets the level,
-    the first time from large λ_os to small; None with fewer than two styles.
+    Once for the content distance and once for the mean style reflection. The number is the largest
+    less the smallest log10 λ_os, over styles, at which a style's curve meets the common level (see
+    `common_level`), the first time from large λ_os to small; None with fewer than two styles.
 
     Args:
-      sweeps: {loss: {style: [(λ_os above 0, metrics), …]}}.
+      sweeps: runs of which the λ_os varies, above 0.
 
     Returns:
       Two findings, in decades.
@@ -118,7 +120,23 @@ def one_lambda(sweeps: Sweeps) -> list[Finding]:
     return [_lambda_spread(sweeps, measure) for measure in MEASURES]
 
 
-def balance(sweeps: Sweeps) -> list[Finding]:
+def _lambda_spread(sweeps: Runs, measure: str) -> Finding:
+    crossings = find_crossings(sweeps, measure)
+    single = len({position.style for position in crossings.positions}) == 1
+    return Finding(
+        name=f"lambda_spread_{measure}",
+        claim=ONE_LAMBDA,
+        measure="spread over styles of the λ_os at which the "
+        f"{MEASURES[measure]} is {_level_text(crossings)}",
+        unit="decades",
+        **_of_losses(crossings.positions, spread),
+        expected="less",
+        details=_plain(_crossings_details(crossings)),
+        note=_joined(crossings.notes + (["fewer than two styles"] if single else [])),
+    )
+
+
+def balance(sweeps: Runs) -> list[Finding]:
     """Whether every layer takes part in the style, at equal content.
 
     At the λ_os at which a style's content distance meets the common level of `one_lambda`, each
@@ -132,223 +150,128 @@ def balance(sweeps: Sweeps) -> list[Finding]:
     Returns:
       Two findings, of the mean and of the minimum over layers.
     """
-    crossings = _at_common_level(sweeps, CONTENT_DISTANCE)
-    curves = {
-        (loss, style, layer): curve
-        for loss, style in crossings.positions
-        for layer, curve in _layer_curves(sweeps[loss][style]).items()
-    }
-    reflections = {
-        (loss, style, layer): _interpolated(curve, crossings.positions[loss, style])
-        for (loss, style, layer), curve in curves.items()
-    }
+    crossings = find_crossings(sweeps, CONTENT_DISTANCE)
+    curves, reflections = [], []
+    for crossing in crossings.positions:
+        runs = [run for run in sweeps if (run.loss, run.style) == (crossing.loss, crossing.style)]
+        for layer, curve in _layer_curves(runs).items():
+            reflection = interpolated(curve, crossing.value)
+            curves.append(Measured(crossing.loss, crossing.style, layer, curve))
+            reflections.append(Measured(crossing.loss, crossing.style, layer, reflection))
+    details = {"layer_curves": _by_run(curves), "reflection": _by_run(reflections)}
     return [
-        _balance_of(sweeps, crossings, curves, reflections, word, reduce)
-        for word, reduce in (("mean", _mean), ("minimum", _least))
+        _balance_of(sweeps, crossings, reflections, details, word, reduce)
+        for word, reduce in (("mean", mean), ("minimum", least))
     ]
 
 
-def diversity(raised: ByLayer, equal: ByStyle, distances: Distances) -> list[Finding]:
+def _layer_curves(runs: Runs) -> dict[str, Curve]:
+    """Return {layer: curve of its style reflection} of a style's runs."""
+    layers = dict.fromkeys(
+        layer for run in runs for layer in layer_values(run.value, STYLE_REFLECTION)
+    )
+
+    def reflection_of(layer: str) -> Callable[[Metrics | None], float | None]:
+        return lambda metrics: layer_values(metrics, STYLE_REFLECTION).get(layer)
+
+    return {layer: curve_of(runs, reflection_of(layer)) for layer in layers}
+
+
+def _balance_of(
+    sweeps: Runs,
+    crossings: Crossings,
+    reflections: Numbers,
+    details: Mapping[str, Any],
+    word: str,
+    reduce: Reduce,
+) -> Finding:
+    by_style = _per_style(reflections, reduce)
+    paired, notes = in_both_losses(sweeps, by_style)
+    styles = {(value.loss, value.style) for value in paired}
+    used = [value for value in reflections if (value.loss, value.style) in styles]
+    averages = {"by_style": _by_style(by_style), "by_layer": _by_layer(used)}
+    return Finding(
+        name=f"balance_{word}",
+        claim=BALANCE,
+        measure=f"{word} over layers of the style reflection at the λ_os at which the content "
+        f"distance is {_level_text(crossings)}, mean over styles",
+        unit="",
+        **_of_losses(paired, mean),
+        expected="more",
+        details=_plain({**_crossings_details(crossings), **details, **averages}),
+        note=_joined(crossings.notes + (notes if crossings.positions else [])),
+    )
+
+
+def _crossings_details(crossings: Crossings) -> dict[str, Any]:
+    lambdas = [position.with_value(10**position.value) for position in crossings.positions]
+    return {
+        "level": crossings.level,
+        "interval": crossings.interval,
+        "lambda_os": _by_style(lambdas),
+        "curves": _by_style(crossings.curves),
+    }
+
+
+def _level_text(crossings: Crossings) -> str:
+    """Return the level in words, to follow "is"."""
+    return "at a common level" if crossings.level is None else f"{crossings.level:.3g}"
+
+
+# Claim (ii)
+
+
+def diversity(
+    raised: Runs, equal: Runs, between_raised: Distances, from_equal: Distances
+) -> list[Finding]:
     """Claim (ii): whether each layer's weight has an effect, and an effect of its own.
 
     Four findings:
       raised_layer_gain: the raised layer's style reflection less the same layer's at equal
         weights; mean over all styles and layers.
-      diversity_grey_levels, diversity_features: the distance between the results of raising layer
-        i and layer j; mean over the pairs i < j, then over styles.
+      diversity_grey_levels, diversity_features: the distance between the results of raising one
+        layer and of raising another; mean over the pairs of layers, then over styles.
       least_change: the distance of a raised result from the one of equal weights, in grey levels;
         minimum over layers, then mean over styles.
 
     Args:
-      raised: {loss: {style: {layer: metrics of the result with this layer's weight raised}}}.
-      equal: {loss: {style: metrics of the result of equal weights}}.
-      distances: {loss: {style: {"grey_levels": matrix, "features": matrix, "from_equal":
-        {"grey_levels": {layer: number}, "features": {layer: number}}}}}; the matrices between the
-        raised results, symmetric, in the order of the layers in `raised`.
+      raised: what varies is the layer whose weight is raised.
+      equal: one run of equal weights for each loss and style.
+      between_raised: {"grey_levels": number, "features": number} of two results; what varies is the
+        pair of raised layers.
+      from_equal: the same, between a raised result and the one of equal weights.
     """
     return [
         _raised_layer_gain(raised, equal),
-        _pairwise_diversity(raised, distances, "grey_levels", "RMS difference", "grey levels"),
-        _pairwise_diversity(raised, distances, "features", "relative relu4_2 distance", ""),
-        _least_change(distances),
+        _pairwise_diversity(raised, between_raised, "grey_levels", "RMS difference", "grey levels"),
+        _pairwise_diversity(raised, between_raised, "features", "relative relu4_2 distance", ""),
+        _least_change(raised, from_equal),
     ]
 
 
-def resolution(plain: BySize, recursive: BySize) -> list[Finding]:
-    """Claims (iii) and (iv): how much the result's strength changes with the resolution.
-
-    The largest less the smallest value over sizes, then the mean over styles; for the content
-    distance and the mean style reflection, of plain and of recursive transfer. A style with fewer
-    than two sizes is left out.
-
-    Args:
-      plain: {loss: {style: {size: metrics}}}, each size from the content picture.
-      recursive: the same, each size from the result of the size before; its smallest is plain's.
-
-    Returns:
-      Four findings.
-    """
-    return [
-        _change_over_sizes(results, measure, f"{word}_{measure}", claim, transfer)
-        for results, word, claim, transfer in (
-            (plain, "resolution", RESOLUTION, "plain"),
-            (recursive, "recursive", RECURSION, "recursive"),
-        )
-        for measure in MEASURES
+def _raised_layer_gain(raised: Runs, equal: Runs) -> Finding:
+    metrics_of_equal = {(run.loss, run.style): run.value for run in equal}
+    after = [
+        run.with_value(layer_values(run.value, STYLE_REFLECTION).get(str(run.varied)))
+        for run in raised
+        if run.value
     ]
-
-
-def table(findings: Sequence[Finding]) -> str:
-    """Return a table in GitHub's Markdown, a row per finding, and their notes below it.
-
-    A claim stands in the first of the rows that follow one another with it.
-    """
-    notes = list(dict.fromkeys(finding.note for finding in findings if finding.note))
-    rows = [
-        ("claim", "measured", *LOSSES, "as the paper says"),
-        ("---", "---", "---:", "---:", "---"),
-        *(
-            ("" if index else claim, *_table_row(finding, notes))
-            for claim, group in itertools.groupby(findings, lambda finding: finding.claim)
-            for index, finding in enumerate(group)
-        ),
+    before = [
+        run.with_value(layer_values(metrics, STYLE_REFLECTION).get(str(run.varied)))
+        for run in after
+        for metrics in [metrics_of_equal.get((run.loss, run.style))]
     ]
-    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
-    for number, note in enumerate(notes, start=1):
-        lines += ["", f"Note {number}: {_one_line(note)}"]
-    return "\n".join(lines)
-
-
-def mean_over_layers(metrics: Metrics | None, measure: str) -> float | None:
-    """Return the mean of one of `MEASURES` over its layers; None if a layer's is undefined."""
-    return _mean(_layer_values(metrics, measure).values())
-
-
-def _table_row(finding: Finding, notes: Sequence[str]) -> tuple[str, ...]:
-    verdict = {True: "yes", False: "no", None: "not measured"}[finding.holds]
-    if finding.note:
-        verdict += f" (note {notes.index(finding.note) + 1})"
-    measured = f"{finding.measure} ({finding.unit})" if finding.unit else finding.measure
-    numbers = (_number(finding.original), _number(finding.normalized))
-    shown = ("–" if number is None else f"{number:.3g}" for number in numbers)
-    return measured, *shown, verdict
-
-
-def _cell(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-class _Crossings(NamedTuple):
-    """Where the curves of a measure meet their common level; `level` is None if there is none."""
-
-    level: float | None
-    interval: list[float]
-    positions: dict[_Names, float]  # {(loss, style): log10 λ_os}
-    curves: dict[_Names, _Curve]  # {(loss, style): …}
-    notes: list[str]
-
-    def details(self) -> dict[str, Any]:
-        """Return all but the notes, with λ_os in place of its logarithm."""
-        return {
-            "level": self.level,
-            "interval": self.interval,
-            "lambda_os": _nested({key: 10**position for key, position in self.positions.items()}),
-            "curves": _nested(self.curves),
-        }
-
-    def level_text(self) -> str:
-        """Return the level in words, to follow "is"."""
-        return "at a common level" if self.level is None else f"{self.level:.3g}"
-
-
-def _at_common_level(sweeps: Sweeps, measure: str) -> _Crossings:
-    curves = {
-        names: _curve(points, lambda metrics: mean_over_layers(metrics, measure))
-        for names, points in _flat(sweeps, 2).items()
-    }
-    used, notes = _paired(sweeps, {names: curve or None for names, curve in curves.items()})
-    notes += _missing_points(sweeps, curves)
-    if not used:
-        return _Crossings(None, [], {}, curves, notes)
-    reaches = [[value for _, value in curve] for curve in used.values()]
-    low, high = max(map(min, reaches)), min(map(max, reaches))
-    if low > high:
-        notes.append(
-            f"no common level: one curve is at {low:.3g} or more, another at {high:.3g} or less"
-        )
-        return _Crossings(None, [low, high], {}, curves, notes)
-    level = (low + high) / 2
-    positions = {names: _crossing(curve, level) for names, curve in used.items()}
-    return _Crossings(level, [low, high], positions, curves, notes + _repeated(used, level))
-
-
-def _lambda_spread(sweeps: Sweeps, measure: str) -> Finding:
-    crossings = _at_common_level(sweeps, measure)
-    few = crossings.positions and len({style for _, style in crossings.positions}) < 2
-    return Finding(
-        name=f"lambda_spread_{measure}",
-        claim=ONE_LAMBDA,
-        measure="spread over styles of the λ_os at which the "
-        f"{MEASURES[measure]} is {crossings.level_text()}",
-        unit="decades",
-        **_by_loss(crossings.positions, _range),
-        expected="less",
-        details=_plain(crossings.details()),
-        note=_joined(crossings.notes + (["fewer than two styles"] if few else [])),
-    )
-
-
-def _balance_of(
-    sweeps: Sweeps,
-    crossings: _Crossings,
-    curves: Mapping[_Names, _Curve],
-    reflections: _Cells,
-    word: str,
-    reduce: _Reduce,
-) -> Finding:
-    by_style = _grouped(reflections, (0, 1), reduce)
-    kept, notes = _paired(sweeps, by_style)
-    used = {names: value for names, value in reflections.items() if names[:2] in kept}
+    gains = [
+        one.with_value(difference(one.value, other.value))
+        for one, other in zip(after, before, strict=True)
+    ]
+    paired, notes = in_both_losses(raised, gains)
     details = {
-        "layer_curves": _nested(curves),
-        "reflection": _nested(reflections),
-        "by_style": _nested(by_style),
-        "by_layer": _nested(_grouped(used, (0, 2), _mean)),
-    }
-    return Finding(
-        name=f"balance_{word}",
-        claim=BALANCE,
-        measure=f"{word} over layers of the style reflection at the λ_os at which the content "
-        f"distance is {crossings.level_text()}, mean over styles",
-        unit="",
-        **_by_loss(kept, _mean),
-        expected="more",
-        details=_plain(crossings.details() | details),
-        note=_joined(crossings.notes + (notes if crossings.positions else [])),
-    )
-
-
-def _raised_layer_gain(raised: ByLayer, equal: ByStyle) -> Finding:
-    after = {
-        (loss, style, layer): _layer_values(metrics, STYLE_REFLECTION).get(layer)
-        for (loss, style, layer), metrics in _flat(raised, 3).items()
-    }
-    before = {
-        (loss, style, layer): _layer_values(_at(equal, loss, style), STYLE_REFLECTION).get(layer)
-        for loss, style, layer in after
-    }
-    gains = {names: _difference(after[names], before[names]) for names in after}
-    kept, notes = _paired(raised, gains)
-    details = {
-        "raised": _nested(after),
-        "equal": _nested(before),
-        "gain": _nested(gains),
-        "by_style": _nested(_grouped(kept, (0, 1), _mean)),
-        "by_layer": _nested(_grouped(kept, (0, 2), _mean)),
+        "raised": _by_run(after),
+        "equal": _by_run(before),
+        "gain": _by_run(gains),
+        "by_style": _by_style(_per_style(paired, mean)),
+        "by_layer": _by_layer(paired),
     }
     return Finding(
         name="raised_layer_gain",
@@ -356,7 +279,7 @@ def _raised_layer_gain(raised: ByLayer, equal: ByStyle) -> Finding:
         measure="what raising a layer's weight adds to this layer's style reflection, mean over "
         "layers and styles",
         unit="",
-        **_by_loss(kept, _mean),
+        **_of_losses(paired, mean),
         expected="more",
         details=_plain(details),
         note=_joined(notes),
@@ -364,22 +287,14 @@ def _raised_layer_gain(raised: ByLayer, equal: ByStyle) -> Finding:
 
 
 def _pairwise_diversity(
-    raised: ByLayer, distances: Distances, kind: str, words: str, unit: str
+    raised: Runs, between_raised: Distances, kind: str, words: str, unit: str
 ) -> Finding:
-    pairs = {
-        (loss, style, pair): value
-        for loss, style in _flat(distances, 2)
-        for pair, value in _pairs(
-            _at(distances, loss, style).get(kind),
-            _at(raised, loss, style),
-            _at(distances, loss, style, "from_equal", kind),
-        ).items()
-    }
+    pairs = _distances(between_raised, kind)
     return _mean_over_styles(
-        distances,
+        raised,
         pairs,
-        _mean,
-        {"pairs": _nested(pairs)},
+        mean,
+        {"pairs": _by_run(pairs)},
         name=f"diversity_{kind}",
         claim=DIVERSITY,
         measure=f"{words} between the results of raising one and of raising another layer's "
@@ -389,33 +304,13 @@ def _pairwise_diversity(
     )
 
 
-def _pairs(
-    matrix: Sequence[Sequence[float | None]] | None, *layers: Collection[str]
-) -> dict[str, float | None]:
-    """{"i–j": entry} above the diagonal; rows are numbered if none of `layers` fits the matrix."""
-    rows = [] if matrix is None else matrix
-    numbers = range(1, len(rows) + 1)
-    row_names = next((names for names in layers if len(names) == len(rows)), numbers)
-    return {
-        f"{first}–{second}": _number(rows[i][j])
-        for (i, first), (j, second) in itertools.combinations(enumerate(row_names), 2)
-    }
-
-
-def _least_change(distances: Distances) -> Finding:
-    grey_levels, features = (
-        {
-            (loss, style, layer): _number(value)
-            for loss, style in _flat(distances, 2)
-            for layer, value in _at(distances, loss, style, "from_equal", kind).items()
-        }
-        for kind in ("grey_levels", "features")
-    )
+def _least_change(raised: Runs, from_equal: Distances) -> Finding:
+    grey_levels, features = (_distances(from_equal, kind) for kind in ("grey_levels", "features"))
     return _mean_over_styles(
-        distances,
+        raised,
         grey_levels,
-        _least,
-        {"from_equal": _nested(grey_levels), "from_equal_features": _nested(features)},
+        least,
+        {"from_equal": _by_run(grey_levels), "from_equal_features": _by_run(features)},
         name="least_change",
         claim=DIVERSITY,
         measure="RMS difference between the result of equal weights and the one of raising a "
@@ -425,17 +320,44 @@ def _least_change(distances: Distances) -> Finding:
     )
 
 
-def _change_over_sizes(
-    results: BySize, measure: str, name: str, claim: str, transfer: str
-) -> Finding:
-    values = {
-        names: mean_over_layers(metrics, measure) for names, metrics in _flat(results, 3).items()
-    }
+def _distances(distances: Distances, kind: str) -> list[Measured[float | None]]:
+    return [distance.with_value(finite_or_none(distance.value[kind])) for distance in distances]
+
+
+# Claims (iii) and (iv)
+
+
+def resolution(plain: Runs, recursive: Runs) -> list[Finding]:
+    """Claims (iii) and (iv): how much the result's strength changes with the resolution.
+
+    The largest less the smallest value over sizes, then the mean over styles; for the content
+    distance and the mean style reflection, of plain and of recursive transfer. A style with fewer
+    than two sizes is left out.
+
+    Args:
+      plain: runs of which the size varies, each from the content picture.
+      recursive: the same, each size from the result of the size before; its smallest is plain's.
+
+    Returns:
+      Four findings.
+    """
+    return [
+        _change_over_sizes(runs, measure, f"{word}_{measure}", claim, transfer)
+        for runs, word, claim, transfer in (
+            (plain, "resolution", RESOLUTION, "plain"),
+            (recursive, "recursive", RECURSION, "recursive"),
+        )
+        for measure in MEASURES
+    ]
+
+
+def _change_over_sizes(runs: Runs, measure: str, name: str, claim: str, transfer: str) -> Finding:
+    values = [run.with_value(mean_over_layers(run.value, measure)) for run in runs if run.value]
     return _mean_over_styles(
-        results,
+        runs,
         values,
-        _range,
-        {"values": _nested(values)},
+        spread,
+        {"values": _by_run(values)},
         name=name,
         claim=claim,
         measure=f"range over resolutions of the {MEASURES[measure]} of {transfer} transfer, mean "
@@ -445,219 +367,85 @@ def _change_over_sizes(
     )
 
 
+# What the claims share
+
+
 def _mean_over_styles(
-    source: _Tree, cells: _Cells, reduce: _Reduce, details: dict[str, Any], **texts: str
+    runs: Runs, values: Numbers, reduce: Reduce, details: dict[str, Any], **texts: str
 ) -> Finding:
-    """The finding whose numbers are the means over styles of `reduce` over a style's cells.
+    """Return the finding whose numbers are the means over styles of `reduce` over a style's values.
 
     Args:
-      source: {loss: {style: …}}, what was run.
-      cells: {(loss, style, name): number or None}.
+      runs: what was run.
+      values: what was computed from it.
       reduce: numbers → number, or None if there are too few.
       details: the finding's, to which the style's numbers are added.
+      texts: the other fields of the finding.
     """
-    kept, notes = _paired(source, cells)
-    by_style = _grouped(kept, (0, 1), reduce)
-    few = dict.fromkeys(style for (_, style), value in by_style.items() if value is None)
+    paired, notes = in_both_losses(runs, values)
+    by_style = _per_style(paired, reduce)
+    few = dict.fromkeys(value.style for value in by_style if value.value is None)
     if few:
-        notes.append(f"left out, for fewer than two values: {', '.join(map(str, few))}")
-    defined = {names: value for names, value in by_style.items() if value is not None}
-    numbers = _by_loss(defined, _mean)
+        notes.append(f"left out, for fewer than two values: {', '.join(few)}")
+    numbers = _of_losses([value for value in by_style if value.value is not None], mean)
     return Finding(
         **texts,
         original=numbers["original"],
         normalized=numbers["normalized"],
-        details=_plain(details | {"by_style": _nested(by_style)}),
+        details=_plain(details | {"by_style": _by_style(by_style)}),
         note=_joined(notes),
     )
 
 
-def _paired(
-    source: _Tree, cells: Mapping[_Names, _Value | None]
-) -> tuple[dict[_Names, _Value], list[str]]:
-    """Leave out what one of the losses lacks, so that both numbers come from the same cells.
-
-    Args:
-      source: {loss: {style: …}}, what was run.
-      cells: {(loss, style, …): value, None if undefined}.
-
-    Returns:
-      (the cells that are left, notes that name the others). A loss without a single value takes
-      no part in the choice.
-    """
-    styles = dict.fromkeys(style for loss in LOSSES for style in _at(source, loss))
-    if not styles:
-        return {}, [NOT_RUN]
-    with_value = {names[0] for names, value in cells.items() if value is not None}
-    notes = [
-        f"{loss}: {'no value' if _at(source, loss) else NOT_RUN}"
-        for loss in LOSSES
-        if loss not in with_value
-    ]
-    losses = [loss for loss in LOSSES if loss in with_value]
-    kept: dict[_Names, Any] = {}
-    left_out: list[str] = []
-    for style in styles:
-        lacking = {
-            rest: [loss for loss in losses if cells.get((loss, style, *rest)) is None]
-            for rest in dict.fromkeys(names[2:] for names in cells)
-        }
-        complete = [rest for rest, without in lacking.items() if not without]
-        for names in ((loss, style, *rest) for loss in losses for rest in complete):
-            kept[names] = cells[names]
-        left_out += _left_out(style, lacking)
-    if left_out:
-        notes.append(f"left out, for lack of a value: {', '.join(left_out)}")
-    return kept, notes
-
-
-def _left_out(style: str, lacking: Mapping[_Names, Sequence[str]]) -> list[str]:
-    """The cells of a style that losses lack, as texts; the style alone if it has no other."""
-    if all(lacking.values()):
-        losses = sorted({loss for of_cell in lacking.values() for loss in of_cell}, reverse=True)
-        return [f"{style} ({' and '.join(losses)})"] if losses else []
-    return [
-        f"{style} {' '.join(map(str, names))} ({' and '.join(losses)})"
-        for names, losses in lacking.items()
-        if losses
-    ]
-
-
-def _by_loss(cells: _Cells, reduce: _Reduce) -> dict[str, float | None]:
-    """{loss: `reduce` of its values}, for both losses."""
+def _of_losses(values: Numbers, reduce: Reduce) -> dict[str, float | None]:
+    """Return {loss: `reduce` of its values}, for both losses."""
     return {
-        loss: reduce([value for names, value in cells.items() if names[0] == loss])
+        loss: reduce([value.value for value in values if value.loss == loss]) for loss in LOSSES
+    }
+
+
+def _per_style(values: Numbers, reduce: Reduce) -> list[Measured[float | None]]:
+    """Return `reduce` of the values of each style with each loss."""
+    groups: dict[tuple[str, str], list[float | None]] = {}
+    for value in values:
+        groups.setdefault((value.loss, value.style), []).append(value.value)
+    return [Measured(loss, style, "", reduce(group)) for (loss, style), group in groups.items()]
+
+
+def _by_run(values: Sequence[Measured[T]]) -> dict[str, dict[str, dict[float | str, T]]]:
+    """Return {loss: {style: {what varies: value}}}, for details."""
+    return {
+        loss: {
+            style: {
+                value.varied: value.value
+                for value in values
+                if (value.loss, value.style) == (loss, style)
+            }
+            for style in dict.fromkeys(value.style for value in values if value.loss == loss)
+        }
         for loss in LOSSES
     }
 
 
-def _grouped(cells: _Cells, places: Sequence[int], reduce: _Reduce) -> dict[_Names, float | None]:
-    """{names at these places: `reduce` of the values that share them}."""
-    groups: dict[_Names, list[float | None]] = {}
-    for names, value in cells.items():
-        groups.setdefault(tuple(names[place] for place in places), []).append(value)
-    return {names: reduce(values) for names, values in groups.items()}
+def _by_style(values: Sequence[Measured[T]]) -> dict[str, dict[str, T]]:
+    """Return {loss: {style: value}}, for details."""
+    return {
+        loss: {value.style: value.value for value in values if value.loss == loss}
+        for loss in LOSSES
+    }
 
 
-def _flat(tree: _Tree, depth: int) -> dict[_Names, Any]:
-    """{(name, …, name): value} of dictionaries nested so deep, of the two losses."""
-    cells: dict[_Names, Any] = {(loss,): _at(tree, loss) for loss in LOSSES}
-    for _ in range(depth - 1):
-        cells = {
-            (*names, name): value
-            for names, inner in cells.items()
-            for name, value in (inner or {}).items()
+def _by_layer(values: Numbers) -> dict[str, dict[float | str, float | None]]:
+    """Return {loss: {layer: mean over styles}}, for details."""
+    return {
+        loss: {
+            layer: mean(
+                value.value for value in values if (value.loss, value.varied) == (loss, layer)
+            )
+            for layer in dict.fromkeys(value.varied for value in values if value.loss == loss)
         }
-    return cells
-
-
-def _nested(cells: Mapping[_Names, Any]) -> dict[str, Any]:
-    """The opposite of `_flat`."""
-    tree: dict[str, Any] = {loss: {} for loss in LOSSES}
-    for (*outer, last), value in cells.items():
-        inner = tree
-        for name in outer:
-            inner = inner.setdefault(name, {})
-        inner[last] = value
-    return tree
-
-
-def _curve(
-    points: Sequence[tuple[float, Metrics]] | None, value_of: Callable[[Metrics], float | None]
-) -> _Curve:
-    """[(λ_os, value), …], λ_os falling, of the points that have a value."""
-    values = [(lambda_os, value_of(metrics)) for lambda_os, metrics in dict(points or ()).items()]
-    return sorted(((at, value) for at, value in values if value is not None), reverse=True)
-
-
-def _layer_curves(points: Sequence[tuple[float, Metrics]]) -> dict[str, _Curve]:
-    layers = dict.fromkeys(
-        layer for _, metrics in points for layer in _layer_values(metrics, STYLE_REFLECTION)
-    )
-
-    def reflection_of(layer: str) -> Callable[[Metrics], float | None]:
-        return lambda metrics: _layer_values(metrics, STYLE_REFLECTION).get(layer)
-
-    return {layer: _curve(points, reflection_of(layer)) for layer in layers}
-
-
-def _crossing(curve: _Curve, level: float) -> float:
-    """The first log10 λ_os, from large to small, at which the curve is at the level."""
-    # The first point twice, so that a curve may begin, or consist of one point, at the level.
-    for (first, before), (second, after) in itertools.pairwise([curve[0], *curve]):
-        if min(before, after) <= level <= max(before, after):
-            share = (level - before) / (after - before) if after != before else 0
-            return (1 - share) * math.log10(first) + share * math.log10(second)
-    raise ValueError(f"no part of the curve is at {level}")
-
-
-def _interpolated(curve: _Curve, position: float) -> float | None:
-    """The curve's value at a log10 λ_os; None outside it."""
-    if not curve:
-        return None
-    positions, values = zip(*((math.log10(at), value) for at, value in curve[::-1]), strict=True)
-    return _number(np.interp(position, positions, values, left=math.nan, right=math.nan))
-
-
-def _repeated(curves: Mapping[_Names, _Curve], level: float) -> list[str]:
-    """A note that names the curves that meet the level again after crossing it."""
-    again = []
-    for (loss, style), curve in curves.items():
-        above = [value > level for _, value in curve if value != level]
-        if sum(one != other for one, other in itertools.pairwise(above)) > 1:
-            again.append(f"{style} ({loss})")
-    return [f"meets the level again at a smaller λ_os: {', '.join(again)}"] if again else []
-
-
-def _missing_points(sweeps: Sweeps, curves: Mapping[_Names, _Curve]) -> list[str]:
-    """A note that names the λ_os at which a style has no value although its loss's sweep has it."""
-    missing = []
-    for (loss, style), curve in curves.items():
-        given = {at for points in _at(sweeps, loss).values() for at, _ in points or ()}
-        lacking = sorted(given - {at for at, _ in curve}, reverse=True)
-        if curve and lacking:
-            missing.append(f"{style} at {', '.join(f'{at:g}' for at in lacking)} ({loss})")
-    return [f"points of a sweep without a value: {'; '.join(missing)}"] if missing else []
-
-
-def _at(tree: Any, *names: str) -> Any:
-    """The dictionary that these names lead to; an empty one where something is missing."""
-    for name in names:
-        tree = (tree or {}).get(name)
-    return tree or {}
-
-
-def _layer_values(metrics: Metrics | None, measure: str) -> dict[str, float | None]:
-    return {layer: _number(value) for layer, value in _at(metrics, measure).items()}
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _difference(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other
-
-
-def _complete(values: Iterable[float | None]) -> list[float]:
-    """The values; none of them where one is undefined."""
-    numbers = list(values)
-    defined = [number for number in numbers if number is not None]
-    return defined if len(defined) == len(numbers) else []
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    numbers = _complete(values)
-    return math.fsum(numbers) / len(numbers) if numbers else None
-
-
-def _least(values: Iterable[float | None]) -> float | None:
-    return min(_complete(values), default=None)
-
-
-def _range(values: Iterable[float | None]) -> float | None:
-    numbers = _complete(values)
-    return max(numbers) - min(numbers) if len(numbers) > 1 else None
+        for loss in LOSSES
+    }
 
 
 def _joined(notes: Iterable[str]) -> str:
@@ -665,7 +453,7 @@ def _joined(notes: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: text for keys, lists, numbers of Python, None if not finite."""
+    """Return a value as JSON has it: text for keys, numbers of Python, None if not finite."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -674,4 +462,4 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)
-    return _number(value)
+    return finite_or_none(value)

@@ -1,47 +1,45 @@
-"""From finished cells to what a reader sees: figures, claims and one page."""
+"""From finished runs to what a reader sees: figures, claims and one page."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gatys_norm import files
 from gatys_norm.config import LOSSES
-from gatys_norm.experiments import claims, measurements
+from gatys_norm.experiments import claims, measurements, pairing, statistics
 from gatys_norm.experiments import figures as paper_figures
 from gatys_norm.experiments.figures import RAISED, RECURSIVE, SIZES, SWEEP, Grid, Study
+from gatys_norm.experiments.pairing import Measured
 from gatys_norm.files import StrPath
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
+from gatys_norm.report import markdown, plots
 from gatys_norm.report import page as report_page
-from gatys_norm.report import plots
 from gatys_norm.survey import pairs as survey_pairs
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
-    from gatys_norm.experiments.grid import RunResult
+    from gatys_norm.experiments.pairing import RaisedLayers, Results
     from gatys_norm.record import Record
 
-_Key = TypeVar("_Key")
-_Outcomes: TypeAlias = "Mapping[TransferConfig, RunResult]"
 _Pictures: TypeAlias = dict[str, tuple[str, np.ndarray]]  # {file name: (caption, picture)}
 
 TITLE = "A reproduction of Choi and Kim (2020)"
 CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 160
-RATED = (("2a", "6a"), ("2b", "6b"), ("2c", "6c"))  # by the viewers of Table 1
-RATED_ROWS = 2
 TEXTS = {
     SWEEP: (
         "Figures 2(a) and 6(a): the weight of the content",
-        "λ_os falls to the right, by a factor of ten a column. With the original loss the column "
-        "in which the style arrives is each style's own; with the normalized loss the paper finds "
-        "it in the same place for every style.",
+        "λ_os falls to the right, by a factor of ten per column. With the original loss the column "
+        "in which the style arrives differs between styles; with the normalized loss the paper "
+        "finds it in the same place for every style.",
     ),
     RAISED: (
         "Figures 2(b) and 6(b): one style layer raised",
@@ -76,13 +74,13 @@ NETWORK_TEXT = (
 class Reproduction:
     """A study with what became of it.
 
-    `outcomes` has a `RunResult` for each of `configs_of`; `layer_powers` is {style: {layer:
+    `results` has a `RunResult` for each of `configs_of`; `layer_powers` is {style: {layer:
     power}} and `gradient_norms` {loss: {style: {term: norm}}}, empty where no figure wants them.
     """
 
     study: Study
     figures: tuple[str, ...]
-    outcomes: _Outcomes
+    results: Results
     grids: dict[str, Grid]
     findings: tuple[claims.Finding, ...]
     layer_powers: dict[str, dict[str, float]]
@@ -90,7 +88,7 @@ class Reproduction:
 
 
 def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, ...]:
-    """Return every cell's settings that the figures need, each once."""
+    """Return the settings of every run that the figures need, without duplicates."""
     grids = paper_figures.grids(study, figures).values()
     chosen = [config for grid in grids for config in grid.configs]
     if "3" in figures:
@@ -98,13 +96,13 @@ def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, 
     return tuple(dict.fromkeys(chosen))
 
 
-def collect(study: Study, figures: tuple[str, ...], outcomes: _Outcomes) -> Reproduction:
+def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reproduction:
     """Compute the claims, and what Figure 4 and the gradients need of the network.
 
     Args:
       study: `paper_figures.Study`.
       figures: names out of `paper_figures.FIGURES`.
-      outcomes: {config: `grid_runs.RunResult`} for all of `configs_of`.
+      results: {settings: `RunResult`} for all of `configs_of`.
 
     Returns:
       Reproduction.
@@ -113,19 +111,19 @@ def collect(study: Study, figures: tuple[str, ...], outcomes: _Outcomes) -> Repr
     styles = dict(zip(study.style_names, study.styles, strict=True))
 
     def of_each_style(
-        probe: Callable[[TransferConfig], dict[str, float]], **changes: Any
+        measure: Callable[[TransferConfig], dict[str, float]], **changes: Any
     ) -> dict[str, dict[str, float]]:
         return {
-            name: probe(dataclasses.replace(study.base, style=style, **changes))
+            name: measure(dataclasses.replace(study.base, style=style, **changes))
             for name, style in styles.items()
         }
 
     return Reproduction(
         study,
         figures,
-        outcomes,
+        results,
         grids,
-        tuple(_findings(study, grids, outcomes)),
+        tuple(_findings(study, grids, results)),
         of_each_style(measurements.layer_powers) if "4" in figures else {},
         {
             loss: of_each_style(measurements.gradient_norms, loss=loss, lambda_os=None)
@@ -137,13 +135,13 @@ def collect(study: Study, figures: tuple[str, ...], outcomes: _Outcomes) -> Repr
 
 
 def write(folder: StrPath, reproduction: Reproduction) -> None:
-    """Write the figures as PNG, `claims.json`, `measurements.json` and `report_page.html`.
+    """Write the figures as PNG, `claims.json`, `measurements.json` and `report.html`.
 
     `pairs.csv` lists what viewers can rate (see `survey_pairs.load`): the first two rows of
     corresponding figures, as in the paper; the others are examples.
 
     Args:
-      folder: where the cells' folders are too.
+      folder: where the folders of the runs are too.
       reproduction: what `collect` returned.
     """
     folder = Path(folder)
@@ -192,7 +190,7 @@ def write_summary(folder: StrPath, reproduction: Reproduction, command: str) -> 
         f"Written by\n\n    {command}",
         ", ".join(f"{name} {value}" for name, value in _versions(reproduction).items()) + ".",
         "## The paper's claims as numbers",
-        claims.table(reproduction.findings),
+        markdown.findings_table(_described(reproduction)),
         "## Figures",
         *(f"{caption}\n\n![{caption}]({name})" for name, (caption, _) in pictures.items()),
     ]
@@ -217,75 +215,44 @@ def _described(reproduction: Reproduction) -> list[dict[str, Any]]:
     return [finding.as_dict() for finding in reproduction.findings]
 
 
-def _findings(study: Study, grids: Mapping[str, Grid], outcomes: _Outcomes) -> list[claims.Finding]:
-    def metrics(
-        kind: str, key: Callable[[TransferConfig], _Key]
-    ) -> dict[str, dict[str, dict[_Key, claims.Metrics]]]:
-        """{loss: {style: {key(config): metrics}}} of the finished cells of one kind of grid."""
-        return {
-            grid.loss: {
-                style: {
-                    key(config): record["metrics"]
-                    for config in row
-                    if (record := outcomes[config].record)
-                }
-                for style, row in zip(study.style_names, grid.cells, strict=True)
-            }
-            for grid in grids.values()
-            if grid.kind == kind
-        }
-
-    sweeps = {
-        loss: {style: list(by_lambda.items()) for style, by_lambda in styles.items()}
-        for loss, styles in metrics(SWEEP, _lambda_os).items()
-    }
-    sizes = [metrics(kind, lambda config: config.size[-1]) for kind in (SIZES, RECURSIVE)]
+def _findings(study: Study, grids: Mapping[str, Grid], results: Results) -> list[claims.Finding]:
+    sweeps, plain, recursive = (
+        pairing.runs_of(kind, study, grids.values(), results) for kind in (SWEEP, SIZES, RECURSIVE)
+    )
     return [
         *claims.one_lambda(sweeps),
         *claims.balance(sweeps),
-        *claims.diversity(*_diversity(study, grids, outcomes)),
-        *claims.resolution(*sizes),
+        *_diversity(pairing.raised_layers(study, grids.values(), results)),
+        *claims.resolution(plain, recursive),
     ]
 
 
-def _diversity(
-    study: Study, grids: Mapping[str, Grid], outcomes: _Outcomes
-) -> tuple[claims.ByLayer, claims.ByStyle, claims.Distances]:
-    """What `claims.diversity` takes: results with a raised layer, with equal weights, distances."""
-    raised: dict[str, dict[str, dict[str, claims.Metrics]]] = {}
-    equal: dict[str, dict[str, claims.Metrics]] = {}
-    distances: dict[str, dict[str, dict[str, Any]]] = {}
-    for grid in (grid for grid in grids.values() if grid.kind == RAISED):
-        raised[grid.loss], equal[grid.loss], distances[grid.loss] = {}, {}, {}
-        rows = zip(study.style_names, grid.cells, grid.references, strict=True)
-        for style, row, reference in rows:
-            even = outcomes[reference]
-            by_layer = {
-                layer: outcomes[config]
-                for layer, config in zip(grid.columns, row, strict=True)
-                if outcomes[config].record
-            }
-            if even.record and by_layer:
-                raised[grid.loss][style] = {
-                    layer: outcome.record["metrics"]
-                    for layer, outcome in by_layer.items()
-                    if outcome.record
-                }
-                equal[grid.loss][style] = even.record["metrics"]
-                distances[grid.loss][style] = _distances(reference, even, by_layer)
-    return raised, equal, distances
+def _diversity(rows: Sequence[RaisedLayers]) -> list[claims.Finding]:
+    raised = [
+        Measured(row.loss, row.style, layer, pairing.metrics_of(result))
+        for row in rows
+        for layer, result in row.by_layer.items()
+    ]
+    equal = [Measured(row.loss, row.style, "", pairing.metrics_of(row.equal)) for row in rows]
+    between_raised: list[Measured[dict[str, float]]] = []
+    from_equal: list[Measured[dict[str, float]]] = []
+    for row in rows:
+        paths = [result.output for result in (row.equal, *row.by_layer.values())]
+        matrices = measurements.picture_distances(row.equal.config, paths)
+        layers = list(enumerate(row.by_layer, start=1))  # the result of equal weights is the first
+        from_equal += [
+            Measured(row.loss, row.style, layer, _entries(matrices, 0, index))
+            for index, layer in layers
+        ]
+        between_raised += [
+            Measured(row.loss, row.style, f"{layer}–{other_layer}", _entries(matrices, i, j))
+            for (i, layer), (j, other_layer) in itertools.combinations(layers, 2)
+        ]
+    return claims.diversity(raised, equal, between_raised, from_equal)
 
 
-def _distances(
-    config: TransferConfig, even: RunResult, by_layer: Mapping[str, RunResult]
-) -> dict[str, Any]:
-    paths = [outcome.output for outcome in (even, *by_layer.values())]
-    matrices = measurements.picture_distances(config, paths)
-    among_raised = {name: [row[1:] for row in matrix[1:]] for name, matrix in matrices.items()}
-    from_equal = {
-        name: dict(zip(by_layer, matrix[0][1:], strict=True)) for name, matrix in matrices.items()
-    }
-    return among_raised | {"from_equal": from_equal}
+def _entries(matrices: Mapping[str, list[list[float]]], row: int, column: int) -> dict[str, float]:
+    return {kind: matrix[row][column] for kind, matrix in matrices.items()}
 
 
 def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:
@@ -294,7 +261,7 @@ def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:
         _file_name(grid): (grid.title, _contact_sheet(reproduction, grid, cell_width))
         for grid in reproduction.grids.values()
     }
-    curves = _curves(reproduction)
+    curves = _sweep_curves(reproduction)
     if curves:
         pictures["sweep"] = (
             "What λ_os does to content distance and mean style reflection",
@@ -322,44 +289,32 @@ def _file_name(grid: Grid) -> str:
 
 
 def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> np.ndarray:
-    outcomes = [[reproduction.outcomes[config] for config in row] for row in grid.cells]
+    results = [[reproduction.results[config] for config in row] for row in grid.cells]
     rows = [
-        [each.error or picture_io.load_picture(each.output) for each in row] for row in outcomes
+        [result.error or picture_io.load_picture(result.output) for result in row]
+        for row in results
     ]
     return contact_sheet.labelled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
 
 
-def _curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:
-    """{loss: {style: [(λ_os, content distance, mean style reflection)]}} of the sweeps."""
-    return {
-        grid.loss: {
-            style: [
-                (_lambda_os(config), *_content_and_style(reproduction.outcomes[config]))
-                for config in row
-            ]
-            for style, row in zip(grid.rows, grid.cells, strict=True)
-        }
-        for grid in reproduction.grids.values()
-        if grid.kind == SWEEP
-    }
-
-
-def _lambda_os(config: TransferConfig) -> float:
-    assert config.lambda_os is not None  # in a grid all settings are resolved
-    return config.lambda_os
-
-
-def _content_and_style(outcome: RunResult) -> tuple[float | None, float | None]:
-    metrics = outcome.record and outcome.record["metrics"]
-    content, style = (claims.mean_over_layers(metrics, measure) for measure in claims.MEASURES)
-    return content, style
+def _sweep_curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:
+    """{loss: {style: [(λ_os, content distance, mean style reflection)]}}, for `plots.sweeps`."""
+    study, grids = reproduction.study, reproduction.grids.values()
+    curves: dict[str, dict[str, list[plots.SweepPoint]]] = {}
+    for run in pairing.runs_of(SWEEP, study, grids, reproduction.results):
+        content, style = (
+            statistics.mean_over_layers(run.value, measure) for measure in statistics.MEASURES
+        )
+        points = curves.setdefault(run.loss, {}).setdefault(run.style, [])
+        points.append((float(run.varied), content, style))
+    return curves
 
 
 def _levels(reproduction: Reproduction) -> dict[str, float | None]:
     """The common levels that `claims.one_lambda` found."""
     details = {finding.name: finding.details for finding in reproduction.findings}
     return {
-        measure: details[f"lambda_spread_{measure}"].get("level") for measure in claims.MEASURES
+        measure: details[f"lambda_spread_{measure}"].get("level") for measure in statistics.MEASURES
     }
 
 
@@ -367,32 +322,28 @@ def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
     """{loss: record} of Figure 3, without those that failed."""
     if "3" not in reproduction.figures:
         return {}
-    outcomes = {
-        loss: reproduction.outcomes[config]
+    results = {
+        loss: reproduction.results[config]
         for loss, config in paper_figures.curves_configs(reproduction.study).items()
     }
-    return {loss: outcome.record for loss, outcome in outcomes.items() if outcome.record}
+    return {loss: result.record for loss, result in results.items() if result.record}
 
 
 def _pairs(reproduction: Reproduction) -> list[survey_pairs.PictureFiles]:
-    """Return the `PictureFiles` of all corresponding cells of which both are finished."""
+    """Return what viewers can rate, and the examples that they see before."""
     return [
         survey_pairs.PictureFiles(
-            " / ".join(map(paper_figures.printed, names)),
-            style,
-            " / ".join(dict.fromkeys(grid.columns[column] for grid in grids)),
-            outcomes[0].output,
-            outcomes[1].output,
-            Path(grids[0].cells[row][column].styles[0]),
-            "rate" if row < RATED_ROWS else "example",
+            pair.figures,
+            pair.style,
+            pair.columns,
+            pair.original.output,
+            pair.normalized.output,
+            Path(pair.original.config.styles[0]),
+            "rate" if pair.rated else "example",
         )
-        for names in RATED
-        if set(names) <= set(reproduction.grids)
-        for grids in [[reproduction.grids[name] for name in names]]
-        for row, style in enumerate(reproduction.study.style_names)
-        for column in range(len(grids[0].columns))
-        for outcomes in [[reproduction.outcomes[grid.cells[row][column]] for grid in grids]]
-        if all(outcome.record for outcome in outcomes)
+        for pair in pairing.correspondences(
+            reproduction.study, reproduction.grids, reproduction.results
+        )
     ]
 
 
@@ -419,9 +370,9 @@ def _sections(
 
 def _described_grid(reproduction: Reproduction, grid: Grid) -> report_page.Grid:
     def cell(config: TransferConfig, row: str, column: str) -> report_page.Cell:
-        outcome = reproduction.outcomes[config]
-        picture = outcome.output if outcome.record else None
-        return report_page.Cell(f"{row}, {column}", picture, outcome.record, outcome.error)
+        result = reproduction.results[config]
+        picture = result.output if result.record else None
+        return report_page.Cell(f"{row}, {column}", picture, result.record, result.error)
 
     rows = zip(grid.rows, grid.cells, strict=True)
     table = tuple(
@@ -444,8 +395,8 @@ def _settings(reproduction: Reproduction) -> dict[str, dict[str, Any]]:
 
 
 def _versions(reproduction: Reproduction) -> dict[str, str]:
-    """Packages, device and weights of the first finished cell."""
-    records = (outcome.record for outcome in reproduction.outcomes.values())
+    """Packages, device and weights of the first finished run."""
+    records = (result.record for result in reproduction.results.values())
     record = next(filter(None, records), None)
     if record is None:
         return {}

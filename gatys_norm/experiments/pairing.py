@@ -1,0 +1,205 @@
+"""Which runs are compared with which: with the other loss's, with equal weights, by viewers.
+
+Both numbers of a claim are made from the same runs (style, style and layer, style and size): what
+failed or is undefined with one loss is left out of both, and named in a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from gatys_norm.config import LOSSES
+from gatys_norm.experiments.figures import RAISED, SWEEP, Grid, Study, printed
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.experiments.grid import RunResult
+    from gatys_norm.experiments.statistics import Metrics
+
+    Results: TypeAlias = Mapping[TransferConfig, RunResult]
+
+NOT_RUN = "not run"
+RATED = (("2a", "6a"), ("2b", "6b"), ("2c", "6c"))  # by the viewers of Table 1
+RATED_ROWS = 2
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Measured(Generic[T_co]):
+    """What was measured of a run: its metrics, or a number that they give.
+
+    `varied` tells the runs of a loss and style apart: λ_os, the raised layer, the size. It is ""
+    for what all of them give together.
+    """
+
+    loss: str
+    style: str
+    varied: float | str
+    value: T_co
+
+    def with_value(self, value: T) -> Measured[T]:
+        """Return what else was measured of the same run."""
+        return Measured(self.loss, self.style, self.varied, value)
+
+
+Runs: TypeAlias = "Sequence[Measured[Metrics | None]]"  # None where a run failed
+
+
+@dataclass(frozen=True)
+class RaisedLayers:
+    """A style's results in Fig. 2(b) or 6(b): of equal weights, and of each raised layer."""
+
+    loss: str
+    style: str
+    equal: RunResult
+    by_layer: dict[str, RunResult]
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """A result with the original loss and the one in the same cell with the normalized loss.
+
+    `rated` is whether the paper has viewers rate the cell's row; the other rows are examples.
+    """
+
+    figures: str
+    style: str
+    columns: str
+    original: RunResult
+    normalized: RunResult
+    rated: bool
+
+
+def runs_of(kind: str, study: Study, grids: Iterable[Grid], results: Results) -> Runs:
+    """Return the metrics of all runs of the sweeps or of the sizes.
+
+    Args:
+      kind: SWEEP, SIZES or RECURSIVE.
+      study: whose grids they are.
+      grids: of all kinds.
+      results: {settings: `RunResult`}.
+    """
+    return [
+        Measured(grid.loss, style, _varied(kind, config), metrics_of(results[config]))
+        for grid in grids
+        if grid.kind == kind
+        for style, row in zip(study.style_names, grid.cells, strict=True)
+        for config in row
+    ]
+
+
+def _varied(kind: str, config: TransferConfig) -> float:
+    if kind == SWEEP:
+        assert config.lambda_os is not None  # in a grid all settings are resolved
+        return config.lambda_os
+    return config.size[-1]
+
+
+def metrics_of(result: RunResult) -> Metrics | None:
+    """Return the metrics of a run; None if it failed."""
+    return result.record and result.record["metrics"]
+
+
+def raised_layers(study: Study, grids: Iterable[Grid], results: Results) -> list[RaisedLayers]:
+    """Return what is compared in Fig. 2(b) and 6(b).
+
+    A style is left out of a loss where the run of equal weights failed, or all the others did.
+    """
+    rows = [
+        RaisedLayers(
+            grid.loss,
+            style,
+            results[reference],
+            {
+                layer: results[config]
+                for layer, config in zip(grid.columns, row, strict=True)
+                if results[config].record
+            },
+        )
+        for grid in grids
+        if grid.kind == RAISED
+        for style, row, reference in zip(
+            study.style_names, grid.cells, grid.references, strict=True
+        )
+    ]
+    return [row for row in rows if row.equal.record and row.by_layer]
+
+
+def correspondences(
+    study: Study, grids: Mapping[str, Grid], results: Results
+) -> list[Correspondence]:
+    """Return the cells of Fig. 2 and 6 that viewers compare, of which both runs are finished."""
+    pairs = [
+        Correspondence(
+            " / ".join(map(printed, names)),
+            style,
+            " / ".join(dict.fromkeys((original.columns[column], normalized.columns[column]))),
+            results[original.cells[row][column]],
+            results[normalized.cells[row][column]],
+            row < RATED_ROWS,
+        )
+        for names in RATED
+        if set(names) <= set(grids)
+        for original, normalized in [[grids[name] for name in names]]
+        for row, style in enumerate(study.style_names)
+        for column in range(len(original.columns))
+    ]
+    return [pair for pair in pairs if pair.original.record and pair.normalized.record]
+
+
+def in_both_losses(
+    runs: Runs, values: Sequence[Measured[T | None]]
+) -> tuple[list[Measured[T]], list[str]]:
+    """Leave out what one of the losses lacks, so that both numbers come from the same runs.
+
+    Args:
+      runs: what was run.
+      values: what was computed from it. A value of None is lacking, as is one that is not there.
+
+    Returns:
+      (the values that are left, notes that name the others). A loss without a single value takes
+      no part in the choice.
+    """
+    styles = dict.fromkeys(run.style for loss in LOSSES for run in runs if run.loss == loss)
+    if not styles:
+        return [], [NOT_RUN]
+    defined = {
+        (value.loss, value.style, value.varied): value.with_value(value.value)
+        for value in values
+        if value.value is not None
+    }
+    losses = [loss for loss in LOSSES if loss in {loss for loss, _, _ in defined}]
+    all_varied = dict.fromkeys(value.varied for value in values)
+    paired: list[Measured[T]] = []
+    left_out: list[str] = []
+    for style in styles:
+        lacking = {
+            varied: [loss for loss in losses if (loss, style, varied) not in defined]
+            for varied in all_varied
+        }
+        complete = [varied for varied, without in lacking.items() if not without]
+        paired += [defined[loss, style, varied] for loss in losses for varied in complete]
+        left_out += _left_out(style, lacking)
+    notes = [
+        f"{loss}: {'no value' if any(run.loss == loss for run in runs) else NOT_RUN}"
+        for loss in LOSSES
+        if loss not in losses
+    ]
+    if left_out:
+        notes.append(f"left out, for lack of a value: {', '.join(left_out)}")
+    return paired, notes
+
+
+def _left_out(style: str, lacking: Mapping[float | str, Sequence[str]]) -> list[str]:
+    """Name what losses lack of a style: {what varies: losses}; the style alone if it is all."""
+    if all(lacking.values()):
+        without = {loss for losses in lacking.values() for loss in losses}
+        names = [loss for loss in LOSSES if loss in without]
+        return [f"{style} ({' and '.join(names)})"] if names else []
+    return [
+        f"{style} {varied} ({' and '.join(losses)})" for varied, losses in lacking.items() if losses
+    ]
