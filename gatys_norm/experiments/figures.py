@@ -41,7 +41,7 @@ class Study:
     the resolution grids, `base.size` that of all others.
 
     Raises:
-      ConfigError: a list is empty, or other numbers than there are to be, or a number out of range.
+      ConfigError: a list is empty or has the wrong length, or a number is out of range.
     """
 
     base: TransferConfig
@@ -62,9 +62,11 @@ class Study:
                 raise ConfigError(f"{name}: at least one is needed")
         for name in ("lambdas_original", "lambdas_normalized"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ConfigError(f"{name}: each number may be given once")
+                raise ConfigError(f"{name}: no number may be given twice")
         if len(set(self.style_names)) < len(self.styles):
-            raise ConfigError("styles: each picture needs a name of its own")
+            raise ConfigError(
+                "styles: the pictures need different names, without folder and suffix"
+            )
         if len(self.lambdas_by_style) != len(self.styles):
             raise ConfigError(
                 f"lambdas_by_style: {len(self.styles)} numbers are needed, one per style"
@@ -72,7 +74,8 @@ class Study:
         heaviest = max(filled_in(self.base.resolved().style_weights))
         if not 0 < self.boost * heaviest <= LARGEST_WEIGHT:
             raise ConfigError(
-                f"boost: must be above 0, and no weight above {LARGEST_WEIGHT:g}, not {self.boost}"
+                f"boost: must be above 0, and leave no weight above {LARGEST_WEIGHT:g}, "
+                f"not {self.boost}"
             )
         if len(self.lambdas_original) != len(self.lambdas_normalized):
             raise ConfigError(
@@ -112,7 +115,7 @@ class Grid:
 def grids(study: Study, figures: Collection[str]) -> dict[str, Grid]:
     """Return the `Grid`s behind the named figures of `FIGURES`, {name: Grid}.
 
-    The recursive transfers come along with the resolution figures. Figure 3 follows one cell of
+    The recursive transfers belong to the resolution figures. Figure 3 follows one cell of
     2(a) and 6(a), see `curves_configs`; Figure 4 and the gradients need no transfer.
     """
     return {
@@ -147,7 +150,7 @@ def _sweep(study: Study, name: str, loss: str) -> Grid:
         SWEEP,
         study.style_names,
         tuple(f"λ_os = {value:g}" for value in lambdas),
-        _table(study, lambda style, _, value: _of(study, loss, style, value), lambdas),
+        _table(study, lambda style, _, value: _config_of(study, loss, style, value), lambdas),
     )
 
 
@@ -161,7 +164,7 @@ def _raised(study: Study, name: str, loss: str) -> Grid:
             weight * study.boost if name == layer else weight
             for name, weight in zip(layers, weights, strict=True)
         )
-        return _of(study, loss, style, _own_lambda(study, loss, row), style_weights=raised)
+        return _config_of(study, loss, style, _lambda_os(study, loss, row), style_weights=raised)
 
     return Grid(
         name,
@@ -172,7 +175,7 @@ def _raised(study: Study, name: str, loss: str) -> Grid:
         layers,
         _table(study, cell, layers),
         tuple(
-            _of(study, loss, style, _own_lambda(study, loss, row))
+            _config_of(study, loss, style, _lambda_os(study, loss, row))
             for row, style in enumerate(study.styles)
         ),
     )
@@ -194,7 +197,7 @@ def _by_size(
     study: Study, name: str, loss: str, sizes: Sequence[tuple[int, ...]], what: str
 ) -> Grid:
     def cell(style: str, row: int, size: tuple[int, ...]) -> TransferConfig:
-        return _of(study, loss, style, _own_lambda(study, loss, row), size=size)
+        return _config_of(study, loss, style, _lambda_os(study, loss, row), size=size)
 
     return Grid(
         name,
@@ -216,19 +219,21 @@ def _table(
     )
 
 
-def _of(study: Study, loss: str, style: str, lambda_os: float, **changes: Any) -> TransferConfig:
+def _config_of(
+    study: Study, loss: str, style: str, lambda_os: float, **changes: Any
+) -> TransferConfig:
     return dataclasses.replace(
         study.base, loss=loss, style=style, lambda_os=lambda_os, **changes
     ).resolved()
 
 
-def _own_lambda(study: Study, loss: str, row: int) -> float:
+def _lambda_os(study: Study, loss: str, row: int) -> float:
     return study.lambdas_by_style[row] if loss == "original" else study.lambda_normalized
 
 
 def _rows_with_lambda(study: Study, loss: str) -> tuple[str, ...]:
     return tuple(
-        f"{name}, λ_os = {_own_lambda(study, loss, row):g}"
+        f"{name}, λ_os = {_lambda_os(study, loss, row):g}"
         for row, name in enumerate(study.style_names)
     )
 

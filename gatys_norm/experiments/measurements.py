@@ -16,8 +16,8 @@ from gatys_norm.images import io as picture_io
 from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
-from gatys_norm.losses import objective
 from gatys_norm.losses.coefficients import ZeroEnergyError
+from gatys_norm.losses.objective import build_objective
 from gatys_norm.network import vgg, weights
 from gatys_norm.terms import content_term
 
@@ -32,7 +32,7 @@ def layer_powers(config: TransferConfig) -> dict[str, float]:
     """The mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
 
     Args:
-      config: `TransferConfig`; the style has the size that the transfer gives it.
+      config: `TransferConfig`; the style is resized as for the transfer.
 
     Returns:
       {layer: mean of φ_j(s)²} for all 16 layers, before (`convX_Y`) and after the ReLU
@@ -44,7 +44,7 @@ def layer_powers(config: TransferConfig) -> dict[str, float]:
     def powers(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
 
-    style = _scene(config).styles[0]
+    style = _inputs(config).styles[0]
     return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
 
 
@@ -52,21 +52,22 @@ def gradient_norms(config: TransferConfig) -> dict[str, float]:
     """The norm of each term's partial gradient at x = o (Eq. 9–10), coefficients included.
 
     Args:
-      config: `TransferConfig`; the gradient is that over pixels whatever its parametrization.
+      config: `TransferConfig`; the gradient is with respect to pixels, whatever its
+        parametrization.
 
     Returns:
-      {term: ‖coefficient · ∂ distance / ∂x‖}; the content term's is 0, x being o. Empty if the
-      normalized loss is not defined, a layer being zero everywhere.
+      {term: ‖coefficient · ∂ distance / ∂x‖}; the content term's is 0, because x = o. Empty where
+      the normalized loss is undefined because a layer is zero everywhere.
     """
     config = dataclasses.replace(config, parametrization="pixel").resolved()
-    scene = _scene(config)
+    inputs = _inputs(config)
     extractor = _extractor(config, config.content_layers + config.style_layers)
     try:
-        posed = objective.build_objective(config, extractor, scene)
+        objective = build_objective(config, extractor, inputs)
     except ZeroEnergyError:
         return {}
-    gradients = posed.gradients(posed.position(scene.content))
-    return {term: float(tf.norm(value)) * posed.unit for term, value in gradients.items()}
+    gradients = objective.gradients(objective.position(inputs.content))
+    return {term: float(tf.norm(value)) * objective.unit for term, value in gradients.items()}
 
 
 def picture_distances(
@@ -75,7 +76,7 @@ def picture_distances(
     """How far results lie apart, pair by pair.
 
     Args:
-      config: `TransferConfig` that says which network and which content picture.
+      config: `TransferConfig`, of which the content picture and the network are taken.
       paths: the results, all of one size.
 
     Returns:
@@ -113,5 +114,6 @@ def _extractor(config: TransferConfig, layers: Iterable[str]) -> vgg.Extractor:
     )
 
 
-def _scene(config: TransferConfig) -> ResizedInputs:
+def _inputs(config: TransferConfig) -> ResizedInputs:
+    """Return the pictures as a transfer takes them at its last size."""
     return picture_inputs.resized(config, picture_inputs.load(config), config.size[-1])

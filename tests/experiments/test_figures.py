@@ -100,7 +100,7 @@ def test_curves_of_short_sweeps_follow_the_last_column(study):
 def test_cells_are_shared_between_figures(study):
     chosen = grids(study, paper_figures.FIGURES)
     assert list(chosen) == list(paper_figures.GRIDS)
-    cells = [config for found in chosen.values() for config in found.configs]
+    cells = [config for figure in chosen.values() for config in figure.configs]
     sweeps, raised, other_sizes, recursive = 2 * 15, 2 * 15, 2 * 3 * 2, 2 * 3 * 2
     assert len(set(cells)) == sweeps + raised + other_sizes + recursive
     assert set(chosen["2b"].references) <= set(chosen["2a"].configs)
@@ -117,13 +117,13 @@ def test_settings_of_the_base_reach_every_cell():
         content="town.jpg", precision="bfloat16", iterations=(7,), size=(96,), pooling="avg"
     )
     study = Study(base, STYLES, sizes=(64, 96))
-    for found in grids(study, paper_figures.FIGURES).values():
-        for config in found.configs:
+    for figure in grids(study, paper_figures.FIGURES).values():
+        for config in figure.configs:
             assert (config.precision, config.pooling) == ("bfloat16", "avg")
             assert set(config.iterations) == {7}
 
 
-def test_boost_and_own_layers():
+def test_boost_and_layers_of_the_base():
     base = TransferConfig(
         content="town.jpg", style_layers=("relu1_1", "relu5_1"), style_weights=(1, 2)
     )

@@ -14,7 +14,7 @@ from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import measurements
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.inputs import ResizedInputs
-from gatys_norm.losses import objective
+from gatys_norm.losses.objective import build_objective
 from gatys_norm.network import vgg, weights
 
 LAYERS = {"content_layers": ("conv2_2",), "style_layers": ("conv1_2", "conv2_1")}
@@ -70,19 +70,21 @@ def test_gradient_norms_are_those_of_differences(
     content, style = (picture.astype(np.float64) for picture in pictures)
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(weights.locate("auto"), layers, "max", "float32")
-    posed = objective.build_objective(pixels, extractor, ResizedInputs(content, (style,)))
-    start, step = posed.position(content), 0.01
+    objective = build_objective(pixels, extractor, ResizedInputs(content, (style,)))
+    start, step = objective.position(content), 0.01
     for term in ("style/conv1_2", "style/conv2_1"):
-        gradient = posed.gradients(start)[term]
+        gradient = objective.gradients(start)[term]
         direction = gradient / np.linalg.norm(gradient)
-        values = [posed.terms(start + steps * step * direction)[term] for steps in (1, -1, 2, -2)]
+        values = [
+            objective.terms(start + steps * step * direction)[term] for steps in (1, -1, 2, -2)
+        ]
         # Of degree four between two changes of a ReLU or a maximum, so this is exact.
         slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * step)
         error = (8 + 8 + 1 + 1) / 12 * distance_error(small_model, term, content, style) / step
         assert error < 1e-3 * slope
         # The norm in float32: each value, its square, their sum, with no negative term.
         error += gamma(content.size + 2, "float32") * slope
-        coefficient = posed.coefficients[term]
+        coefficient = objective.coefficients[term]
         assert norms[term] == pytest.approx(coefficient * slope, rel=0, abs=coefficient * error)
 
 
@@ -121,16 +123,16 @@ def test_picture_distances(config, tmp_path):
     paths = [tmp_path / f"{level}.png" for level in flat]
     for path, picture in zip(paths, flat.values(), strict=True):
         picture_io.save_picture(path, picture)
-    found = measurements.picture_distances(config, paths)
-    assert found["grey_levels"] == [[0, 30, 90], [30, 0, 60], [90, 60, 0]]
+    distances = measurements.picture_distances(config, paths)
+    assert distances["grey_levels"] == [[0, 30, 90], [30, 0, 60], [90, 60, 0]]
     phi = [features(config, path, "relu2_1") for path in [config.content, *paths]]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         expected = np.linalg.norm(phi[i + 1] - phi[j + 1]) / np.linalg.norm(phi[0])
         # Features are float32: each is squared as a difference, rounded twice, in a sum without
         # negative terms, divided by another such; the roots halve all that.
         error = gamma(2 * (phi[0].size + 3), "float32")
-        assert found["features"][i][j] == pytest.approx(expected, rel=error)
-        assert found["features"][j][i] == found["features"][i][j]
+        assert distances["features"][i][j] == pytest.approx(expected, rel=error)
+        assert distances["features"][j][i] == distances["features"][i][j]
 
 
 @pytest.mark.weights

@@ -1,4 +1,4 @@
-"""From outcomes to figures, claims and page, on made-up outcomes."""
+"""From results to figures, claims and page, on made-up results."""
 
 import json
 import math
@@ -90,31 +90,30 @@ def record(config):
     }
 
 
-def outcomes_of(study, figures, folder, failed=()):
-    outcomes = {}
+def results_of(study, figures, folder, failed=()):
+    results = {}
     for index, config in enumerate(reproduction.configs_of(study, figures)):
         output = folder / "cells" / f"{index}" / "result.png"
         output.parent.mkdir(parents=True)
         if config in failed:
-            outcomes[config] = RunResult(config, output, error="no <room> left")
+            results[config] = RunResult(config, output, error="no <room> left")
             continue
         picture_io.save_picture(output, np.full((24, 32, 3), 2 * index, np.float32))
-        outcomes[config] = RunResult(config, output, record(config))
-    return outcomes
+        results[config] = RunResult(config, output, record(config))
+    return results
 
 
 def finding(folder, name):
-    (found,) = [
-        entry for entry in json.loads((folder / "claims.json").read_text()) if entry["name"] == name
-    ]
-    return found
+    findings = json.loads((folder / "claims.json").read_text())
+    (entry,) = [entry for entry in findings if entry["name"] == name]
+    return entry
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_everything_is_written_and_the_claims_are_those_of_the_records(study, tmp_path):
-    outcomes = outcomes_of(study, paper_figures.FIGURES, tmp_path)
-    done = reproduction.collect(study, paper_figures.FIGURES, outcomes)
+    results = results_of(study, paper_figures.FIGURES, tmp_path)
+    done = reproduction.collect(study, paper_figures.FIGURES, results)
     reproduction.write(tmp_path, done)
     names = {path.stem for path in tmp_path.glob("*.png")}
     assert names == {
@@ -138,19 +137,19 @@ def test_everything_is_written_and_the_claims_are_those_of_the_records(study, tm
     assert measured["gradient_norms"]["normalized"]["one"]["style/conv1_2"] == 2
     page = (tmp_path / "report.html").read_text()
     shown = {name for name in names if not name.startswith(("figure-2", "figure-6"))}
-    for name in (*shown, *(f"cells/{index}/result" for index in range(len(outcomes)))):
+    for name in (*shown, *(f"cells/{index}/result" for index in range(len(results)))):
         assert f"{name}.png" in page
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
-def test_a_failed_cell_is_shown_and_left_out_of_the_claims(study, tmp_path):
+def test_a_failed_run_is_shown_and_left_out_of_the_claims(study, tmp_path):
     figures = ("2a", "6a")
     failed = [
         paper_figures.grid(study, "2a").cells[1][2],
         paper_figures.grid(study, "6a").cells[0][4],
     ]
-    outcomes = outcomes_of(study, figures, tmp_path, failed)
-    reproduction.write(tmp_path, reproduction.collect(study, figures, outcomes))
+    results = results_of(study, figures, tmp_path, failed)
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
     page = (tmp_path / "report.html").read_text()
     assert "no &lt;room&gt; left" in page
     assert "no <room> left" not in page
@@ -164,8 +163,8 @@ def test_a_failed_cell_is_shown_and_left_out_of_the_claims(study, tmp_path):
 def test_a_failed_reference_leaves_its_style_out_of_diversity(study, tmp_path):
     figures = ("2b", "6b")
     failed = [paper_figures.grid(study, "2b").references[0]]
-    outcomes = outcomes_of(study, figures, tmp_path, failed)
-    reproduction.write(tmp_path, reproduction.collect(study, figures, outcomes))
+    results = results_of(study, figures, tmp_path, failed)
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
     change = finding(tmp_path, "least_change")
     assert change["original"] is not None
     assert "one" in change["note"]
@@ -173,9 +172,9 @@ def test_a_failed_reference_leaves_its_style_out_of_diversity(study, tmp_path):
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
 @pytest.mark.parametrize("figures", [("2a",), ("6c",), ("3",), ("4",), ("gradients",), ("2b",)])
-def test_every_figure_can_be_had_alone(study, tmp_path, figures):
-    outcomes = outcomes_of(study, figures, tmp_path)
-    done = reproduction.collect(study, figures, outcomes)
+def test_every_figure_is_available_alone(study, tmp_path, figures):
+    results = results_of(study, figures, tmp_path)
+    done = reproduction.collect(study, figures, results)
     reproduction.write(tmp_path, done)
     reproduction.write_summary(tmp_path, done, "command")
     assert (tmp_path / "report.html").exists()
@@ -187,8 +186,8 @@ def test_every_figure_can_be_had_alone(study, tmp_path, figures):
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
 def test_summary(study, tmp_path):
-    outcomes = outcomes_of(study, paper_figures.FIGURES, tmp_path)
-    done = reproduction.collect(study, paper_figures.FIGURES, outcomes)
+    results = results_of(study, paper_figures.FIGURES, tmp_path)
+    done = reproduction.collect(study, paper_figures.FIGURES, results)
     folder = tmp_path / "summary"
     folder.mkdir()
     reproduction.write_summary(folder, done, "python scripts/reproduce.py --size=256")
@@ -206,8 +205,8 @@ def test_summary(study, tmp_path):
 @pytest.mark.usefixtures("no_network", "blank_plots")
 def test_pairs_for_viewers_are_those_of_the_papers_table(study, tmp_path):
     failed = [paper_figures.grid(study, "6b").cells[1][2]]
-    outcomes = outcomes_of(study, paper_figures.FIGURES, tmp_path, failed)
-    reproduction.write(tmp_path, reproduction.collect(study, paper_figures.FIGURES, outcomes))
+    results = results_of(study, paper_figures.FIGURES, tmp_path, failed)
+    reproduction.write(tmp_path, reproduction.collect(study, paper_figures.FIGURES, results))
     pairs = survey_pairs.load(tmp_path / "pairs.csv")
     assert len(pairs) == 3 * (5 + 5 + 3) - 1
     items = list(dict.fromkeys(pair.item for pair in pairs))
@@ -217,14 +216,14 @@ def test_pairs_for_viewers_are_those_of_the_papers_table(study, tmp_path):
     assert {pair.style.name for pair in pairs if pair.row == "two"} == {"two.jpg"}
     assert pairs[0].column == "λ_os = 0.01 / λ_os = 1"
     assert [pair.column for pair in pairs if pair.item == items[1]][:5] == list(LAYERS)
-    a, b = (outcomes[paper_figures.grid(study, name).cells[1][3]].output for name in ("2a", "6a"))
-    found = [pair for pair in pairs if (pair.a.resolve(), pair.b.resolve()) == (a, b)]
-    assert [pair[:3] for pair in found] == [("2(a) / 6(a)", "two", "λ_os = 1e-05 / λ_os = 0.001")]
+    a, b = (results[paper_figures.grid(study, name).cells[1][3]].output for name in ("2a", "6a"))
+    same = [pair for pair in pairs if (pair.a.resolve(), pair.b.resolve()) == (a, b)]
+    assert [pair[:3] for pair in same] == [("2(a) / 6(a)", "two", "λ_os = 1e-05 / λ_os = 0.001")]
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
 def test_figures_of_one_loss_give_viewers_nothing_to_compare(study, tmp_path):
     figures = ("2a", "6b")
-    outcomes = outcomes_of(study, figures, tmp_path)
-    reproduction.write(tmp_path, reproduction.collect(study, figures, outcomes))
+    results = results_of(study, figures, tmp_path)
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
     assert not (tmp_path / "pairs.csv").exists()
