@@ -4,8 +4,14 @@ A term is named after what it compares: `content/conv4_2`, `style/conv1_2`
 (`style[waves]/conv1_2` where there are several styles), `total_variation`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
 
 TOTAL_VARIATION = "total_variation"
 
@@ -26,6 +32,12 @@ def term_names(
     """Return the names of the terms that compare layers: those of C, then S for each style."""
     content = tuple(content_term(layer) for layer in content_layers)
     return content + tuple(style_term(layer, style) for style in styles for layer in style_layers)
+
+
+def loss_terms(config: TransferConfig) -> tuple[str, ...]:
+    """Return the names of all terms of the loss of `config`, in the order of its coefficients."""
+    names = term_names(config.content_layers, config.style_layers, config.style_names)
+    return names + (TOTAL_VARIATION,) * (config.tv_weight > 0)
 
 
 def is_style(term: str) -> bool:

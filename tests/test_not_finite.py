@@ -99,31 +99,36 @@ def assert_sound(result):
     json.dumps(result.record, allow_nan=False)
 
 
+VALUE, GRADIENT = "style/conv2_2", "the gradient of the loss"  # as a warning names them
+
+
 @pytest.mark.parametrize(
-    ("changes", "spoil"),
+    ("changes", "spoilt", "bad"),
     [
-        ({"line_search": "unit_step"}, value_of(np.nan)),
+        ({"line_search": "unit_step"}, VALUE, np.nan),
         # From an infinite value the search creeps back in as many steps as the machine rounds.
-        pytest.param({"line_search": "unit_step"}, value_of(np.inf), marks=pytest.mark.slow),
-        ({"line_search": "unit_step"}, gradient_of(np.nan)),
-        ({"line_search": "unit_step"}, gradient_of(-np.inf)),
-        pytest.param({"line_search": "hager_zhang"}, value_of(np.inf), marks=pytest.mark.slow),
-        ({"line_search": "hager_zhang"}, gradient_of(np.nan)),
-        ({"parametrization": "fourier"}, value_of(np.nan)),
-        ({"parametrization": "fourier"}, gradient_of(np.nan)),
-        ({"optimizer": "adam", "learning_rate": 3.0}, value_of(np.nan)),
-        ({"optimizer": "adam", "learning_rate": 3.0}, gradient_of(np.inf)),
+        pytest.param({"line_search": "unit_step"}, VALUE, np.inf, marks=pytest.mark.slow),
+        ({"line_search": "unit_step"}, GRADIENT, np.nan),
+        ({"line_search": "unit_step"}, GRADIENT, -np.inf),
+        pytest.param({"line_search": "hager_zhang"}, VALUE, np.inf, marks=pytest.mark.slow),
+        ({"line_search": "hager_zhang"}, GRADIENT, np.nan),
+        ({"parametrization": "fourier"}, VALUE, np.nan),
+        ({"parametrization": "fourier"}, GRADIENT, np.nan),
+        ({"optimizer": "adam", "learning_rate": 3.0}, VALUE, np.nan),
+        ({"optimizer": "adam", "learning_rate": 3.0}, GRADIENT, np.inf),
         (
             {"optimizer": "adam", "learning_rate": 1.0, "parametrization": "fourier"},
-            gradient_of(np.nan),
+            GRADIENT,
+            np.nan,
         ),
     ],
 )
-def test_the_last_finite_picture_is_kept_and_the_term_named(
-    config, monkeypatch, small_model, changes, spoil
+def test_the_last_finite_picture_is_kept_and_what_is_not_finite_named(
+    config, monkeypatch, small_model, changes, spoilt, bad
 ):
     config = dataclasses.replace(config, **changes)
     start = picture_io.load_picture(config.content)
+    spoil = {VALUE: value_of, GRADIENT: gradient_of}[spoilt](bad)
     network.use(monkeypatch, small_model, lambda extractor: Spoilt(extractor, start, spoil))
     result, notes = stylize(config)
     record = result.record
@@ -133,7 +138,7 @@ def test_the_last_finite_picture_is_kept_and_the_term_named(
     assert 0 < np.abs(result.image - start).max() <= REACH
     assert record["loss"]["final"] < record["loss"]["initial"]
     assert notes == [
-        f"style/conv2_2: not finite after iteration {record['iterations']}; "
+        f"{spoilt}: not finite after iteration {record['iterations']}; "
         "the picture of that iteration is kept"
     ]
 
@@ -281,9 +286,9 @@ def test_any_settings_give_numbers_or_a_message(drawn, monkeypatch, small_model)
     config, pictures, decade = drawn
     network.use(monkeypatch, scaled(small_model, decade))
     pictures = pictures.map(lambda how: PICTURES[how[0]](*how[1:]))
-    monkeypatch.setattr(
-        picture_inputs, "load", lambda config: picture_inputs.check(config, pictures)
-    )
+    shapes = {size: picture_inputs.shapes_at(config, pictures, size) for size in config.size}
+    loaded = picture_inputs.LoadedInputs(pictures, shapes)
+    monkeypatch.setattr(picture_inputs, "load", lambda config: loaded)
     try:
         result, messages = stylize(config)
     except (NonFiniteError, ZeroEnergyError) as error:

@@ -15,7 +15,7 @@ from helpers.weights_files import write_weights
 from gatys_norm import surroundings, transfer
 from gatys_norm.cli import errors, loading
 from gatys_norm.config import TransferConfig
-from gatys_norm.network import keras_vgg19, vgg, weights
+from gatys_norm.network import device, keras_vgg19, vgg, weights
 
 SETTINGS = {  # the name of Keras's setting: how it is read, how it is set, another value
     "floatx": (tf.keras.backend.floatx, tf.keras.backend.set_floatx, "float16"),
@@ -87,14 +87,14 @@ def test_rewrites_of_graphs_are_off_inside_and_come_back():
     try:
         optimizer.set_experimental_options({"auto_mixed_precision_mkl": True})
         optimizer.set_jit(True)
-        with transfer._graphs_in_full_precision():
+        with device.graphs_in_full_precision():
             options = optimizer.get_experimental_options()
-            assert not any(options.get(name) for name in transfer.REWRITES)
+            assert not any(options.get(name) for name in device.REWRITES)
             assert optimizer.get_jit() == ""
         assert optimizer.get_experimental_options()["auto_mixed_precision_mkl"] is True
         assert optimizer.get_jit() == "autoclustering"
     finally:
-        optimizer.set_experimental_options(dict.fromkeys(transfer.REWRITES, False))
+        optimizer.set_experimental_options(dict.fromkeys(device.REWRITES, False))
         optimizer.set_jit(False)
 
 

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.rounding import gamma, squared_norm_error, unit
+from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
 from gatys_norm.config import TransferConfig
@@ -35,7 +36,7 @@ pytestmark = [pytest.mark.numeric, pytest.mark.weights, pytest.mark.usefixtures(
 def stylize(real_weights, *arguments, **changes):
     """Run a transfer, from weights that are there, so that nothing is fetched."""
     config = dataclasses.replace(CONFIG, weights=real_weights.source, **changes)
-    return transfer.stylize(config, *arguments)
+    return run_transfer(config, *arguments)
 
 
 def stylize_eagerly(real_weights, **changes):

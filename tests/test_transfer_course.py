@@ -15,13 +15,14 @@ import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.rounding import sum_error
 from helpers.small_transfers import HEIGHT, WIDTH, noise, posed, small_config
+from helpers.transfers import run_transfer
 
-from gatys_norm import machine, transfer
+from gatys_norm import machine, stages, transfer
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
 from gatys_norm.network import device, memory, strips, vgg
-from gatys_norm.optimizers import lbfgs
+from gatys_norm.optimizers import base
 from gatys_norm.terms import TOTAL_VARIATION
 
 SMALLER = 20  # a size to begin with
@@ -35,7 +36,7 @@ def config(tmp_path):
 
 
 def stylize(config, *arguments, on_plan=None, **changes):
-    return transfer.stylize(dataclasses.replace(config, **changes), *arguments, on_plan=on_plan)
+    return run_transfer(dataclasses.replace(config, **changes), *arguments, on_plan=on_plan)
 
 
 def loss_of(config, size, image, in_strips=False):
@@ -222,25 +223,24 @@ def bfloat16_network(monkeypatch, small_model):
 def precisions_of_evaluations(monkeypatch, config):
     """Run a transfer; returns the precision that each of its pieces of iterations computed in."""
     seen = []
-    minimize = lbfgs.minimize
+    minimize = base.minimize
 
-    def noting(function, state, iterations, *arguments, **more):
+    def noting(optimizer, function, state, iterations, *arguments, **more):
         started = state.iterations
-        minimum = minimize(function, state, iterations, *arguments, **more)
-        precision = {id(f): name for name, f in functions.items()}[id(function)]
-        seen.append((precision, started, minimum.state.iterations))
+        minimum = minimize(optimizer, function, state, iterations, *arguments, **more)
+        seen.append((precisions[id(function)], started, minimum.state.iterations))
         return minimum
 
-    monkeypatch.setattr(lbfgs, "minimize", noting)
-    functions = {}
-    replace = transfer._Run._phase_objective
+    monkeypatch.setattr(base, "minimize", noting)
+    precisions = {}
+    objective_in = stages.Stage.objective_in
 
-    def phase_objective(run):
-        objective = replace(run)
-        functions[run._phases(run.stage)[run.phase][0]] = objective.function
+    def noted(stage, precision, *arguments):
+        objective = objective_in(stage, precision, *arguments)
+        precisions[id(objective.function)] = precision
         return objective
 
-    monkeypatch.setattr(transfer._Run, "_phase_objective", phase_objective)
+    monkeypatch.setattr(stages.Stage, "objective_in", noted)
     return seen, transfer.stylize(config).record
 
 
@@ -258,19 +258,19 @@ def test_bfloat16_is_left_for_the_last_tenth_of_the_last_size(monkeypatch, confi
 @needs_bfloat16
 @pytest.mark.usefixtures("bfloat16_network")
 def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch, config):
-    minimize, failing = lbfgs.minimize, []
+    minimize, failing = base.minimize, []
 
-    def fails_at_six(function, state, iterations, *arguments, **more):
+    def fails_at_six(optimizer, function, state, iterations, *arguments, **more):
         if failing:
-            return minimize(function, state, iterations, *arguments, **more)
+            return minimize(optimizer, function, state, iterations, *arguments, **more)
         failing.append(True)
-        minimum = minimize(function, state, 6, *arguments, **more)
+        minimum = minimize(optimizer, function, state, 6, *arguments, **more)
         failed = minimum.state.results._replace(failed=tf.constant(True))
         return dataclasses.replace(
             minimum, state=minimum.state._replace(results=failed), status="stalled"
         )
 
-    monkeypatch.setattr(lbfgs, "minimize", fails_at_six)
+    monkeypatch.setattr(base, "minimize", fails_at_six)
     config = dataclasses.replace(config, iterations=(20,), precision="bfloat16")
     seen, record = precisions_of_evaluations(monkeypatch, config)
     assert seen == [("bfloat16", 0, 6), ("float32", 6, 20)]
@@ -279,9 +279,9 @@ def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch, config):
 
 def test_without_fast_bfloat16_it_runs_float32_and_says_so_once(monkeypatch, config):
     monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
-    with pytest.warns(UserWarning, match="--precision: .* float32 is faster here") as warned:
+    with pytest.warns(UserWarning, match="^precision: .* float32 is faster here") as warned:
         result = stylize(config, precision="bfloat16")
-    assert sum("--precision" in str(warning.message) for warning in warned) == 1
+    assert sum("precision" in str(warning.message) for warning in warned) == 1
     assert result.record["network_precision"] == "float32"
     np.testing.assert_array_equal(result.image, stylize(config).image)
 

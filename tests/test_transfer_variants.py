@@ -14,6 +14,7 @@ import tensorflow as tf
 from helpers.digests import digest
 from helpers.rounding import gamma, unit
 from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, posed
+from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
 from gatys_norm.cli import main as cli
@@ -78,7 +79,7 @@ def present_folder(tmp_path, monkeypatch, small_network):
 
 
 def stylize(config, *arguments, **changes):
-    return transfer.stylize(dataclasses.replace(config, **changes), *arguments)
+    return run_transfer(dataclasses.replace(config, **changes), *arguments)
 
 
 def without_times(record):
@@ -300,7 +301,7 @@ def checkpoint_at(config, iteration):
 
     interrupted = stylize(config, stop, None, (1,))
     assert interrupted.record["status"] == "interrupted"
-    checkpoints.save("x.checkpoint.npz", *taken[0])
+    checkpoints.save("x.checkpoint.npz", taken[0])
     return transfer.Checkpoint(*checkpoints.load("x.checkpoint.npz"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -22,7 +23,8 @@ from gatys_norm.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from gatys_norm.files import StrPath
-    from gatys_norm.runs.checkpoint_arrays import Stored
+    from gatys_norm.images.inputs import LoadedInputs
+    from gatys_norm.network.weights import WeightsFile
 
 Waiting: TypeAlias = Mapping[TransferConfig, Path]  # {cell: where its picture goes}
 Execute: TypeAlias = "Callable[[Waiting, GridProgress, int], Iterator[RunResult]]"
@@ -181,7 +183,8 @@ def run_one(
     output: Path,
     on_iteration: Callable[[int], bool],
     checkpoint_every: int,
-    inputs: transfer.Prepared | None = None,
+    inputs: LoadedInputs | None = None,
+    weights_file: WeightsFile | None = None,
 ) -> RunResult | None:
     """Run one cell from its checkpoint, if there is one, or from the start.
 
@@ -190,17 +193,19 @@ def run_one(
       output: where its picture goes; the folder is made.
       on_iteration: called with the iterations so far, about once a second; returning True stops.
       checkpoint_every: iterations between checkpoints; 0 is none.
-      inputs: see `transfer.stylize`.
+      inputs: the pictures, where they are loaded already.
+      weights_file: the weights, where they are known already.
 
     Returns:
       `RunResult`, or None if the cell was stopped, which leaves a checkpoint.
 
     Raises:
-      Exception: all that `transfer.stylize` and writing can raise.
+      Exception: all that `transfer.Transfer` and writing can raise.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with run_folder.locked(output):
-        result = _stylize(config, output, on_iteration, checkpoint_every, inputs)
+        begin = functools.partial(transfer.Transfer, config, inputs, weights_file)
+        result = _finish(begin, output, on_iteration, checkpoint_every)
         if result.record["status"] == "interrupted":
             return None
         run_folder.save_result(output, result.image, result.record)
@@ -208,40 +213,32 @@ def run_one(
     return finished(config, output)
 
 
-def _stylize(
-    config: TransferConfig,
+def _finish(
+    begin: Callable[[], transfer.Transfer],
     output: Path,
     on_iteration: Callable[[int], bool],
     checkpoint_every: int,
-    inputs: transfer.Prepared | None,
 ) -> transfer.TransferResult:
+    """Run a transfer from its checkpoint, or from the start if that is of another one."""
     path = run_folder.checkpoint_path(output)
 
     def on_progress(progress: transfer.Progress) -> bool:
         stop = on_iteration(progress.iteration)
-        stage_ends = checkpoint_every and progress.iteration % checkpoint_every == 0
-        if stop or stage_ends:
-            checkpoints.save(path, *progress.checkpoint())
+        is_due = checkpoint_every and progress.iteration % checkpoint_every == 0
+        if stop or is_due:
+            checkpoints.save(path, progress.checkpoint())
         return stop
 
-    def stylize(checkpoint: Stored | None) -> transfer.TransferResult:
-        stops = (checkpoint_every,) if checkpoint_every else ()
-        return transfer.stylize(config, on_progress, checkpoint, stops, inputs=inputs)
-
-    checkpoint = _checkpoint(path)
-    if checkpoint is not None:
-        try:
-            return stylize(checkpoint)
-        except transfer.CheckpointMismatchError:
-            path.unlink()
-    return stylize(None)
-
-
-def _checkpoint(path: Path) -> Stored | None:
+    stops = (checkpoint_every,) if checkpoint_every else ()
+    resumed = begin()
     try:
-        return checkpoints.load(path)
-    except checkpoints.CheckpointError:
-        return None
+        resumed.restore(checkpoints.load(path))
+        return resumed.run(on_progress, stops)
+    except transfer.CheckpointMismatchError:
+        path.unlink()
+    except checkpoints.CheckpointError:  # none, or none that can be read
+        return resumed.run(on_progress, stops)
+    return begin().run(on_progress, stops)
 
 
 def reason(error: BaseException) -> str:

@@ -224,8 +224,8 @@ def _run(
         weights_file = _on_this_machine(weights_file, weights_bytes)
         by_path = dict(zip(paths, pictures, strict=True))
         loaded = picture_inputs.paths(config).map(by_path.__getitem__)
-        inputs = transfer.Prepared(loaded, weights_file)
-        outcome = grid_runs.run_one(config, place, report, checkpoint_every, inputs)
+        inputs = picture_inputs.check(config, loaded)
+        outcome = grid_runs.run_one(config, place, report, checkpoint_every, inputs, weights_file)
     except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
         return grid_runs.RunResult(config, output, error=grid_runs.reason(error)), {}
     finally:

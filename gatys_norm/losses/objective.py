@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -33,9 +33,10 @@ class Objective:
     """L = Σ coefficient · distance of x of one shape, as a function of a flat position.
 
     x is float32, RGB, 0–255; position and x are the same, or go with each other as the
-    parametrization says. `function(position, *data)` gives L / unit and its gradient, `unit` being
-    the largest coefficient: multiplying all coefficients by a constant then changes no bit of what
-    the optimiser sees. Objectives of one extractor, shape and parametrization share their graph.
+    parametrization says. `function(position, *data)` gives L / unit, its gradient, and the squared
+    distances in the order of `coefficients`; `unit` is the largest coefficient: multiplying all
+    coefficients by a constant then changes no bit of what the optimizer sees. Objectives of one
+    extractor, shape and parametrization share their graph.
     """
 
     extractor: Extractor
@@ -53,12 +54,8 @@ class Objective:
         return max(self.coefficients.values())
 
     @property
-    def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """The compiled (position, *data) → (L / unit, its gradient)."""
-        return self._compiled[0]
-
-    @property
-    def _compiled(self) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
+    def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """The compiled (position, *data) → (L / unit, its gradient, squared distances)."""
         return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
 
     @property
@@ -80,12 +77,15 @@ class Objective:
 
     def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return L / unit and its gradient."""
-        return self.function(position, *self.data)
+        return self.function(position, *self.data)[:2]
 
     def terms(self, position: tf.Tensor) -> dict[str, float]:
         """Return {term: squared distance} as floats."""
-        distances = self._compiled[1](position, *self.data)
-        return {term: float(value) for term, value in distances.items()}
+        return self.named(self.function(position, *self.data)[2])
+
+    def named(self, distances: tf.Tensor) -> dict[str, float]:
+        """Return {term: squared distance} of the distances that `function` gives."""
+        return dict(zip(self.coefficients, distances.numpy().tolist(), strict=True))
 
     def terms_not_finite(self, position: tf.Tensor) -> list[str]:
         """Return the names of the terms whose value, or else gradient, is not finite.
@@ -103,10 +103,10 @@ class Objective:
 
     def gradients(self, position: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return {term: gradient of coefficient / unit · squared distance} (Eq. 9–10)."""
-        distances = self._compiled[1].python_function
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
-            values = distances(position, *self.data)
+            image = self.image(position)
+            values = _distances(self.extractor, image, self.in_strips, *self.data[1:])
             terms = {name: value * values[name] for name, value in self.data[-1].items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
@@ -118,33 +118,39 @@ class Objective:
 @functools.lru_cache(maxsize=8)
 def _compile(
     extractor: Extractor, kind: str, in_strips: bool, is_grey: bool
-) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
-    """Return the compiled value-and-gradient and distances of this extractor."""
+) -> tf.types.experimental.PolymorphicFunction:
+    """Return the compiled function of `Objective.function`."""
 
-    def distances(
+    def evaluate(
         position: tf.Tensor,
         shape: _Shape,
         targets: _Tensors,
         masks: _Tensors,
         coefficients: _Tensors,
-    ) -> dict[str, tf.Tensor]:
-        image = parametrization.to_image(position, shape, kind, is_grey)
-        values = loss_features.compute(extractor, image, tuple(targets), in_strips, masks)
-        with_variation = TOTAL_VARIATION in coefficients
-        return functional.squared_distances(values, targets, image if with_variation else None)
-
-    def value_and_gradient(position: tf.Tensor, *data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
-            value = functional.weighted_sum(distances(position, *data), data[-1])
-        return value, tape.gradient(value, position)
+            image = parametrization.to_image(position, shape, kind, is_grey)
+            distances = _distances(extractor, image, in_strips, targets, masks, coefficients)
+            value = functional.weighted_sum(distances, coefficients)
+        gradient = tape.gradient(value, position)
+        return value, gradient, tf.stack([distances[term] for term in coefficients])
 
-    return (
-        tf.function(
-            value_and_gradient, autograph=False, experimental_attributes={"_noinline": True}
-        ),
-        tf.function(distances, autograph=False),
-    )
+    return tf.function(evaluate, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def _distances(
+    extractor: Extractor,
+    image: tf.Tensor,
+    in_strips: bool,
+    targets: _Tensors,
+    masks: _Tensors,
+    coefficients: _Tensors,
+) -> dict[str, tf.Tensor]:
+    """Return {term: squared distance} of x = `image`."""
+    values = loss_features.compute(extractor, image, tuple(targets), in_strips, masks)
+    with_variation = TOTAL_VARIATION in coefficients
+    return functional.squared_distances(values, targets, image if with_variation else None)
 
 
 def _is_finite(tensor: tf.Tensor) -> bool:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
 from gatys_norm import machine, surroundings
+from gatys_norm.record import Environment
 
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
+REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
+    "auto_mixed_precision",
+    "auto_mixed_precision_mkl",
+    "auto_mixed_precision_onednn_bfloat16",
+)
 INSTRUCTION_SETS_OF_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 COMPUTE_CAPABILITY_OF_BFLOAT16 = (8, 0)
 
@@ -34,7 +42,24 @@ def has_fast_bfloat16() -> bool:
     return not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
 
 
-def environment() -> dict[str, Any]:
+@contextlib.contextmanager
+def graphs_in_full_precision() -> Iterator[None]:
+    """Switch off what rewrites graphs to coarser numbers or fuses operations; all returns after.
+
+    These settings belong to the whole process, and a library cannot know who set them.
+    """
+    optimizer = tf.config.optimizer
+    options, jit = optimizer.get_experimental_options(), optimizer.get_jit()
+    try:
+        optimizer.set_experimental_options(dict.fromkeys(REWRITES, False))
+        optimizer.set_jit(False)
+        yield
+    finally:
+        optimizer.set_experimental_options(dict.fromkeys(REWRITES, False) | options)
+        optimizer.set_jit(jit)
+
+
+def environment() -> Environment:
     """Return package versions, the device, and all else that the bytes of a picture depend on.
 
     `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions

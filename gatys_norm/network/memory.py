@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from gatys_norm.config import SIZE_RANGE
 from gatys_norm.terms import block_of
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
+
+# (height, width) of the content, and of each style.
+Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
 # Fitted from above to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
 BYTES_AT_REST = 1.1e9
@@ -20,11 +25,43 @@ HEAD_BLOCKS = 2  # blocks of the network that are computed in strips; see `strip
 CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
+class OutOfMemoryError(ValueError):
+    """A size needs more memory than there is; the message says how much and what would fit."""
+
+
 class Plan(NamedTuple):
     """What a transfer needs at its peak, and whether its first blocks are computed in strips."""
 
     byte_count: float
     in_strips: bool
+
+
+def plan_transfer(config: TransferConfig, shapes: Shapes, available: float) -> Plan:
+    """Choose how the largest size of a transfer is computed.
+
+    Args:
+      config: `TransferConfig`.
+      shapes: the content's (height, width) at that size, and those of the styles.
+      available: bytes that the process may grow to; see `machine.available_bytes`.
+
+    Returns:
+      Plan.
+
+    Raises:
+      OutOfMemoryError: the size does not fit; the message gives the estimate and what would fit.
+    """
+    content_shape, style_shapes = shapes
+    pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
+    size, chosen = config.size[-1], plan(pixels, config, available)
+    if chosen.byte_count > available:
+        share = largest_pixel_count(available, config) / pixels
+        fitting = int(size * math.sqrt(share))
+        raise OutOfMemoryError(
+            f"size: {size} needs about {chosen.byte_count / 2**30:.1f} GiB of memory "
+            f"and {available / 2**30:.1f} are free; "
+            + (f"{fitting} would fit" if fitting >= SIZE_RANGE[0] else "make room first")
+        )
+    return chosen
 
 
 def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:

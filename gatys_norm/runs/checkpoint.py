@@ -1,221 +1,67 @@
-"""Whether a checkpoint is of the transfer that is asked for. No TensorFlow here."""
+"""What a stopped transfer needs to continue: its file, and the check of what was read from one.
+
+No TensorFlow here.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import TransferConfig, from_dict
-from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.config import from_dict
+from gatys_norm.files import StrPath
+from gatys_norm.record import HistoryRow, Identity, StageRecord
+from gatys_norm.runs import identity as identities
+from gatys_norm.runs.identity import check_number
+from gatys_norm.terms import loss_terms
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from gatys_norm.config import TransferConfig
+    from gatys_norm.runs.schedule import Schedule
 
-    from gatys_norm.files import StrPath
-
-FACTS = "facts"  # the array that holds them as JSON
-Facts: TypeAlias = Mapping[str, Any]
-
-# bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
-FLOAT32_SHARE = 0.1
-# {setting that names pictures: (the fact that has their hashes, what each is)}
-PICTURES = {
-    "content": ("content", "content picture"),
-    "style": ("styles", "style picture"),
-    "init": ("init", "first picture"),
-    "content_masks": ("content_masks", "content mask"),
-    "style_masks": ("style_masks", "style mask"),
-}
-# Settings that x does not depend on, or that are compared by what they stand for.
-NOT_COMPARED = (*PICTURES, "weights", "precision", "iterations", "log_every")
-DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+FACTS = "facts"  # the array of the file that holds them as JSON
 
 
-class CheckpointMismatchError(ValueError):
-    """A checkpoint is of another transfer, or damaged; the message says which."""
+class Facts(Identity):
+    """What a checkpoint says besides its arrays, in plain JSON values.
 
-
-def check_before_work(facts: Facts, config: TransferConfig) -> None:
-    """Refuse a checkpoint of other settings or pictures, before TensorFlow is loaded.
-
-    Args:
-      facts: of the checkpoint, hostile until checked.
-      config: `TransferConfig`.
-
-    Raises:
-      CheckpointMismatchError: what differs.
-      PictureError: a picture cannot be used.
+    `stage` and `phase` are numbers of the `Schedule`, the rest is of the present size.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whoever loads the pictures for the work says it
-        inputs = picture_inputs.load(config)
-    check(facts, {"pictures": inputs.hashes}, config)
+
+    stage: int
+    phase: int
+    scale: float
+    iterations: int
+    restarts: int
+    in_strips: bool
+    seconds: float
+    history: list[HistoryRow]
+    stages: list[StageRecord]
 
 
-def check(facts: Facts, identity: Facts, config: TransferConfig) -> None:
-    """Refuse a checkpoint of another transfer.
+class Checkpoint(NamedTuple):
+    """What a stopped transfer needs to continue; read from a file it is hostile until checked."""
 
-    Pictures and weights count by their hashes, whatever their names are. Settings that x does not
-    depend on do not count, nor do more iterations at the present size or other numbers at sizes to
-    come, as long as x so far is the same.
-
-    Args:
-      facts: of the checkpoint, hostile until checked.
-      identity: what is asked for: `pictures`, and as far as known `network_precision`, `weights`.
-      config: `TransferConfig`.
-
-    Raises:
-      CheckpointMismatchError: what differs, with both values.
-    """
-    try:
-        reason = next(_reasons(facts, identity, config.resolved()), None)
-    except DAMAGED as error:
-        raise damaged(error) from error
-    if reason:
-        raise CheckpointMismatchError(f"--resume: the checkpoint is of another transfer: {reason}")
-
-
-def damaged(error: Exception) -> CheckpointMismatchError:
-    """Return the error that says that a checkpoint is damaged."""
-    return CheckpointMismatchError(f"--resume: the checkpoint is damaged ({error})")
-
-
-def phases(config: TransferConfig, precision: str, stage: int) -> list[tuple[str, int]]:
-    """Return the (precision, last iteration) of each part of a size.
-
-    Args:
-      config: resolved `TransferConfig`.
-      precision: what the network computes in.
-      stage: index of the size.
-    """
-    iterations = config.iterations[stage]
-    if precision == "float32" or stage < len(config.size) - 1:
-        return [(precision, iterations)]
-    coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
-    return [(precision, coarse), ("float32", iterations)]
-
-
-def check_number(
-    values: Mapping[str, Any],
-    name: str,
-    least: float = 0,
-    most: float = sys.float_info.max,
-    kind: type | tuple[type, ...] = (int, float),
-) -> None:
-    """Raise ValueError unless a value of this name is a number within these bounds."""
-    value = values[name]
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}")
-
-
-def _reasons(facts: Facts, identity: Facts, here: TransferConfig) -> Iterator[str]:
-    there = from_dict(facts["config"]).resolved()
-    yield from _other_pictures(facts["pictures"], identity["pictures"], there, here)
-    for name in _names_compared(here):
-        if getattr(there, name) != getattr(here, name):
-            yield _both(name, getattr(there, name), getattr(here, name))
-    yield from _other_network(facts, identity, here)
-    yield from _other_iterations(facts, there, here)
-
-
-def _other_pictures(
-    old: Facts, new: Facts, there: TransferConfig, here: TransferConfig
-) -> Iterator[str]:
-    for setting, (fact, what) in PICTURES.items():
-        values = getattr(there, setting), getattr(here, setting)
-        old_hashes, new_hashes = _listed(old.get(fact)), _listed(new.get(fact))
-        if len(old_hashes) != len(new_hashes) or (not new_hashes and values[0] != values[1]):
-            yield _both(setting, *values)
-        paths = map(_listed, values)
-        for old_path, path, *hashes in zip(*paths, old_hashes, new_hashes, strict=False):
-            if hashes[0] != hashes[1]:
-                how = "has changed" if old_path == path else f"here and {old_path} there"
-                yield f"the {what} is another one, {path} {how}"
-
-
-def _names_compared(config: TransferConfig) -> Iterator[str]:
-    """The settings on which x depends, besides the pictures and the number of iterations."""
-    of_optimizers = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
-    unused = {name for names in of_optimizers.values() for name in names}
-    unused -= set(of_optimizers[config.optimizer])
-    if config.init != "noise":
-        unused.add("seed")
-    for field in dataclasses.fields(config):
-        if field.name not in unused and field.name not in NOT_COMPARED:
-            yield field.name
-
-
-def _other_network(facts: Facts, identity: Facts, here: TransferConfig) -> Iterator[str]:
-    old = facts["network_precision"]
-    new = identity.get("network_precision")
-    # Until the device is known, float32 may come to stand for bfloat16.
-    if old not in ({new} if new else {"float32", here.precision}):
-        yield _both("precision", old, new or here.precision)
-    old, new = facts["weights"], identity.get("weights")
-    if new and old["sha256"] != new["sha256"]:
-        described = [f"{each['source']} (SHA-256 {each['sha256']})" for each in (old, new)]
-        yield _both("weights", *described)
-
-
-def _other_iterations(facts: Facts, there: TransferConfig, here: TransferConfig) -> Iterator[str]:
-    check_number(facts, "stage", 0, len(there.size) - 1, int)
-    stage, precision = facts["stage"], facts["network_precision"]
-    check_number(facts, "iterations", 1, there.iterations[stage], int)
-    done = facts["iterations"]
-    both = _both("iterations", there.iterations, here.iterations)
-    if there.iterations[:stage] != here.iterations[:stage]:
-        yield f"{both}, and size {here.size[stage - 1]} is finished"
-    if here.iterations[stage] < done:
-        yield f"{both}, and {done} are done"
-    old, new = (phases(config, precision, stage)[0][1] for config in (there, here))
-    if old != new and (facts["phase"] > 0 or done > new):
-        yield (
-            f"{both}; the last tenth is computed in float32 instead of {precision}, which begins "
-            f"after iteration {old} there and {new} here"
-        )
-
-
-def _both(name: str, there: object, here: object) -> str:
-    return f"{name} is {_shown(there)} there and {_shown(here)} here"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return "none" if value is None else str(value)
-
-
-def _listed(value: Any) -> list[Any]:
-    """None as no value, a text as one."""
-    if isinstance(value, str):
-        return [value]
-    return list(value or ())
+    arrays: Mapping[str, np.ndarray]
+    facts: Facts
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing or cannot be used; the message names path and reason."""
 
 
-def save(path: StrPath, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-    """Write arrays and facts, uncompressed; the previous checkpoint stays until this one is whole.
-
-    Args:
-      path: where to.
-      arrays: {name: NumPy array}.
-      facts: plain JSON values.
+def save(path: StrPath, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, uncompressed; the previous one stays until this one is whole.
 
     Raises:
       OSError: see `files.open_atomically`.
     """
+    arrays, facts = checkpoint
     described = {"arrays": _describe(arrays), "facts": facts}
     text = np.frombuffer(json.dumps(described).encode(), np.uint8)
     stored: dict[str, Any] = {FACTS: text, **arrays}
@@ -223,8 +69,8 @@ def save(path: StrPath, arrays: Mapping[str, np.ndarray], facts: Mapping[str, An
         np.savez(file, **stored)
 
 
-def load(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the (arrays, facts) that `save` wrote.
+def load(path: StrPath) -> Checkpoint:
+    """Return the checkpoint that `save` wrote, hostile until checked.
 
     Raises:
       CheckpointError: the file is missing, damaged or not a checkpoint.
@@ -238,9 +84,9 @@ def load(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise ValueError("its arrays are not those it should hold")
         if not isinstance(described["facts"], dict):
             raise ValueError("its facts are no object")
-        return arrays, described["facts"]
+        return Checkpoint(arrays, cast(Facts, described["facts"]))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no checkpoint to go on from") from error
+        raise CheckpointError(f"{path}: there is no checkpoint to continue from") from error
     except Exception as error:  # zipfile and NumPy's reader let a dozen types through
         raise CheckpointError(f"{path}: is damaged or not a checkpoint ({error})") from error
 
@@ -256,3 +102,101 @@ def is_checkpoint(path: Path) -> bool:
             return "facts" in json.loads(stored[FACTS].tobytes())
     except Exception:  # zipfile and NumPy's reader let a dozen types through
         return False
+
+
+def check_facts(
+    facts: Facts,
+    identity: Mapping[str, Any],
+    config: TransferConfig,
+    schedule: Schedule,
+    max_restarts: int,
+) -> None:
+    """Refuse facts of another transfer, and those that a run would stumble over later.
+
+    Args:
+      facts: of a checkpoint, hostile until checked.
+      identity: an `Identity`, what is asked for.
+      config: resolved `TransferConfig`.
+      schedule: that of the transfer.
+      max_restarts: how often the optimizer may have begun anew.
+
+    Raises:
+      CheckpointMismatchError: the reason.
+    """
+    identities.check(facts, identity, config)
+    try:
+        _check_facts(facts, config, schedule, max_restarts)
+    except identities.DAMAGED as error:
+        raise identities.damaged(error) from error
+
+
+def check_arrays(checkpoint: Checkpoint, shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    """Refuse arrays that a run would stumble over later.
+
+    Args:
+      checkpoint: with facts that are checked.
+      shapes: {name: (shape, type)} of the arrays that there should be.
+
+    Raises:
+      CheckpointMismatchError: the reason.
+    """
+    try:
+        _check_arrays(checkpoint.arrays, shapes, checkpoint.facts["iterations"])
+    except identities.DAMAGED as error:
+        raise identities.damaged(error) from error
+
+
+def history(facts: Facts, config: TransferConfig) -> list[HistoryRow]:
+    """Return the loss history of a checked checkpoint.
+
+    Of several styles the terms are named after the files, which may have other names by now.
+
+    Args:
+      facts: of the checkpoint.
+      config: resolved `TransferConfig`.
+    """
+    names = dict(zip(loss_terms(from_dict(facts["config"])), loss_terms(config), strict=True))
+    renamed = [
+        {names.get(name, name): value for name, value in row.items()} for row in facts["history"]
+    ]
+    return cast("list[HistoryRow]", renamed)
+
+
+def _check_facts(
+    facts: Facts, config: TransferConfig, schedule: Schedule, max_restarts: int
+) -> None:
+    json.dumps(facts, allow_nan=False)  # a number that is not finite is a ValueError
+    check_number(facts, "stage", 0, schedule.last_stage, int)
+    stage = facts["stage"]
+    check_number(facts, "phase", 0, len(schedule.phases[stage]) - 1, int)
+    check_number(facts, "iterations", 1, schedule.iterations(stage), int)
+    check_number(facts, "restarts", 0, max_restarts, int)
+    check_number(facts, "scale", float(np.finfo(np.float32).tiny))
+    check_number(facts, "seconds")
+    if not isinstance(facts["in_strips"], bool):
+        raise ValueError(f"in_strips is {facts['in_strips']!r}")
+    terms = loss_terms(from_dict(facts["config"]))
+    for row in facts["history"]:
+        for name in ("size", "iteration", "evaluations", "loss", *terms):
+            check_number(row, name)
+    for finished in facts["stages"]:
+        for name in ("iterations", "evaluations", "seconds"):
+            check_number(finished, name)
+    if len(facts["stages"]) != stage:
+        raise ValueError("the sizes before are missing")
+    if config.size[stage] not in [row["size"] for row in facts["history"]]:
+        raise ValueError("the present size has no history")
+
+
+def _check_arrays(
+    arrays: Mapping[str, np.ndarray],
+    shapes: Mapping[str, tuple[tuple[int, ...], str]],
+    iterations: int,
+) -> None:
+    if {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} != shapes:
+        raise ValueError("its arrays have other shapes or types")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("its arrays hold values that are not finite")
+    array = (np.ndarray, np.generic)
+    check_number(arrays, "num_iterations", 0, iterations, array)
+    check_number(arrays, "num_objective_evaluations", 1, kind=array)

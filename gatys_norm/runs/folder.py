@@ -4,7 +4,6 @@ import contextlib
 import errno
 import itertools
 import json
-import math
 import os
 import re
 import shutil
@@ -19,7 +18,6 @@ from gatys_norm import files
 from gatys_norm.config import TransferConfig
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
-from gatys_norm.images.sizes import size_for_long_side
 from gatys_norm.record import Record
 from gatys_norm.runs import checkpoint
 
@@ -250,23 +248,19 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def check_space(output: StrPath, config: TransferConfig) -> None:
+def check_space(output: StrPath, config: TransferConfig, pixel_count: int) -> None:
     """See before the work starts that a checkpoint fits on the disk next to the one before it.
 
     Args:
       output: path of the picture to come.
       config: `TransferConfig`.
+      pixel_count: H · W of x at the last size.
 
     Raises:
       OutputError: the disk has too little room.
     """
-    try:
-        height, width = picture_io.read_size(config.content)
-    except picture_io.PictureError:
-        return  # whoever loads the picture says what is wrong with it
-    pixels = math.prod(size_for_long_side(height, width, config.size[-1]))
-    arrays = 2 * config.stored_pairs + 2  # the optimiser's memory, position and gradient
-    needed = 2 * arrays * pixels * 3 * np.dtype(np.float32).itemsize
+    arrays = 2 * config.stored_pairs + 2  # the optimizer's memory, position and gradient
+    needed = 2 * arrays * pixel_count * 3 * np.dtype(np.float32).itemsize
     free = shutil.disk_usage(Path(output).parent).free
     if free < needed:
         raise OutputError(

@@ -105,7 +105,8 @@ def resume(change=None, *flags):
     def prepare(get):
         arrays, facts = get("checkpoint")
         changed = None if change is None else change(arrays, facts)
-        checkpoints.save("out.checkpoint.npz", arrays, facts if changed is None else changed)
+        stored = checkpoints.Checkpoint(arrays, facts if changed is None else changed)
+        checkpoints.save("out.checkpoint.npz", stored)
         return ["--resume", *flags]
 
     return prepare
@@ -115,7 +116,7 @@ def resume_from_bytes(damage):
     """Go on from a checkpoint whose bytes are damaged."""
 
     def prepare(get):
-        checkpoints.save("out.checkpoint.npz", *get("checkpoint"))
+        checkpoints.save("out.checkpoint.npz", get("checkpoint"))
         path = Path("out.checkpoint.npz")
         path.write_bytes(damage(path.read_bytes()))
         return ["--resume"]
@@ -340,11 +341,11 @@ CASES = {
     ),
     "shares for other styles": (
         ["--style=style.png,content.png", "--style_blend=1"],
-        ["--style_blend: 2 numbers are needed, one a style"],
+        ["--style_blend: 2 numbers are needed, one per style"],
     ),
     "a mask too many": (
         ["--content_masks=content.png,style.png"],
-        ["--content_masks: 1 picture is needed, one a style, not 2", "named several times"],
+        ["--content_masks: 1 picture is needed, one per style, not 2", "named several times"],
     ),
     "missing content mask": (
         masks(content="absent.png"),
@@ -400,7 +401,7 @@ CASES = {
     ),
     "iterations for other sizes": (
         ["--size=16,32", "--iterations=1,2,3"],
-        ["--iterations: one number, or 2, one a size"],
+        ["--iterations: one number, or 2, one per size"],
     ),
     "unknown loss": (["--loss=both"], ["--loss", "original", "normalized"]),
     "unknown flag": (["--lambda=1"], ["lambda"]),
@@ -611,33 +612,24 @@ def go_to(folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """Stop the command that works after its first iteration, and go on from there.
+    """Stop the command that works after its first iteration.
 
-    Gives the (arrays, facts) of its checkpoint, and what `checkpoint_arrays.check` was called with
-    besides a checkpoint.
+    Gives its checkpoint, and a transfer that can be restored from it.
     """
     import tensorflow as tf
 
     from gatys_norm import transfer
 
-    taken, more = [], []
+    taken = []
     with pytest.MonkeyPatch.context() as patch:
         was_eager = tf.config.functions_run_eagerly()
         tf.config.run_functions_eagerly(True)
         go_to(tmp_path_factory.mktemp("interrupted"), patch)
-        patch.setattr(
-            transfer, "check", lambda _, *arguments, **named: more.append((arguments, named))
-        )
         config = cli_flags.config_from_flags(parsed(*flags_of(WORKS)))
-        for start in (None, taken):
-            transfer.stylize(
-                config,
-                lambda progress: taken.append(progress.checkpoint()) or True,
-                start and start[0],
-                stop_at_multiples_of=(1,),
-            )
+        run = transfer.Transfer(config)
+        run.run(lambda progress: taken.append(progress.checkpoint()) or True, (1,))
         tf.config.run_functions_eagerly(was_eager)
-    return taken[0], more[0]
+    return taken[0], run
 
 
 @pytest.fixture
@@ -693,15 +685,13 @@ def test_there_are_enough_cases():
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_checkpoint_is_refused(name, stopped, checkpoint):
-    from gatys_norm.runs.checkpoint_arrays import CheckpointMismatchError, check
+    from gatys_norm.runs.identity import CheckpointMismatchError
 
-    arguments, named = stopped[1]
-    check(checkpoint, *arguments, **named)
+    run = stopped[1]
+    run.restore(checkpoint)
     DAMAGES[name](*checkpoint)
-    with pytest.raises(
-        CheckpointMismatchError, match=r"^--resume: the checkpoint is damaged"
-    ) as info:
-        check(checkpoint, *arguments, **named)
+    with pytest.raises(CheckpointMismatchError, match=r"^the checkpoint is damaged") as info:
+        run.restore(checkpoint)
     assert "\n" not in str(info.value)
 
 

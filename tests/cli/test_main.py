@@ -26,10 +26,12 @@ from gatys_norm.cli import loading
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import PRESETS, TransferConfig
+from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
-from gatys_norm.network import memory
+from gatys_norm.network import memory, weights
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
+from gatys_norm.runs import identity
 
 GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
 DEFAULTS = TransferConfig(content="a.png", style="b.png")
@@ -46,6 +48,12 @@ class TensorFlowStartedError(AssertionError):
     """A command got past the checks that come before TensorFlow."""
 
 
+def inputs_without_files(config):
+    """Stand in for the pictures that a command loads."""
+    shapes = {size: picture_inputs.Shapes((16, 20), ()) for size in config.size}
+    return types.SimpleNamespace(shapes=shapes, hashes={})
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """Run in an empty folder, where pictures count as there and TensorFlow must not be started."""
@@ -55,7 +63,8 @@ def folder(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
-    monkeypatch.setattr(transfer_command, "_check_inputs", lambda config: None)
+    monkeypatch.setattr(transfer_command, "load_inputs", inputs_without_files)
+    monkeypatch.setattr(weights, "check_path", lambda source: None)
     return tmp_path
 
 
@@ -68,7 +77,11 @@ def call(*arguments):
 def received(monkeypatch):
     """Collect the (config, output, flags, resume) of every transfer instead of running it."""
     calls = []
-    note = lambda *given, **_: calls.append(given) or 0  # noqa: E731
+
+    def note(config, _inputs, *given):
+        calls.append((config, *given[:3]))
+        return 0
+
     monkeypatch.setattr(transfer_command, "run_transfer", note)
     return calls
 
@@ -357,7 +370,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "weights": "(default: 'auto')",
     "checkpoint_every": "(default: '50')",
     "snapshot_every": "(default: '0')",
-    "preview": "0 is any free",
+    "preview": "0 picks any free",
     "version": "(default: 'false')",
     "devices": "(default: 'false')",
     "resume": "(default: 'false')",
@@ -562,6 +575,7 @@ class FakeTransfer:
     """Stands in for `gatys_norm.transfer`: reports given iterations, then returns or raises."""
 
     INPUT_ERRORS = (RefusedError, picture_io.PictureError)
+    CheckpointMismatchError = identity.CheckpointMismatchError
 
     def __init__(self, iterations=(1, 50, 60), before_progress=None, error=None):
         self.iterations = iterations
@@ -569,11 +583,20 @@ class FakeTransfer:
         self.error = error
         self.received = None
 
-    def stylize(self, config, on_progress, checkpoint, stops, on_plan):
-        self.received = types.SimpleNamespace(config=config, checkpoint=checkpoint, stops=stops)
+    def Transfer(self, config, _inputs):  # noqa: N802, it stands in for a class
+        self.received = types.SimpleNamespace(config=config, checkpoint=None, stops=None)
+        self.plan = memory.Plan(1.5 * 2**30, in_strips=False)
+        return self
+
+    def restore(self, checkpoint):
+        self.received.checkpoint = checkpoint
+
+    def load_network(self):
         if self.error is not None:
             raise self.error
-        on_plan(memory.Plan(1.5 * 2**30, in_strips=False))
+
+    def run(self, on_progress, stops):
+        self.received.stops = stops
         status = "completed"
         for iteration in self.iterations:
             if self.before_progress is not None:
@@ -582,7 +605,7 @@ class FakeTransfer:
                 status = "interrupted"
                 break
         terms = {"style/λ": {"coefficient": 2.0, "initial": 3.0, "final": 0.5}}
-        record = {"config": config.as_dict(), "status": status, "terms": terms}
+        record = {"config": self.received.config.as_dict(), "status": status, "terms": terms}
         return types.SimpleNamespace(image=PICTURE, record=record)
 
     def _progress(self, iteration):
@@ -591,7 +614,9 @@ class FakeTransfer:
             iterations=self.iterations[-1],
             loss=1.5,
             seconds_left=2.0,
-            checkpoint=lambda: ({"position": np.full(3, iteration)}, FACTS | {"at": iteration}),
+            checkpoint=lambda: checkpoints.Checkpoint(
+                {"position": np.full(3, iteration)}, FACTS | {"at": iteration}
+            ),
             image=lambda: PICTURE + iteration,
         )
 
@@ -611,9 +636,9 @@ def checkpointed_iterations(folder, monkeypatch):
     """Collect the iteration of every checkpoint that is saved."""
     saved, save = [], checkpoints.save
 
-    def noting(path, arrays, facts):
-        saved.append(facts["at"])
-        save(path, arrays, facts)
+    def noting(path, checkpoint):
+        saved.append(checkpoint.facts["at"])
+        save(path, checkpoint)
 
     monkeypatch.setattr(checkpoints, "save", noting)
     return saved
@@ -687,8 +712,9 @@ def test_a_signal_ends_the_run_in_order(folder, number, monkeypatch):
 
 def test_resume_hands_over_the_checkpoint(folder, monkeypatch):
     checked = []
-    monkeypatch.setattr(checkpoints, "check_before_work", lambda facts, _: checked.append(facts))
-    checkpoints.save(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
+    monkeypatch.setattr(identity, "check", lambda facts, *_: checked.append(facts))
+    stored = checkpoints.Checkpoint({"position": np.arange(5)}, FACTS)
+    checkpoints.save(folder / "out.checkpoint.npz", stored)
     fake = put_transfer(monkeypatch, iterations=(51, 60))
     assert call(*GIVEN, "--resume")[0] == 0
     arrays, facts = fake.received.checkpoint
@@ -708,7 +734,8 @@ def test_resume_without_a_checkpoint_or_with_a_damaged_one(folder, monkeypatch):
 
 
 def test_without_resume_an_old_checkpoint_is_not_read(folder, monkeypatch):
-    checkpoints.save(folder / "out.checkpoint.npz", {"position": np.arange(5)}, FACTS)
+    stored = checkpoints.Checkpoint({"position": np.arange(5)}, FACTS)
+    checkpoints.save(folder / "out.checkpoint.npz", stored)
     fake = put_transfer(monkeypatch, iterations=(1, 2))
     assert call(*GIVEN)[0] == 0
     assert fake.received.checkpoint is None

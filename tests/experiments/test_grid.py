@@ -35,13 +35,13 @@ def configs(tmp_path, small_network, eagerly):
 def started(monkeypatch):
     """The settings of the transfers that were really started."""
     seen = []
-    stylize = transfer.stylize
+    begin = transfer.Transfer
 
-    def noting(config, *arguments, **others):
+    def noting(config, *arguments):
         seen.append(config)
-        return stylize(config, *arguments, **others)
+        return begin(config, *arguments)
 
-    monkeypatch.setattr(transfer, "stylize", noting)
+    monkeypatch.setattr(transfer, "Transfer", noting)
     return seen
 
 
@@ -166,14 +166,14 @@ def test_a_failing_cell_is_contained(configs, tmp_path):
 
 
 def test_whatever_fails_is_contained(configs, tmp_path, monkeypatch):
-    stylize = transfer.stylize
+    begin = transfer.Transfer
 
-    def failing(config, *arguments, **others):
+    def failing(config, *arguments):
         if config == configs[0]:
             raise MemoryError("no room\nat all")
-        return stylize(config, *arguments, **others)
+        return begin(config, *arguments)
 
-    monkeypatch.setattr(transfer, "stylize", failing)
+    monkeypatch.setattr(transfer, "Transfer", failing)
     outcomes = list(grid_runs.run_grid(configs[:2], tmp_path))
     assert outcomes[0].error == "MemoryError: no room at all"
     assert outcomes[1].error is None

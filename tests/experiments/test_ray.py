@@ -205,7 +205,8 @@ def worker_lost(machine):
 def mark(checkpoint):
     """Make a checkpoint one that is seen in the record of whatever goes on from it."""
     arrays, facts = checkpoints.load(checkpoint)
-    checkpoints.save(checkpoint, arrays, facts | {"seconds": facts["seconds"] + MARK})
+    later = facts | {"seconds": facts["seconds"] + MARK}
+    checkpoints.save(checkpoint, checkpoints.Checkpoint(arrays, later))
 
 
 def went_on(outcomes):

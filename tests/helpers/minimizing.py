@@ -4,15 +4,15 @@ Tracing L-BFGS takes two seconds of CPU time. All tests of a file therefore shar
 differ in the `Ground`, which is data, and not in the function.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gatys_norm.optimizers import adam, lbfgs
+from gatys_norm.optimizers import adam, base, lbfgs
 from helpers.rounding import gamma, squared_distance_error, unit
 
 VALUES = 20
@@ -113,9 +113,11 @@ class Counted:
         gradient = tape.gradient(value, x)
         beyond = tf.reduce_mean(x) > on.wall
         spoilt = tf.one_hot(3, VALUES, on.spoilt_gradient, tf.zeros([], x.dtype))
+        value = tf.where(beyond, value + on.spoilt_value, value)
         return (
-            tf.where(beyond, value + on.spoilt_value, value),
+            value,
             tf.where(beyond, gradient + spoilt, gradient),
+            tf.stack([value, -value]) / on.factor,
         )
 
 
@@ -125,20 +127,8 @@ def counted():
     return Counted()
 
 
-class Method(NamedTuple):
-    """A way to minimise: `begin(function, x, data=…)` and `minimize(function, state, …)`."""
-
-    begin: Callable
-    minimize: Callable
-
-
-METHODS = {
-    name: Method(
-        functools.partial(lbfgs.init, history=HISTORY),
-        functools.partial(lbfgs.minimize, line_search=name),
-    )
-    for name in ("unit_step", "hager_zhang")
-} | {"adam": Method(adam.init, functools.partial(adam.minimize, learning_rate=RATE))}
+METHODS = {name: lbfgs.LBFGS(HISTORY, name) for name in ("unit_step", "hager_zhang")}
+METHODS |= {"adam": adam.Adam(RATE)}
 
 
 class Run(NamedTuple):
@@ -147,7 +137,7 @@ class Run(NamedTuple):
     `evaluated` is how often its function says that it ran, `traces` how often it was traced.
     """
 
-    minimum: lbfgs.Minimum
+    minimum: base.Minimum
     evaluated: int
     states: list
     seconds: list
@@ -162,10 +152,20 @@ class Run(NamedTuple):
 def begin(method, start, on):
     """Return the first state of a method, from x = `start`."""
     function = counted().value_and_gradient
-    return METHODS[method].begin(function, tf.constant(start, on.factor.dtype), data=(on,))
+    return METHODS[method].init(function, tf.constant(start, on.factor.dtype), (on,))
 
 
-def run(method, start, iterations, on, seconds=FOREVER, objective=None, stop=None, **more):
+def run(
+    method,
+    start,
+    iterations,
+    on,
+    seconds=FOREVER,
+    objective=None,
+    stop=None,
+    stop_at_multiples_of=(),
+    **changes,
+):
     """Minimise from `start`, an x or a state.
 
     Args:
@@ -176,14 +176,15 @@ def run(method, start, iterations, on, seconds=FOREVER, objective=None, stop=Non
       seconds: how long a piece may take; 0 is one iteration.
       objective: what to trace, if not the compiled function that all share.
       stop: state → whether to interrupt.
-      more: for `minimize`.
+      stop_at_multiples_of: see `base.minimize`.
+      changes: settings of the method.
 
     Returns:
       `Run`.
     """
     function = objective or counted().value_and_gradient
     before = int(counted().runs)
-    state = start if isinstance(start, lbfgs.State) else begin(method, start, on)
+    state = start if isinstance(start, base.State) else begin(method, start, on)
     states, times, traces = [state], [0.0], [counted().traces]
 
     def on_piece(state, elapsed):
@@ -193,9 +194,15 @@ def run(method, start, iterations, on, seconds=FOREVER, objective=None, stop=Non
         return stop is not None and stop(state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lbfgs, "SECONDS_PER_PIECE", seconds)
-        minimum = METHODS[method].minimize(
-            function, state, iterations, on_piece=on_piece, data=(on,), **more
+        patch.setattr(base, "SECONDS_PER_PIECE", seconds)
+        minimum = base.minimize(
+            dataclasses.replace(METHODS[method], **changes),
+            function,
+            state,
+            iterations,
+            stop_at_multiples_of,
+            on_piece,
+            (on,),
         )
     return Run(minimum, int(counted().runs) - before, states, times, traces)
 

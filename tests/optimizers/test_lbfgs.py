@@ -34,7 +34,8 @@ from tensorflow_probability.python.optimizer import bfgs_utils
 from tensorflow_probability.python.optimizer import lbfgs as tfp_lbfgs
 from tensorflow_probability.python.optimizer.linesearch.hager_zhang import hager_zhang
 
-from gatys_norm.optimizers import lbfgs
+from gatys_norm.optimizers import base, lbfgs
+from gatys_norm.optimizers import line_search as replacements
 
 pytestmark = pytest.mark.numeric
 
@@ -72,7 +73,7 @@ def solve_with_scipy(problem):
     values, on = [], GROUNDS[problem]()
 
     def fun(x):
-        value, gradient = counted().value_and_gradient(tf.constant(x), on)
+        value, gradient, _ = counted().value_and_gradient(tf.constant(x), on)
         values.append(float(value))
         return values[-1], gradient.numpy()
 
@@ -158,7 +159,7 @@ def test_hager_zhang_is_the_stock_search():
     state = run("hager_zhang", start, 1, on).state
 
     def scaled(x):
-        value, gradient = counted().trace(x, on)
+        value, gradient, _ = counted().trace(x, on)
         return value * state.scale, gradient * state.scale
 
     stock = tfp.optimizer.lbfgs_minimize(
@@ -200,14 +201,15 @@ def test_tfps_own_functions_are_back_after_a_failed_trace(line_search):
 
     def fails_when_traced(x):
         if not tf.executing_eagerly():
-            seen.append(bfgs_utils.hager_zhang)
+            seen.append(bfgs_utils.line_search_step)
             raise RuntimeError("while tracing")
-        return tf.reduce_sum(x), x
+        return sum_of(x)
 
-    state = lbfgs.init(fails_when_traced, tf.ones(VALUES), HISTORY)
+    optimizer = lbfgs.LBFGS(HISTORY, line_search)
+    state = optimizer.init(fails_when_traced, tf.ones(VALUES))
     with pytest.raises(RuntimeError, match="while tracing"):
-        lbfgs.minimize(fails_when_traced, state, 5, line_search)
-    assert (seen[0] is hager_zhang) == (line_search == "hager_zhang")
+        base.minimize(optimizer, fails_when_traced, state, 5)
+    assert seen[0] is not STOCK_LINE_SEARCH_STEP
     assert_tfp_is_as_it_was()
 
 
@@ -228,23 +230,27 @@ class NotingLock:
 
 def test_threads_do_not_see_each_others_line_search(monkeypatch):
     lock, seen = NotingLock(), []
-    monkeypatch.setattr(lbfgs, "_patching", lock)
+    monkeypatch.setattr(replacements, "_patching", lock)
 
     def other():
-        with lbfgs._line_search("hager_zhang"):
-            seen.append(bfgs_utils.hager_zhang)
+        with replacements.in_place_of_stock("hager_zhang"):
+            seen.append(bfgs_utils.line_search_step)
 
     thread = threading.Thread(target=other)
-    with lbfgs._line_search("unit_step"):
+    with replacements.in_place_of_stock("unit_step"):
         thread.start()
         assert lock.awaited.wait(60)
-        assert bfgs_utils.hager_zhang is not hager_zhang
+        first = bfgs_utils.line_search_step
         assert seen == []
     thread.join()
-    assert seen == [hager_zhang]
+    assert len({first, *seen, STOCK_LINE_SEARCH_STEP}) == 3
 
 
 # --- direction and memory ---------------------------------------------------------------------
+
+
+def sum_of(x):
+    return tf.reduce_sum(x), x, x[:1]
 
 
 def random_results(dtype, filled, history=5):
@@ -255,7 +261,7 @@ def random_results(dtype, filled, history=5):
     changes += 0.1 * generator.normal(size=steps.shape)
     empty = np.arange(history)[:, np.newaxis] < history - filled
     start = tf.ones(VALUES, dtype)
-    results = lbfgs.init(lambda x: (tf.reduce_sum(x), x), start, history).results
+    results = lbfgs.LBFGS(history).init(sum_of, start).results
     return results._replace(
         num_iterations=tf.constant(filled),
         objective_gradient=tf.constant(generator.normal(size=VALUES), dtype),
@@ -295,7 +301,7 @@ def direction_error(results):
 
 
 def assert_direction_is_that_of_the_two_loops(results):
-    direction = lbfgs._search_direction(results).numpy()
+    direction = replacements._search_direction(results).numpy()
     exact = {
         name: tf.cast(value, tf.float64)
         for name, value in results._asdict().items()
@@ -330,7 +336,7 @@ def test_pair_without_curvature_is_left_out_as_by_the_two_loops(pair):
 @pytest.mark.parametrize("update", [True, False])
 def test_memory_takes_the_newest_and_drops_the_oldest(update):
     queue, newest = tf.reshape(tf.range(6.0), [3, 2]), tf.constant([8.0, 9.0])
-    pushed = lbfgs._pushed(queue, tf.constant(update), newest)
+    pushed = replacements._pushed(queue, tf.constant(update), newest)
     np.testing.assert_array_equal(pushed, STOCK_QUEUE_PUSH(queue, tf.constant(update), newest))
     assert (pushed[-1].numpy() == newest.numpy()).all() == update
 
@@ -346,13 +352,12 @@ def search_along(minimum, slope=1.0):
         places.append(float(t))
         gradient = tf.reshape(slope * (t - minimum), [1])
         value = 0.5 * slope * (t - minimum) ** 2
-        return bfgs_utils.ValueAndGradient(t, value, gradient[0], gradient)
+        return replacements._Point(t, value, gradient[0], gradient, tf.stack([value]))
 
     zero = phi(tf.constant(0.0, tf.float64))
     places.clear()
-    result = lbfgs._unit_step_first(
-        phi, tf.constant(1.0, tf.float64), zero, tf.constant(False), max_iterations=50
-    )
+    trial = phi(tf.constant(1.0, tf.float64))
+    result = replacements._unit_step_first(phi, trial, zero, tf.constant(False), 50)
     return result, places
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
-from helpers.programs import ROOT, load_script, run_new
+from helpers.programs import ROOT, run_new
 
+from gatys_norm.cli import errors
 from gatys_norm.cli import main as cli
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import io as picture_io
@@ -47,14 +47,11 @@ def transfer(*given):
 
 
 def compare(*given):
-    program = load_script("compare")
-    return cli.call("", program.compare, ["compare.py", *FLAGS, *given], program.define_flags)
+    return cli.run(["gatys-norm", "compare", *FLAGS, *given])
 
 
 def timelapse(*given):
-    program = load_script("timelapse")
-    arguments = ["timelapse.py", *given]
-    return cli.call("", program.timelapse, arguments, program.define_flags, flags.FlagValues())
+    return cli.run(["gatys-norm", "timelapse", *given])
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -165,12 +162,12 @@ def prepare(name, content):
 def test_a_file_of_somebody_else_is_refused(folder, capsys, output, name, content, given):
     prepare(name, content)
     before = contents(folder)
-    assert transfer(f"--output={output}", *given) == cli.BAD_INPUT
+    assert transfer(f"--output={output}", *given) == errors.BAD_INPUT
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
         f"gatys-norm: --output: {name}: is there already and was not written by this program; "
-        "move it away, or choose another name for --output\n"
+        "move it away, or choose another name for the output\n"
     )
     assert contents(folder) == before
 
@@ -193,7 +190,7 @@ def test_pictures_that_no_snapshot_replaces_are_left(name):
 
 
 def test_a_checkpoint_of_ours_and_an_empty_lock_do_not_hinder():
-    checkpoints.save("shot.checkpoint.npz", {}, {"stage": 0})
+    checkpoints.save("shot.checkpoint.npz", checkpoints.Checkpoint({}, {"stage": 0}))
     Path(".shot.json.lock").touch()
     check()
 
@@ -236,7 +233,7 @@ def test_the_same_command_goes_on_as_before(folder, output):
 def test_compare_replaces_nothing_of_others(folder, capsys, name, content):
     prepare(name, content)
     before = contents(folder)
-    assert compare("--output=both.png", "--report") == cli.BAD_INPUT
+    assert compare("--output=both.png", "--report") == errors.BAD_INPUT
     assert f"--output: {name}: is there already" in capsys.readouterr().err
     assert contents(folder) == before
 
@@ -272,7 +269,7 @@ def test_timelapse_replaces_its_own_animation_alone(folder, capsys):
     prepare("out-timelapse.webp", "foreign picture")
     before = contents(folder)
     capsys.readouterr()
-    assert timelapse("--output=out.png") == cli.BAD_INPUT
+    assert timelapse("--output=out.png") == errors.BAD_INPUT
     assert "--output: out-timelapse.webp: is there already" in capsys.readouterr().err
     assert contents(folder) == before
     assert timelapse("--output=out.png", "--timelapse=out-timelapse.webp") == 0  # it is named

@@ -47,7 +47,7 @@ def image():
 @pytest.fixture(scope="module")
 def checkpoint_bytes(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "whole.checkpoint.npz"
-    checkpoints.save(path, ARRAYS, FACTS)
+    checkpoints.save(path, checkpoints.Checkpoint(ARRAYS, FACTS))
     return path.read_bytes()
 
 
@@ -215,7 +215,7 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
 def test_checkpoint_comes_back_bit_for_bit(tmp_path):
     arrays = ARRAYS | {"odd": np.array([np.nan, np.inf, -0.0, 1e-45], np.float32)}
     path = tmp_path / "x.checkpoint.npz"
-    checkpoints.save(path, arrays, FACTS)
+    checkpoints.save(path, checkpoints.Checkpoint(arrays, FACTS))
     assert_same_checkpoint(checkpoints.load(path), arrays)
     assert list(folder_contents(tmp_path)) == [path.name]
 
@@ -223,7 +223,7 @@ def test_checkpoint_comes_back_bit_for_bit(tmp_path):
 def test_missing_checkpoint_is_named(tmp_path):
     path = tmp_path / "x.checkpoint.npz"
     with pytest.raises(
-        checkpoints.CheckpointError, match="there is no checkpoint to go on from"
+        checkpoints.CheckpointError, match="there is no checkpoint to continue from"
     ) as info:
         checkpoints.load(path)
     assert str(path) in str(info.value)
@@ -232,10 +232,10 @@ def test_missing_checkpoint_is_named(tmp_path):
 @pytest.mark.parametrize("limit", [0, 100, 5000])
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, limit):
     path = tmp_path / "x.checkpoint.npz"
-    checkpoints.save(path, ARRAYS, FACTS)
+    checkpoints.save(path, checkpoints.Checkpoint(ARRAYS, FACTS))
     larger = ARRAYS | {"position": np.ones(100_000, np.float32)}
     with limited_file_size(limit), pytest.raises(OSError, match="File too large"):
-        checkpoints.save(path, larger, FACTS | {"iterations": 18})
+        checkpoints.save(path, checkpoints.Checkpoint(larger, FACTS | {"iterations": 18}))
     assert list(folder_contents(tmp_path)) == [path.name]
     assert_same_checkpoint(checkpoints.load(path))
 
@@ -243,14 +243,14 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, limit):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failure_at_the_end_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, step):
     path = tmp_path / "x.checkpoint.npz"
-    checkpoints.save(path, ARRAYS, FACTS)
+    checkpoints.save(path, checkpoints.Checkpoint(ARRAYS, FACTS))
 
     def fail(*_):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="Input/output error"):
-        checkpoints.save(path, ARRAYS, FACTS | {"iterations": 18})
+        checkpoints.save(path, checkpoints.Checkpoint(ARRAYS, FACTS | {"iterations": 18}))
     monkeypatch.undo()
     assert list(folder_contents(tmp_path)) == [path.name]
     assert_same_checkpoint(checkpoints.load(path))
@@ -492,39 +492,30 @@ def test_an_input_under_any_name_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("free", "fits"), [(10**12, True), (3_000_000, True), (2_000_000, False)])
 def test_check_space_wants_room_for_two_checkpoints(tmp_path, monkeypatch, free, fits):
     """64 × 48 pixels, 3 channels, 4 bytes, 34 arrays, twice: 2,506,752 bytes."""
-    content = tmp_path / "content.png"
-    picture_io.save_picture(content, np.zeros((48, 64, 3)))
     usage = shutil.disk_usage(tmp_path)._replace(free=free)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    config = TransferConfig(content=str(content), style="s.png", size=(64,), history=16)
+    config = TransferConfig(content="c.png", style="s.png", size=(64,), history=16)
     if fits:
-        run_folder.check_space(tmp_path / "out.png", config)
+        run_folder.check_space(tmp_path / "out.png", config, 64 * 48)
     else:
         with pytest.raises(run_folder.OutputError, match=r"out\.png: .* 2 MiB left .* need 2"):
-            run_folder.check_space(tmp_path / "out.png", config)
+            run_folder.check_space(tmp_path / "out.png", config, 64 * 48)
 
 
 @pytest.mark.parametrize(("optimizer", "fits"), [("adam", True), ("lbfgs", False)])
 def test_adam_wants_room_for_four_arrays(tmp_path, monkeypatch, optimizer, fits):
     """64 × 48 pixels, 3 channels, 4 bytes, 4 arrays, twice: 294,912 bytes."""
-    content = tmp_path / "content.png"
-    picture_io.save_picture(content, np.zeros((48, 64, 3)))
     usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    config = TransferConfig(content=str(content), style="s.png", size=(64,), optimizer=optimizer)
+    config = TransferConfig(content="c.png", style="s.png", size=(64,), optimizer=optimizer)
     if fits:
-        run_folder.check_space(tmp_path / "out.png", config)
+        run_folder.check_space(tmp_path / "out.png", config, 64 * 48)
     else:
         with pytest.raises(run_folder.OutputError, match="make room"):
-            run_folder.check_space(tmp_path / "out.png", config)
+            run_folder.check_space(tmp_path / "out.png", config, 64 * 48)
     usage = usage._replace(free=290_000)
     with pytest.raises(run_folder.OutputError, match="make room"):
-        run_folder.check_space(tmp_path / "out.png", config)
-
-
-def test_check_space_leaves_an_unreadable_picture_to_its_loader(tmp_path):
-    config = TransferConfig(content=str(tmp_path / "missing.png"), style="s.png")
-    run_folder.check_space(tmp_path / "out.png", config)
+        run_folder.check_space(tmp_path / "out.png", config, 64 * 48)
 
 
 def test_a_snapshot_may_not_overwrite_an_input(tmp_path):

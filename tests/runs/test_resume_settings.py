@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.programs import ROOT, run_new
+from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
 from gatys_norm.cli import main as cli
@@ -18,6 +19,7 @@ from gatys_norm.config import TransferConfig
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs import identity
 
 CONFIG = TransferConfig(
     content="content.png",
@@ -54,9 +56,9 @@ def checkpoint_at(config, iteration, file="x.npz"):
             taken.append(progress.checkpoint())
         return bool(taken)
 
-    transfer.stylize(config, stop, stop_at_multiples_of=(1,))
-    checkpoints.save(file, *taken[0])
-    return transfer.Checkpoint(*checkpoints.load(file))
+    run_transfer(config, stop, stop_at_multiples_of=(1,))
+    checkpoints.save(file, taken[0])
+    return checkpoints.load(file)
 
 
 def assert_same(result, other):
@@ -75,7 +77,7 @@ def test_a_longer_run_resumed_is_the_one_asked_for_from_the_start(changes, taken
     shorter = dataclasses.replace(CONFIG, **changes)
     longer = dataclasses.replace(shorter, iterations=(10,))
     checkpoint = checkpoint_at(shorter, taken_at)
-    resumed = transfer.stylize(longer, checkpoint=checkpoint)
+    resumed = run_transfer(longer, checkpoint=checkpoint)
     assert_same(resumed, transfer.stylize(longer))
     assert resumed.record["iterations"] == 10
 
@@ -83,12 +85,12 @@ def test_a_longer_run_resumed_is_the_one_asked_for_from_the_start(changes, taken
 @real_transfers
 @both_optimizers
 def test_where_pieces_end_and_checkpoints_are_taken_does_not_matter(changes, monkeypatch):
-    from gatys_norm.optimizers import lbfgs
+    from gatys_norm.optimizers import base
 
     longer = dataclasses.replace(CONFIG, iterations=(10,), **changes)
     whole = transfer.stylize(longer)
     checkpoint = None
-    monkeypatch.setattr(lbfgs, "SECONDS_PER_PIECE", 0)
+    monkeypatch.setattr(base, "SECONDS_PER_PIECE", 0)
     for iterations, taken_at in ((4, 1), (6, 4), (9, 7)):
         config = dataclasses.replace(longer, iterations=(iterations,))
         taken = []
@@ -98,16 +100,16 @@ def test_where_pieces_end_and_checkpoints_are_taken_does_not_matter(changes, mon
                 taken.append(progress.checkpoint())
             return bool(taken)
 
-        transfer.stylize(config, stop, checkpoint)
+        run_transfer(config, stop, checkpoint)
         checkpoint = taken[0]
-    assert_same(transfer.stylize(longer, checkpoint=checkpoint), whole)
+    assert_same(run_transfer(longer, checkpoint=checkpoint), whole)
 
 
 @real_transfers
 def test_fewer_iterations_than_planned_but_not_than_done_are_the_same_transfer():
     shorter = dataclasses.replace(CONFIG, iterations=(4,))
     for taken_at in (2, 4):
-        resumed = transfer.stylize(shorter, checkpoint=checkpoint_at(CONFIG, taken_at))
+        resumed = run_transfer(shorter, checkpoint=checkpoint_at(CONFIG, taken_at))
         assert_same(resumed, transfer.stylize(shorter))
 
 
@@ -116,7 +118,7 @@ def test_fewer_iterations_than_planned_but_not_than_done_are_the_same_transfer()
 def test_other_iterations_at_this_size_and_the_sizes_to_come(taken_at, iterations):
     checkpoint = checkpoint_at(COARSE_TO_FINE, taken_at)
     config = dataclasses.replace(COARSE_TO_FINE, iterations=iterations)
-    assert_same(transfer.stylize(config, checkpoint=checkpoint), transfer.stylize(config))
+    assert_same(run_transfer(config, checkpoint=checkpoint), transfer.stylize(config))
 
 
 @real_transfers
@@ -130,7 +132,7 @@ def test_pictures_under_other_names_are_the_same_pictures(folder):
     moved = dataclasses.replace(
         TWO_STYLES, content="away/c.webp", style=(str(folder / "a1.png"), "away/other.png")
     )
-    resumed = transfer.stylize(moved, checkpoint=checkpoint)
+    resumed = run_transfer(moved, checkpoint=checkpoint)
     assert_same(resumed, transfer.stylize(moved))
     assert "style[other]/conv1_1" in resumed.record["history"][0]
 
@@ -141,7 +143,7 @@ def test_settings_that_x_does_not_depend_on_do_not_count(changes):
     checkpoint = checkpoint_at(dataclasses.replace(CONFIG, **changes), 3)
     unused = {"history": 5, "line_search": "hager_zhang"} if changes else {"learning_rate": 3.0}
     other = dataclasses.replace(CONFIG, **changes, log_every=5, seed=9, weights="w.h5", **unused)
-    resumed, whole = transfer.stylize(other, checkpoint=checkpoint), transfer.stylize(other)
+    resumed, whole = run_transfer(other, checkpoint=checkpoint), transfer.stylize(other)
     np.testing.assert_array_equal(resumed.image, whole.image)
     assert [row["iteration"] for row in resumed.record["history"]] == [0, 2, 5, 6]
 
@@ -164,11 +166,16 @@ def facts_of(config, **changes):
     return facts | changes
 
 
+def check_before_work(facts, config):
+    """Check as the command line does before TensorFlow is loaded."""
+    identity.check(facts, {"pictures": picture_inputs.load(config).hashes}, config)
+
+
 def refusal(facts, config):
     """Return what is said, after the words that are always the same."""
-    with pytest.raises(checkpoints.CheckpointMismatchError) as info:
-        checkpoints.check_before_work(facts, config)
-    always = "--resume: the checkpoint is of another transfer: "
+    with pytest.raises(identity.CheckpointMismatchError) as info:
+        check_before_work(facts, config)
+    always = "the checkpoint is of another transfer: "
     assert str(info.value).startswith(always)
     return str(info.value).removeprefix(always)
 
@@ -200,7 +207,7 @@ def refusal(facts, config):
 def test_setting_and_both_values_are_named(changes, words):
     config = dataclasses.replace(CONFIG, **changes)
     if words is None:
-        checkpoints.check_before_work(facts_of(CONFIG), config)
+        check_before_work(facts_of(CONFIG), config)
     else:
         assert refusal(facts_of(CONFIG), config) == words
 
@@ -218,7 +225,7 @@ def test_iterations_of_finished_sizes_count():
     facts = facts_of(COARSE_TO_FINE, stage=1)
     other = dataclasses.replace(COARSE_TO_FINE, iterations=(4, 5))
     assert refusal(facts, other) == "iterations is 3,5 there and 4,5 here, and size 20 is finished"
-    checkpoints.check_before_work(facts, dataclasses.replace(COARSE_TO_FINE, iterations=(3, 9)))
+    check_before_work(facts, dataclasses.replace(COARSE_TO_FINE, iterations=(3, 9)))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +243,7 @@ def test_in_bfloat16_the_change_to_float32_must_not_have_been_passed(phase, done
     facts = facts_of(config, phase=phase, iterations=done)
     other = dataclasses.replace(config, iterations=(planned,))
     if same:
-        checkpoints.check_before_work(facts, other)
+        check_before_work(facts, other)
     else:
         change = planned - -(-planned // 10)
         assert refusal(facts, other) == (
@@ -249,19 +256,19 @@ def test_the_networks_precision_counts_once_it_is_known():
     coarse = dataclasses.replace(CONFIG, precision="bfloat16")
     assert refusal(facts_of(coarse), CONFIG) == "precision is bfloat16 there and float32 here"
     emulated = facts_of(coarse, network_precision="float32")
-    checkpoints.check_before_work(emulated, CONFIG)
+    check_before_work(emulated, CONFIG)
     known = {"pictures": emulated["pictures"], "network_precision": "float32"}
-    checkpoints.check(emulated, known, coarse)
-    with pytest.raises(checkpoints.CheckpointMismatchError, match="is bfloat16 there and float32"):
-        checkpoints.check(facts_of(coarse), known, coarse)
+    identity.check(emulated, known, coarse)
+    with pytest.raises(identity.CheckpointMismatchError, match="is bfloat16 there and float32"):
+        identity.check(facts_of(coarse), known, coarse)
 
 
 def test_weights_count_by_their_hash():
     facts = facts_of(CONFIG)
     known = {"pictures": facts["pictures"], "network_precision": "float32"}
-    checkpoints.check(facts, known | {"weights": {"source": "w.h5", "sha256": "ab"}}, CONFIG)
-    with pytest.raises(checkpoints.CheckpointMismatchError) as info:
-        checkpoints.check(facts, known | {"weights": {"source": "w.h5", "sha256": "cd"}}, CONFIG)
+    identity.check(facts, known | {"weights": {"source": "w.h5", "sha256": "ab"}}, CONFIG)
+    with pytest.raises(identity.CheckpointMismatchError) as info:
+        identity.check(facts, known | {"weights": {"source": "w.h5", "sha256": "cd"}}, CONFIG)
     assert "weights is imagenet (SHA-256 ab) there and w.h5 (SHA-256 cd) here" in str(info.value)
 
 
@@ -281,8 +288,8 @@ def test_hostile_facts_are_refused(name, value):
         del facts[name]
     else:
         facts[name] = value
-    with pytest.raises(checkpoints.CheckpointMismatchError, match="--resume: the checkpoint is "):
-        checkpoints.check_before_work(facts, CONFIG)
+    with pytest.raises(identity.CheckpointMismatchError, match=r"^the checkpoint is "):
+        check_before_work(facts, CONFIG)
 
 
 # --- on the command line ------------------------------------------------------------------------
@@ -299,7 +306,7 @@ FLAGS = (
 
 
 def test_what_differs_is_said_in_one_line_before_tensorflow_is_loaded(folder):
-    checkpoints.save("out.checkpoint.npz", {}, facts_of(CONFIG))
+    checkpoints.save("out.checkpoint.npz", checkpoints.Checkpoint({}, facts_of(CONFIG)))
     before = (folder / "out.checkpoint.npz").read_bytes()
     code = (
         "import sys; from gatys_norm.cli import main as cli\n"

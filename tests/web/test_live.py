@@ -34,6 +34,7 @@ from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import io as picture_io
+from gatys_norm.record import term_value
 from gatys_norm.web import live
 from gatys_norm.web import server as web_server
 
@@ -732,7 +733,7 @@ def test_a_run_that_fails_ends_the_page(served, capsys, monkeypatch):
 def test_a_comparison_shows_both_transfers_on_one_page(served, monkeypatch, capsys):
     seen = []
 
-    def run_transfer(config, output, _values, _resume, preview):
+    def run_transfer(config, _inputs, _output, _values, _resume, preview):
         assert is_served(preview)
         seen.append((config.loss, preview))
         return 0 if len(seen) == 1 else 130
@@ -773,7 +774,7 @@ def test_progress_tells_the_history_of_every_size(small_network, folder):
         own = [row for row in rows if row["size"] == progress.size]
         assert own[0]["iteration"] == 0
         for each in own:
-            summed = sum(factor * each[term] for term, factor in coefficients.items())
+            summed = sum(factor * term_value(each, term) for term, factor in coefficients.items())
             assert summed == pytest.approx(each["loss"], rel=loss_error(len(coefficients)), abs=0)
 
 

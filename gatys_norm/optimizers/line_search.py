@@ -1,0 +1,261 @@
+"""What replaces names in TFP's L-BFGS while it is traced: direction, memory and line search.
+
+TFP has no argument for any of them. This is the one place that does so, and the reason why the TFP
+series is pinned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+from unittest import mock
+
+import tensorflow as tf
+from tensorflow_probability.python.optimizer import bfgs_utils
+from tensorflow_probability.python.optimizer import lbfgs as tfp_lbfgs
+from tensorflow_probability.python.optimizer.linesearch.hager_zhang import (
+    HagerZhangLineSearchResult,
+    hager_zhang,
+)
+
+from gatys_norm.optimizers.base import Evaluate
+
+SUFFICIENT_DECREASE = 1e-4
+CURVATURE = 0.9
+
+_patching = threading.Lock()
+
+
+class LBFGSResults(NamedTuple):
+    """The fields of TFP's `LBfgsOptimizerResults`, `terms` and `tried` of `base.Results`."""
+
+    converged: tf.Tensor
+    failed: tf.Tensor
+    num_iterations: tf.Tensor
+    num_objective_evaluations: tf.Tensor
+    position: tf.Tensor
+    objective_value: tf.Tensor
+    objective_gradient: tf.Tensor
+    position_deltas: tf.Tensor
+    gradient_deltas: tf.Tensor
+    terms: tf.Tensor
+    tried: tf.Tensor
+
+
+class _Point(NamedTuple):
+    """The objective at a step `x` along a direction: value `f`, slope `df`, and all the rest.
+
+    The first three names are those that TFP's search goes by; it hands on the others.
+    """
+
+    x: tf.Tensor
+    f: tf.Tensor
+    df: tf.Tensor
+    full_gradient: tf.Tensor
+    terms: tf.Tensor
+
+
+_AlongLine: TypeAlias = Callable[[tf.Tensor], _Point]
+_Search: TypeAlias = Callable[
+    [_AlongLine, _Point, _Point, tf.Tensor, tf.Tensor], HagerZhangLineSearchResult
+]
+
+
+@contextlib.contextmanager
+def in_place_of_stock(name: str) -> Iterator[None]:
+    """Let `lbfgs_minimize` be traced with the line search of this name.
+
+    Args:
+      name: "unit_step" or "hager_zhang".
+    """
+    search = {"unit_step": _unit_step_first, "hager_zhang": _hager_zhang}[name]
+
+    def step(
+        results: LBFGSResults, evaluate: Evaluate, direction: tf.Tensor, *limits: Any
+    ) -> LBFGSResults:
+        return _step(search, results, evaluate, direction, *limits)
+
+    with (
+        _patching,
+        mock.patch.multiple(bfgs_utils, line_search_step=step),
+        mock.patch.multiple(
+            tfp_lbfgs, _get_search_direction=_search_direction, _queue_push=_pushed
+        ),
+    ):
+        yield
+
+
+def _search_direction(results: LBFGSResults) -> tf.Tensor:
+    """The direction of TFP's two loops, in the compact form of Byrd, Nocedal and Schnabel (1994).
+
+    With the corrections as rows of S and Y, oldest first, ρ the diagonal and U the upper triangle
+    of S Yᵀ, the first loop solves U α = S g and the second Uᵀ δ = ρ α − γ Y (g − Yᵀ α). TFP walks
+    over the corrections one by one and keeps every vector in between.
+    """
+    steps, changes = results.position_deltas, results.gradient_deltas
+    gradient = results.objective_gradient
+
+    def products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.matmul(a, b, transpose_b=True), tf.float64)
+
+    across = products(steps, changes)
+    used = tf.cast(tf.linalg.diag_part(across) != 0, tf.float64)
+    upper = tf.linalg.band_part(across, 0, -1) * used * used[:, tf.newaxis]
+    upper += tf.linalg.diag(1 - used)
+    curvature = tf.linalg.diag_part(across)[:, tf.newaxis]
+    between_changes = products(changes, changes)
+    gamma = curvature[-1] / between_changes[-1, -1]
+    used = used[:, tf.newaxis]
+    first = tf.linalg.triangular_solve(
+        upper, used * products(steps, gradient[tf.newaxis]), lower=False
+    )
+    remaining = products(changes, gradient[tf.newaxis]) - between_changes @ first
+    second = tf.linalg.triangular_solve(
+        upper, used * (curvature * first - gamma * remaining), lower=False, adjoint=True
+    )
+
+    def combined(coefficients: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        coefficients = tf.cast(coefficients, rows.dtype)
+        return tf.squeeze(tf.matmul(coefficients, rows, transpose_a=True), 0)
+
+    gamma = tf.cast(gamma, gradient.dtype)
+    direction = gamma * (gradient - combined(first, changes)) + combined(second, steps)
+    return tf.where(results.num_iterations == 0, -gradient, -direction)
+
+
+def _pushed(queue: tf.Tensor, should_update: tf.Tensor, newest: tf.Tensor) -> tf.Tensor:
+    return tf.cond(
+        should_update, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
+    )
+
+
+def _step(
+    search: _Search,
+    results: LBFGSResults,
+    evaluate: Evaluate,
+    direction: tf.Tensor,
+    gradient_tolerance: tf.Tensor,
+    value_relative_tolerance: tf.Tensor,
+    position_tolerance: tf.Tensor,
+    _stopping_condition: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    max_iterations: tf.Tensor,
+    value_absolute_tolerance: tf.Tensor,
+) -> LBFGSResults:
+    """Search along the direction and go to the best point; TFP's step, which keeps more of it.
+
+    The search is along zeros, fails and stays where it is, if the direction is not finite: two
+    equal gradients in a row, as on one side of a kink, make TFP divide 0 by 0, and its step of
+    length 0 along NaN would lose the position.
+    """
+    direction = tf.where(_all_finite(direction), direction, tf.zeros_like(direction))
+    dtype = direction.dtype
+
+    def along(step: tf.Tensor) -> _Point:
+        value, gradient, terms = evaluate(results.position + step[tf.newaxis] * direction)
+        return _Point(step, value, tf.reduce_sum(gradient * direction), gradient, terms)
+
+    start = _Point(
+        tf.constant(0, dtype),
+        results.objective_value,
+        tf.reduce_sum(results.objective_gradient * direction),
+        results.objective_gradient,
+        results.terms,
+    )
+    trial = along(tf.constant(1, dtype))
+    found = search(along, trial, start, results.converged | results.failed, max_iterations)
+    point: _Point = found.left
+    failed = results.failed | (~results.converged & ~found.converged)
+    failed |= ~(tf.math.is_finite(point.f) & _all_finite(point.full_gradient))
+    position = results.position + direction * point.x
+    change = tf.abs(point.f - results.objective_value)
+    converged = ~failed & (
+        (_largest(point.full_gradient) <= gradient_tolerance)
+        | (_largest(position - results.position) <= position_tolerance)
+        | (change <= value_relative_tolerance * results.objective_value)
+        | (change <= value_absolute_tolerance)
+    )
+    before = results._replace(
+        failed=failed,
+        num_iterations=results.num_iterations + 1,
+        num_objective_evaluations=results.num_objective_evaluations + found.func_evals,
+    )
+    after = before._replace(
+        converged=converged,
+        position=position,
+        objective_value=point.f,
+        objective_gradient=point.full_gradient,
+        terms=point.terms,
+        tried=_first_not_finite(_summary(trial), _summary(found.right)),
+    )
+    # What was not finite before the search fails where it is.
+    return tf.cond(results.failed, lambda: before, lambda: after)
+
+
+def _hager_zhang(
+    along: _AlongLine,
+    trial: _Point,
+    start: _Point,
+    is_over: tf.Tensor,
+    max_iterations: tf.Tensor,
+) -> HagerZhangLineSearchResult:
+    """TFP's search from a trial step."""
+    result = hager_zhang(
+        along,
+        value_at_initial_step=trial,
+        value_at_zero=start,
+        converged=is_over,
+        max_iterations=max_iterations,
+    )
+    return result._replace(func_evals=result.func_evals + 1)
+
+
+def _unit_step_first(
+    along: _AlongLine,
+    trial: _Point,
+    start: _Point,
+    is_over: tf.Tensor,
+    max_iterations: tf.Tensor,
+) -> HagerZhangLineSearchResult:
+    """Take the trial step if it meets the strong Wolfe conditions, else search from it.
+
+    f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the search direction. TFP's Hager–Zhang
+    search evaluates this step too but never asks whether it would do, and brackets first: about
+    2.9 evaluations an iteration where one is nearly always enough.
+    """
+    enough_decrease = trial.f <= start.f + SUFFICIENT_DECREASE * start.df
+    flat_enough = tf.abs(trial.df) <= CURVATURE * tf.abs(start.df)
+    downhill = start.df < 0
+
+    def accept() -> HagerZhangLineSearchResult:
+        return HagerZhangLineSearchResult(
+            converged=tf.constant(True),
+            failed=tf.constant(False),
+            func_evals=tf.constant(1),
+            iterations=tf.constant(0),
+            left=trial,
+            right=trial,
+        )
+
+    def search() -> HagerZhangLineSearchResult:
+        return _hager_zhang(along, trial, start, is_over, max_iterations)
+
+    return tf.cond(downhill & enough_decrease & flat_enough, accept, search)
+
+
+def _summary(point: _Point) -> tf.Tensor:
+    """Return (value, slope, *terms) of a point."""
+    return tf.concat([[point.f, point.df], point.terms], axis=0)
+
+
+def _first_not_finite(summary: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    return tf.where(_all_finite(summary), other, summary)
+
+
+def _all_finite(vector: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(tf.math.is_finite(vector))
+
+
+def _largest(vector: tf.Tensor) -> tf.Tensor:
+    return tf.norm(vector, ord=float("inf"))
