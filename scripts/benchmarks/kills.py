@@ -27,9 +27,8 @@ import types
 from pathlib import Path
 
 import numpy as np
-import report as measuring
+import report as benchmark_report
 from absl import flags
-from tqdm import tqdm
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
@@ -38,7 +37,7 @@ from gatys_norm.images import io as picture_io
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = benchmark_report.ROOT / "data"
 MARKERS = ("<!-- soak figures -->", "<!-- end of soak figures -->")
 SETTINGS = (
     f"--content={DATA / 'river_town.jpg'}",
@@ -73,12 +72,12 @@ def define_flags(values):
 def soak(values):
     """Run the soak and print its figures as JSON; returns the exit code."""
     if values.update:
-        measuring.update(Path(values.update), MARKERS)
+        benchmark_report.update(Path(values.update), MARKERS)
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
         concurrent.futures.ThreadPoolExecutor(values.workers) as pool,
-        tqdm(total=values.kills, unit="kill", disable=None) as bar,
+        benchmark_report.progress_bar("kills", values.kills) as bar,
     ):
         start = functools.partial(start_run, prepare_server(), values.iterations)
         whole = Path(folder, "whole", "out.png")
@@ -89,22 +88,24 @@ def soak(values):
         def work(number):
             kills = len(range(number, values.kills, values.workers))
             moments = random.Random(f"{values.seed} {number}")
-            place = Path(folder, str(number))
-            return kill_and_resume(start, place, kills, moments, copy.copy(pace), expected, bar)
+            worker_folder = Path(folder, str(number))
+            return kill_and_resume(
+                start, worker_folder, kills, moments, copy.copy(pace), expected, bar
+            )
 
         tallies = list(pool.map(work, range(values.workers)))
     figures = {name: sum(tally[name] for tally in tallies) for name in TALLIED}
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(figures))
     if values.update:
-        measuring.update(Path(values.update), MARKERS, table(figures))
+        benchmark_report.update(Path(values.update), MARKERS, table(figures))
     return errors.FAILED if figures["corrupt_files"] or figures["mismatches"] else 0
 
 
 def table(figures):
     """Return the figures as a Markdown table."""
     rows = [f"{name.replace('_', ' ')} | {value}" for name, value in figures.items()]
-    return measuring.table("figure |", rows)
+    return benchmark_report.table("figure |", rows)
 
 
 def prepare_server():

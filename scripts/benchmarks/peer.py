@@ -1,8 +1,8 @@
-"""The same loss in PyTorch, for benchmark.py to compare with; runs in an environment of its own.
+"""The same loss in PyTorch, for speed.py to compare with; runs in an environment of its own.
 
-    python benchmark_peer.py PROBLEM.npz
+    python peer.py PROBLEM.npz
 
-PROBLEM.npz is what benchmark.py wrote: kernels, biases, targets, coefficients and the start
+PROBLEM.npz is what speed.py wrote: kernels, biases, targets, coefficients and the start
 picture. Each line on standard input asks for one thing, in JSON, and is answered by one line:
 
     {"do": "describe"}
@@ -35,7 +35,7 @@ class Problem:
     """The loss as a function of x, 3 × H × W, RGB, 0–255."""
 
     def __init__(self, path):
-        """Read what benchmark.py wrote."""
+        """Read what speed.py wrote."""
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         arrays = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
         self.start = arrays.pop("start").permute(2, 0, 1).contiguous().to(self.device)
@@ -65,12 +65,12 @@ class Problem:
     def value_and_gradient(self, image, variant):
         """Return L / unit, the largest coefficient, and leave the gradient in `image`."""
         image.grad = None
-        value = sum(
-            self.coefficients[term] / self.unit * (found - self.targets[term]).square().sum()
-            for term, found in self._terms(image, variant)
+        loss = sum(
+            self.coefficients[term] / self.unit * (value - self.targets[term]).square().sum()
+            for term, value in self._terms(image, variant)
         )
-        value.backward()
-        return value.detach()
+        loss.backward()
+        return loss.detach()
 
     def _terms(self, image, variant):
         dtype, layout = variant.split()
@@ -140,11 +140,11 @@ def minimize(problem, variant, loss, most_evaluations):
         if scale is None:
             scale = 1 / float(image.grad.square().mean().sqrt())
         image.grad *= scale
-        found = float(value) * problem.unit
+        reached = float(value) * problem.unit
         rows.append(
-            {"seconds": time.perf_counter() - began, "evaluations": len(rows) + 1, "loss": found}
+            {"seconds": time.perf_counter() - began, "evaluations": len(rows) + 1, "loss": reached}
         )
-        if found <= loss:
+        if reached <= loss:
             raise Reached
         return value * scale
 

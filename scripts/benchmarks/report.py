@@ -1,4 +1,4 @@
-"""What programs that measure share: own processes, the machine, tables, sections of pages."""
+"""What the benchmarks share: flags, own processes, progress, the machine, reports and pages."""
 
 import concurrent.futures
 import datetime
@@ -6,24 +6,86 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import psutil
+from absl import flags
+from tqdm import tqdm
 
 from gatys_norm import files, machine
 from gatys_norm.cli import errors, loading
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.config import TransferConfig
 from gatys_norm.network import weights
 from gatys_norm.report import markdown
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.text import replace_between
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "tensorflow-probability")
+TAKEN = ("content", "style", "weights", "size", "iterations", "output", "flagfile")
+SECONDS_BETWEEN_LINES = 30  # of a progress bar that nobody watches
 
 Machine: TypeAlias = dict[str, Any]  # plain JSON values
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Destination(NamedTuple):
+    """Where a benchmark's report goes.
+
+    Attributes:
+      name: of the benchmark, in the markers on pages.
+      output: path of the report, a .json; tables go next to it, into a .md.
+      pages: what --update writes tables into; empty without --update.
+      kind: of device, "cpu" or "gpu"; each has its own place on a page.
+    """
+
+    name: str
+    output: Path
+    pages: Sequence[Path]
+    kind: str
+
+
+def define_update(values: flags.FlagValues, pages: Sequence[Path]) -> None:
+    """Add the flag --update."""
+    names = " and ".join(page.name for page in pages)
+    flags.DEFINE_bool("update", False, f"write the tables into {names}", flag_values=values)
+
+
+def config_from_flags(
+    values: flags.FlagValues,
+    size: int,
+    iterations: int,
+    taken: Sequence[str] = (),
+    **settings: Any,
+) -> TransferConfig:
+    """Return the settings that all transfers of a benchmark share.
+
+    Args:
+      values: parsed flags; of the main command's, `TAKEN` may be given.
+      size, iterations: where the flags do not say.
+      taken: further flags of the main command that may be given.
+      settings: what the benchmark sets itself.
+
+    Raises:
+      InputError: another flag was given, or a value is not valid.
+    """
+    cli_flags.take_only((*TAKEN, *taken), values, "the benchmark sets it itself")
+    defaults = {
+        "content": str(ROOT / "data" / "river_town.jpg"),
+        "style": str(ROOT / "data" / "flowing_strokes.jpg"),
+        "size": (size,),
+        "iterations": (iterations,),
+    }
+    absent = {name: value for name, value in defaults.items() if not values[name].present}
+    config = cli_flags.config_from_flags(values, **settings, **absent)
+    if len(config.size) > 1:
+        raise errors.InputError("--size: must be one size")
+    return config
 
 
 def in_own_process(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -33,18 +95,75 @@ def in_own_process(function: Callable[P, T], *arguments: P.args, **named: P.kwar
         return pool.submit(function, *arguments, **named).result()
 
 
+def progress_bar(title: str, total: int | None = None) -> tqdm:
+    """Return a bar on standard error, which says how long is left; rarely, if nobody watches."""
+    interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+    return tqdm(desc=title, total=total, mininterval=interval)
+
+
+def prepare(
+    values: flags.FlagValues, name: str, pages: Sequence[Path], weights_source: str
+) -> tuple[Destination, Machine]:
+    """See that a report can be written, and describe the machine, before the work starts.
+
+    Args:
+      values: parsed flags, --output and --update among them.
+      name: of the benchmark.
+      pages: what --update writes into.
+      weights_source: what --weights says.
+
+    Raises:
+      InputError: the report cannot be written, or the weights are not available.
+    """
+    load_before = os.getloadavg()[0]
+    output = report_path(values.output or f"results/{name}.json")
+    described = in_own_process(describe_machine, weights_source, load_before)
+    destination = Destination(name, output, pages if values.update else (), described["kind"])
+    for page in destination.pages:
+        update(page, markers(name, described["kind"]))
+    return destination, described
+
+
+def finish(
+    destination: Destination, report: Mapping[str, Any], tables: str, of_pages: Sequence[str]
+) -> None:
+    """Write a report, show its tables, and update the pages.
+
+    Args:
+      destination: see `prepare`.
+      report: plain JSON values.
+      tables: all of it as Markdown.
+      of_pages: what each of the pages shows.
+    """
+    output, markdown_output = destination.output, destination.output.with_suffix(".md")
+    contents = {output: json.dumps(report, indent=1), markdown_output: tables + "\n"}
+    files.write_together({path: text.encode() for path, text in contents.items()})
+    print(tables)
+    print(f"\nwritten: {', '.join(map(str, contents))}")
+    for page, text in zip(destination.pages, of_pages, strict=False):
+        update(page, markers(destination.name, destination.kind), text)
+
+
+def markers(name: str, kind: str) -> tuple[str, str]:
+    """Return what encloses the tables of a benchmark, on a kind of device, on a page."""
+    return f"<!-- {name} {kind} -->", f"<!-- end {name} {kind} -->"
+
+
 def describe_machine(weights_source: str, load_before: float) -> Machine:
-    """Return what a reader needs to judge the figures, and which weights are had.
+    """Return what a reader needs to judge the figures, and which weights are taken.
 
     Args:
       weights_source: what --weights says.
       load_before: the load average before the program did anything.
     """
-    transfer = loading.start_tensorflow()
+    loading.start_tensorflow()
+    from gatys_norm.network import device
+
     with errors.refusing(weights.WeightsError):
         weights_source = weights.locate(weights_source).source
-    return transfer.environment() | {
-        "kind": "gpu" if transfer.tf.config.list_physical_devices("GPU") else "cpu",
+    return {
+        **device.environment(),
+        "kind": "gpu" if device.gpus() else "cpu",
         "processor": machine.processor().get("model name", platform.processor()),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

@@ -23,26 +23,26 @@ def test_the_loss_after_some_evaluations_is_the_last_logged_one(optimizers):
 
 
 @pytest.mark.usefixtures("eagerly", "small_network")
-def test_a_run_gives_losses_and_what_each_optimiser_keeps(optimizers, tmp_path):
-    """What is kept does not depend on the network."""
+def test_a_run_gives_losses_and_what_each_optimizer_stores(optimizers, tmp_path):
+    """What is stored does not depend on the network."""
     base = small_config(tmp_path, iterations=(12,), log_every=5)
-    kept = {}
+    stored = {}
     for name, changes in optimizers.CONTESTANTS.items():
-        found = optimizers.run(dataclasses.replace(base, **changes))
-        evaluations, losses = zip(*found["rows"], strict=True)
+        outcome = optimizers.run(dataclasses.replace(base, **changes))
+        evaluations, losses = zip(*outcome["rows"], strict=True)
         assert evaluations[0] == 1
         assert list(evaluations) == sorted(set(evaluations))
         assert losses[-1] < losses[0]
-        assert found["peak_mib"] > 100
-        kept[name] = found["kept_bytes_per_pixel"]
-    vectors = {name: bytes_per_pixel / 12 for name, bytes_per_pixel in kept.items()}
+        assert outcome["peak_mib"] > 100
+        stored[name] = outcome["stored_bytes_per_pixel"]
+    vectors = {name: bytes_per_pixel / 12 for name, bytes_per_pixel in stored.items()}
     assert round(vectors.pop("L-BFGS, 10 pairs")) == 22
     assert round(vectors.pop("L-BFGS, 2 pairs")) == 6
     assert {round(count) for count in vectors.values()} == {4}
 
 
 def report_of(optimizers):
-    run = {"status": "completed", "peak_mib": 1234.5, "kept_bytes_per_pixel": 264.01}
+    run = {"status": "completed", "peak_mib": 1234.5, "stored_bytes_per_pixel": 264.01}
     rows = [[1, 1000.0], [10, 100.0], [20, 50.0], [41, 25.0], [80, 12.5], [90, 3.0]]
     runs = {name: run | {"rows": rows} for name in optimizers.CONTESTANTS}
     machine = {
@@ -99,7 +99,7 @@ def test_wrong_flags_are_refused_in_one_line(optimizers, capsys, flag, named):
     assert named in err
 
 
-def test_the_report_is_written_beside_its_tables(optimizers, tmp_path, monkeypatch):
+def test_the_report_is_written_next_to_its_tables(optimizers, tmp_path, monkeypatch):
     report = report_of(optimizers)
 
     def called(function, *arguments):
@@ -107,7 +107,7 @@ def test_the_report_is_written_beside_its_tables(optimizers, tmp_path, monkeypat
             return report["runs"]["normalized"]["L-BFGS, 2 pairs"]
         return report["machine"]
 
-    monkeypatch.setattr(optimizers.measuring, "in_own_process", called)
+    monkeypatch.setattr(optimizers.benchmark_report, "in_own_process", called)
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- optimizers cpu -->\nold\n<!-- end optimizers cpu -->\nb\n")
     monkeypatch.setattr(optimizers, "PAGE", page)

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-import report as measuring
+import report as benchmark_report
 
 from gatys_norm.cli import errors
 
@@ -16,12 +16,12 @@ OTHER = f"{OTHERS[0]}\nold\n{OTHERS[1]}\n"
 def test_only_what_lies_between_the_markers_changes(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(PAGE + OTHER)
-    measuring.update(page, MARKERS)
+    benchmark_report.update(page, MARKERS)
     assert page.read_text() == PAGE + OTHER
-    measuring.update(page, MARKERS, "new\nnewer")
+    benchmark_report.update(page, MARKERS, "new\nnewer")
     changed = PAGE.replace("old", "new\nnewer")
     assert page.read_text() == changed + OTHER
-    measuring.update(page, OTHERS, "fast")
+    benchmark_report.update(page, OTHERS, "fast")
     assert page.read_text() == changed + OTHER.replace("old", "fast")
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
 
@@ -30,7 +30,7 @@ def test_a_section_can_be_written_again_and_be_empty(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     for _ in range(2):
-        measuring.update(page, MARKERS, "")
+        benchmark_report.update(page, MARKERS, "")
         assert page.read_text() == PAGE.replace("old", "")
 
 
@@ -50,24 +50,24 @@ def test_missing_markers_are_refused(tmp_path, text, new):
     page.write_text(text)
     missing = r"^--update: page\.md: has no <!-- speed cpu --> …"
     with pytest.raises(errors.InputError, match=missing):
-        measuring.update(page, MARKERS, new)
+        benchmark_report.update(page, MARKERS, new)
     assert page.read_text() == text
 
 
 def test_a_missing_page_is_refused(tmp_path):
     with pytest.raises(errors.InputError, match=r"^--update: page\.md: "):
-        measuring.update(tmp_path / "page.md", MARKERS)
+        benchmark_report.update(tmp_path / "page.md", MARKERS)
 
 
 def test_table_is_markdown():
-    assert measuring.table("a | b", ["1 | 2", "3 | 4"]) == (
+    assert benchmark_report.table("a | b", ["1 | 2", "3 | 4"]) == (
         "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
     )
 
 
 def test_report_path_makes_its_folder(tmp_path):
     output = tmp_path / "new" / "report.json"
-    assert measuring.report_path(str(output)) == output
+    assert benchmark_report.report_path(str(output)) == output
     assert output.parent.is_dir()
     assert not output.exists()
 
@@ -76,21 +76,23 @@ def test_report_path_refuses_another_kind_of_file_and_a_folder(tmp_path):
     (tmp_path / "folder.json").mkdir()
     for name, words in {"report.txt": "must end in .json", "folder.json": "cannot be"}.items():
         with pytest.raises(errors.InputError, match=rf"^--output: .*{name}: {words}"):
-            measuring.report_path(str(tmp_path / name))
+            benchmark_report.report_path(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["report.json", "new/report.json", "x.h5/report.json"])
 def test_report_path_refuses_a_closed_folder(closed_folder, name):
     with pytest.raises(errors.InputError, match=r"^--output: "):
-        measuring.report_path(str(closed_folder / name))
+        benchmark_report.report_path(str(closed_folder / name))
 
 
 def test_own_process_is_a_fresh_one_and_its_errors_come_back(monkeypatch):
     monkeypatch.setitem(sys.modules, "loaded_here", sys)
-    assert measuring.in_own_process(eval, "'loaded_here' in __import__('sys').modules") is False
-    assert measuring.in_own_process(divmod, 7, 2) == (3, 1)
+    assert (
+        benchmark_report.in_own_process(eval, "'loaded_here' in __import__('sys').modules") is False
+    )
+    assert benchmark_report.in_own_process(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        measuring.in_own_process(divmod, 1, 0)
+        benchmark_report.in_own_process(divmod, 1, 0)
 
 
 def test_machine_line_has_what_a_reader_needs():
@@ -107,7 +109,7 @@ def test_machine_line_has_what_a_reader_needs():
         "weights": "imagenet",
         "load_before": 1.234,
     }
-    assert measuring.machine_line(machine, "ray 2.60.0") == (
+    assert benchmark_report.machine_line(machine, "ray 2.60.0") == (
         "2020-11-30, CPU z80, 3 cores: Zilog, 3 cores (avx2), 5 GiB, CP/M, Python 3.11, "
         "tensorflow 2.1, tensorflow-probability 0.9, ray 2.60.0, weights imagenet; load average "
         "before the start 1.23."
@@ -120,10 +122,10 @@ def test_tables_of_others_are_not_overwritten(tmp_path, report):
     if report is not None:
         (tmp_path / "x.json").write_text(report)
     with pytest.raises(errors.InputError, match=r"x\.md: .* not written by this program"):
-        measuring.report_path(str(tmp_path / "x.json"))
+        benchmark_report.report_path(str(tmp_path / "x.json"))
 
 
 def test_tables_of_an_earlier_report_are_written_again(tmp_path):
     (tmp_path / "x.md").write_text("tables")
     (tmp_path / "x.json").write_text('{"machine": {}, "settings": {}}')
-    assert measuring.report_path(str(tmp_path / "x.json")) == tmp_path / "x.json"
+    assert benchmark_report.report_path(str(tmp_path / "x.json")) == tmp_path / "x.json"

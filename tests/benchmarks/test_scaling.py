@@ -1,4 +1,4 @@
-"""What scaling.py predicts, counts, refuses and writes; how long anything takes is not tested."""
+"""What scaling.py counts, refuses and writes; how long anything takes is not tested."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-import report as measuring
+import report as benchmark_report
 from helpers.programs import ROOT, load_script, run, run_new
 from helpers.weights_files import write_weights
 
@@ -34,34 +34,7 @@ def scaling():
     return load_script("benchmarks/scaling")
 
 
-# --- the model -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cells", "workers", "driver", "seconds"),
-    [
-        (1, 1, 0, 10 + 6),
-        (5, 1, 0, 10 + 5 * 6),
-        (4, 2, 0, 10 + 2 * 6),
-        (5, 2, 0, 10 + 3 * 6),  # the last wave leaves a worker idle
-        (5, 5, 0, 10 + 6),
-        (5, 100, 0, 10 + 6),
-        (5, 2, 3.6, 10 + 3 * 6),  # the driver needs just as long
-        (5, 2, 4, 10 + 5 * 4),
-        (5, 100, 4, 10 + 5 * 4),
-    ],
-)
-def test_seconds_of_a_grid_by_hand(scaling, cells, workers, driver, seconds):
-    costs = scaling.Costs(start=10, fixed=2, evaluation=0.5, evaluations=8)
-    assert costs.cell == 6
-    assert scaling.grid_seconds(costs, cells, workers, driver) == pytest.approx(seconds)
-
-
-def test_driver_lies_on_a_line_that_does_not_fall(scaling):
-    growing, falling = [(100, 0.01), (300, 0.03)], [(100, 0.03), (300, 0.01)]
-    for cells, seconds in {100: 0.01, 200: 0.02, 300: 0.03, 1000: 0.1}.items():
-        assert scaling.driver_seconds(growing, cells) == pytest.approx(seconds)
-        assert scaling.driver_seconds(falling, cells) == pytest.approx(0.01)
+# --- costs -----------------------------------------------------------------------------------
 
 
 def run_of(ended, start=3.0, evaluation=0.5, evaluations=10.0, **others):
@@ -81,25 +54,18 @@ def run_of(ended, start=3.0, evaluation=0.5, evaluations=10.0, **others):
 def test_costs_are_those_that_a_grid_was_made_of(scaling):
     """Two workers: one ends at 10, 17 and 24, the other at 11 and 18; a later cell takes 7."""
     costs = scaling.costs_of(run_of([11, 10, 24, 18, 17]), 2)
-    assert costs == scaling.Costs(start=3 + 10.5 - 7, fixed=2, evaluation=0.5, evaluations=10)
+    assert costs == scaling.Costs(start=3 + 10.5 - 7, cell=7, fixed=2, evaluation=0.5)
     one = scaling.costs_of(run_of([9, 13, 17]), 1)
-    assert one == scaling.Costs(start=3 + 9 - 4, fixed=-1, evaluation=0.5, evaluations=10)
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_a_regular_grid_is_predicted_exactly(scaling, workers):
-    ended = [20 + 7 * (cell // workers) for cell in range(8)]
-    costs = scaling.costs_of(run_of(ended), workers)
-    assert scaling.grid_seconds(costs, 8, workers) == pytest.approx(3 + ended[-1])
+    assert one == scaling.Costs(start=3 + 9 - 4, cell=4, fixed=-1, evaluation=0.5)
 
 
 def test_medians_are_taken_of_each_cost(scaling):
     runs = [run_of([9, 13]), run_of([9, 14], start=5.0), run_of([9, 19], evaluation=0.1)]
-    each = [scaling.costs_of(run, 1) for run in runs]
-    found = scaling.median_costs(runs, scaling.LOCAL)
-    assert found.start == sorted(costs.start for costs in each)[1]
-    assert found.fixed == sorted(costs.fixed for costs in each)[1]
-    assert found.evaluation == 0.5
+    of_runs = [scaling.costs_of(run, 1) for run in runs]
+    medians = scaling.median_costs(runs, scaling.LOCAL)
+    assert medians.start == sorted(costs.start for costs in of_runs)[1]
+    assert medians.fixed == sorted(costs.fixed for costs in of_runs)[1]
+    assert medians.evaluation == 0.5
 
 
 def test_cells_cost_the_same_and_differ(scaling):
@@ -116,7 +82,7 @@ def test_cells_cost_the_same_and_differ(scaling):
 
 @pytest.fixture
 def report():
-    """Local: 4 cells of 7 s; two workers: 4 cells of 10 s. The study's cells take 10 s too."""
+    """Local: 4 cells of 7 s; two workers: 4 cells of 10 s."""
     local = [run_of([9, 16, 23, 30]), run_of([9, 16, 23, 50])]
     pair = [run_of([15, 15, 25, 25]), run_of([15, 15, 25, 25], pictures=["a", "c"])]
     return {
@@ -135,14 +101,10 @@ def report():
             "weights": "imagenet",
             "load_before": 0.5,
         },
-        "settings": {"size": [256], "study_size": 512},
+        "settings": {"size": [256]},
         "pictures_bytes": 5_000_000,
         "weights_bytes": 80_000_000,
         "grids": {0: local, 2: pair},
-        "study": {
-            "paper": run_of([15, 15, 25, 25], result_bytes=500_000),
-            "fast": run_of([15, 15, 25, 25], evaluation=0.25, precision="bfloat16"),
-        },
         "driver": [(100, 0.001), (200, 0.002)],
     }
 
@@ -171,41 +133,8 @@ def test_fixed_costs_add_up(scaling, report):
     values = [row[0] for row in rows.values()]
     # 3 s until the grid, of which Ray 1 s; the first cell takes 15 s, a later one 10 s
     assert values[:4] == ["2 s", "1 s", "5 s", "5 s"]
-    assert values[4:7] == ["1 ms", "2 ms", "100 ms"]
-    assert values[7:] == ["80 MB", "5 MB", "2 and 0.5 MB"]
-
-
-def test_prediction_comes_from_the_first_round_alone(scaling, report):
-    rows = cells_of(scaling.prediction_part(report)[-1])
-    assert rows["local"] == ["33", "53", "-37.7%"]
-    assert rows["Ray, 2 workers"] == ["28", "28", "+0.0%"]
-    report["grids"] = {workers: runs[:1] for workers, runs in report["grids"].items()}
-    assert scaling.prediction_part(report) == []
-
-
-def test_workers_that_keep_the_driver_busy(scaling, report):
-    rows = cells_of(scaling.limit_part(report)[-1])
-    assert rows["256 px, as above"] == ["10", "100", "100"]
-    # 600 iterations are 750 evaluations of 0.5 s, and 5 s besides
-    assert rows["512 px, paper preset, float32"] == ["380", "100", "3,800"]
-    # 250 iterations are 312.5 evaluations of 0.25 s, and 7.5 s besides
-    assert rows["512 px, fast preset, bfloat16"] == ["85.6", "100", "856"]
-
-
-def test_study_by_hand(scaling, report):
-    _, text, table = scaling.study_part(report)
-    rows = cells_of(table)
-    assert list(rows) == ["1", "8", "64", "512"]
-    seconds = 8 + 157 * 380  # 10,000 cells in 157 waves
-    share = 10_000 * 380 / (64 * seconds)
-    assert rows["64"][:3] == ["157", f"{seconds / 3600:.3g}", f"{share:.1%}"]
-    assert rows["1"][:2] == ["10,000", "1,056"]
-    assert "600 iterations, 750 evaluations of 0.5 s and 5 s besides" in text
-    assert "A worker is one core of this machine" in text
-    assert "5 GB" in text
-    report["driver"] = [(100, 1.0), (200, 1.0)]  # so that 512 workers wait for it
-    rows = cells_of(scaling.study_part(report)[-1])
-    assert rows["512"][1] == f"{(8 + 10_000 * 1.0) / 3600:.3g}"
+    assert values[4:6] == ["1 ms", "2 ms"]
+    assert values[6:] == ["80 MB", "5 MB", "2 MB"]
 
 
 def test_all_tables_name_command_and_machine(scaling, report, monkeypatch):
@@ -217,9 +146,9 @@ def test_all_tables_name_command_and_machine(scaling, report, monkeypatch):
     )
     assert "ray 2.60.0" in first
     assert "load average before the start 0.50" in first
-    assert len(re.findall("^### ", text, re.MULTILINE)) == 5
+    assert len(re.findall("^### ", text, re.MULTILINE)) == 2
     tables = [part for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 2
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -234,7 +163,9 @@ def test_numbers_are_short(scaling, number):
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_page_has_the_markers(scaling, kind):
     assert scaling.PAGE == PAGE
-    changed = replace_between(PAGE.read_text(), *scaling.markers(kind), "\nnew\n")
+    changed = replace_between(
+        PAGE.read_text(), *benchmark_report.markers("scaling", kind), "\nnew\n"
+    )
     assert f"\n<!-- scaling {kind} -->\nnew\n<!-- end scaling {kind} -->\n" in changed
 
 
@@ -248,7 +179,6 @@ def test_page_has_the_markers(scaling, kind):
         (["--preset=fast"], "--preset: is not taken here"),
         (["--size=64,128"], "--size: must be one size"),
         (["--size=4"], "--size: must be a whole number"),
-        (["--study_size=4"], "--study_size: size: must be a whole number"),
         (["--content=none.jpg"], "none.jpg: "),
         (["--style=none.jpg"], "none.jpg: "),
         (["--cells=0"], "cells"),
@@ -262,7 +192,9 @@ def test_page_has_the_markers(scaling, kind):
     ],
 )
 def test_bad_flags_end_in_one_line(scaling, monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(measuring, "in_own_process", lambda *_: pytest.fail("it went to work"))
+    monkeypatch.setattr(
+        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
+    )
     argv = ["scaling.py", *flags]
     assert program.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
     printed = capsys.readouterr()
@@ -273,7 +205,9 @@ def test_bad_flags_end_in_one_line(scaling, monkeypatch, capsys, flags, words):
 
 def test_without_ray_the_way_to_get_it_is_said(scaling, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(scaling.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(measuring, "in_own_process", lambda *_: pytest.fail("it went to work"))
+    monkeypatch.setattr(
+        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
+    )
     argv = ["scaling.py", f"--output={tmp_path / 'out.json'}"]
     assert program.call(scaling.__doc__, scaling.scaling, argv, scaling.define_flags) == 2
     assert "pip install gatys-norm[ray] first" in capsys.readouterr().err
@@ -302,8 +236,8 @@ def test_workers_and_cells_suit_the_machine(scaling, flags, machine, workers, ce
         with pytest.raises(errors.InputError, match="--cells: must be at least twice the workers"):
             scaling.plan_for(machine, plan)
     else:
-        found = scaling.plan_for(machine, plan)
-        assert (found.workers, found.cells, found.config.weights) == (workers, cells, "imagenet")
+        suited = scaling.plan_for(machine, plan)
+        assert (suited.workers, suited.cells, suited.config.weights) == (workers, cells, "imagenet")
 
 
 def test_help_takes_no_tensorflow():
@@ -322,9 +256,9 @@ IN_ONE_PROCESS = f"""
 import sys
 sys.path.insert(0, {str(SCRIPT.parent)!r})
 import scaling
-import report as measuring
-from gatys_norm.cli import main as cli
-measuring.in_own_process = lambda function, *arguments: function(*arguments)
+import report as benchmark_report
+from gatys_norm.cli import program
+benchmark_report.in_own_process = lambda function, *arguments: function(*arguments)
 sys.exit(program.call(scaling.__doc__, scaling.scaling, sys.argv, scaling.define_flags))
 """
 
@@ -332,12 +266,12 @@ sys.exit(program.call(scaling.__doc__, scaling.scaling, sys.argv, scaling.define
 @needs_ray
 @pytest.mark.slow
 def test_whole_program(tmp_path):
-    """All of it but the processes of their own, which test_measuring.py has, with one worker."""
+    """All of it but the processes of their own, which test_report.py has, with one worker."""
     write_weights(tmp_path / "weights.h5", kernel=0.02)
     (tmp_path / "scaling.py").write_text(IN_ONE_PROCESS)
     output = tmp_path / "new" / "scaling.json"
     flags = [
-        *("--size=32", "--study_size=48", "--iterations=3", "--cells=2", "--rounds=1"),
+        *("--size=32", "--iterations=3", "--cells=2", "--rounds=1"),
         *("--workers=1", "--driver_cells=20", "--content_layers=conv1_2"),
         *("--style_layers=conv1_1", f"--weights={tmp_path / 'weights.h5'}", f"--output={output}"),
     ]
@@ -352,18 +286,17 @@ def test_whole_program(tmp_path):
     assert list(report["grids"]) == ["0", "1"]
     (local,), (distant,) = report["grids"].values()
     assert local["connect"] == 0 < distant["connect"] < distant["start"]
-    for grid in (local, distant, *report["study"].values()):
+    for grid in (local, distant):
         assert len(grid["ended"]) == len(set(grid["pictures"])) == 2
         assert grid["ended"] == sorted(grid["ended"])
         assert grid["start"] > 0
         assert 3 <= grid["iterations"] < grid["evaluations"]
         assert 0 < grid["evaluation"] < 60
         assert grid["result_bytes"] > 1000
-    assert report["study"]["paper"]["pictures"] != distant["pictures"]
     assert [cells for cells, _ in report["driver"]] == [5, 20]
     assert all(0 < seconds < 10 for _, seconds in report["driver"])
     assert report["weights_bytes"] == (tmp_path / "weights.h5").stat().st_size
-    assert "5 of 5: driver" in finished.stderr
+    assert "3 of 3: driver" in finished.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("new", "scaling.py", "weights.h5"),
     ]
