@@ -1,857 +1,94 @@
-"""The command line: every flag reaches its setting, and every mistake ends in one line and code 2.
+"""The first word picks the command; every command has its help, and its script in a clone."""
 
-The command is called inside this process; the few cases that need a process of their own say so.
-"""
-
-import dataclasses
-import io
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import types
-from typing import Any
+import time
 
-import numpy as np
 import pytest
-from absl import flags
 from helpers.commands import help_by_flag, outcome
 from helpers.programs import COMMAND, ROOT, run
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from gatys_norm.cli import loading
+from gatys_norm.cli import errors, program
 from gatys_norm.cli import main as cli
-from gatys_norm.cli import transfer as transfer_command
-from gatys_norm.config import PRESETS, TransferConfig
-from gatys_norm.images import inputs as picture_inputs
-from gatys_norm.images import io as picture_io
-from gatys_norm.network import memory, weights
-from gatys_norm.runs import checkpoint as checkpoints
-from gatys_norm.runs import folder as run_folder
-from gatys_norm.runs import identity
 
-GIVEN = ("--content=a.png", "--style=b.png", "--output=out.png")
-DEFAULTS = TransferConfig(content="a.png", style="b.png")
-FAST = {
-    "iterations": (250,),
-    "precision": "bfloat16",
-    "parametrization": "fourier",
-    "history": 30,
-}
-PICTURE = np.linspace(0, 255, 16 * 20 * 3, dtype=np.float32).reshape(16, 20, 3)
-
-
-class TensorFlowStartedError(AssertionError):
-    """A command got past the checks that come before TensorFlow."""
-
-
-def inputs_without_files(config):
-    """Stand in for the pictures that a command loads."""
-    shapes = {size: picture_inputs.Shapes((16, 20), ()) for size in config.size}
-    return types.SimpleNamespace(shapes=shapes, hashes={})
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Run in an empty folder, where pictures count as there and TensorFlow must not be started."""
-
-    def start_tensorflow():
-        raise TensorFlowStartedError
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
-    monkeypatch.setattr(transfer_command, "load_inputs", inputs_without_files)
-    monkeypatch.setattr(weights, "check_path", lambda source: None)
-    return tmp_path
+ALL = ("", *cli.COMMANDS, "survey build", "survey serve", "survey table")
+SECONDS = 1.0
 
 
 def call(*arguments):
-    """Run the main command; returns (exit code, standard output, standard error)."""
+    """Run the program; returns (exit code, standard output, standard error)."""
     return outcome(cli.run, ["/anywhere/gatys-norm", *arguments])
 
 
-@pytest.fixture
-def received(monkeypatch):
-    """Collect the (config, output, flags, resume) of every transfer instead of running it."""
-    calls = []
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_first_word_picks_the_command(monkeypatch, name):
+    def note(usage, _command, argv, *_):
+        assert f"    gatys-norm {name} " in usage
+        return argv
 
-    def note(config, _inputs, *given):
-        calls.append((config, *given[:3]))
-        return 0
-
-    monkeypatch.setattr(transfer_command, "run_transfer", note)
-    return calls
+    monkeypatch.setattr(program, "call", note)
+    assert cli.run(["gatys-norm", name, "--x=1"]) == [f"gatys-norm {name}", "--x=1"]
 
 
-def assert_refused(result, named):
-    """One line on stderr that holds `named`, nothing on stdout, code 2."""
-    code, out, err = result
-    assert code == 2
-    assert out == ""
-    assert err.startswith("gatys-norm: ")
-    assert err.endswith("\n")
-    assert len(err.splitlines()) == 1
-    assert named in err
+@pytest.mark.parametrize("words", [(), ("--seed=1",), ("-seed=1",), ("--",), ("-",)])
+def test_without_a_command_it_is_a_transfer(monkeypatch, words):
+    def note(_usage, command, argv, *_):
+        return command.__name__, argv
+
+    monkeypatch.setattr(program, "call", note)
+    assert cli.run(["gatys-norm", *words]) == ("transfer", ["gatys-norm", *words])
 
 
-# --- flags to settings ------------------------------------------------------------------------
-
-SETTINGS: dict[str, Any] = {
-    "content": ("täst λ.png", "täst λ.png"),
-    "style": ('"dir/b=c,d.jpg"', "dir/b=c,d.jpg"),
-    "style_blend": ("2", (2.0,)),
-    "content_masks": ("masks/left.png", ("masks/left.png",)),
-    "style_masks": ('"a,b.png"', ("a,b.png",)),
-    "color": ("luminance", "luminance"),
-    "loss": ("original", "original"),
-    "lambda_os": ("2.5e-2", 0.025),
-    "content_layers": ("relu3_1,conv4_2", ("relu3_1", "conv4_2")),
-    "content_weights": ("3", (3.0,)),
-    "style_layers": ("conv1_1, relu2_1", ("conv1_1", "relu2_1")),
-    "style_weights": ("1,0,.5,2e0,1", (1.0, 0.0, 0.5, 2.0, 1.0)),
-    "size": ("256,512,1024", (256, 512, 1024)),
-    "iterations": ("42", (42,)),
-    "style_size": ("300", "300"),
-    "init": ("start.png", "start.png"),
-    "pooling": ("avg", "avg"),
-    "tv_weight": ("0.125", 0.125),
-    "precision": ("bfloat16", "bfloat16"),
-    "parametrization": ("fourier", "fourier"),
-    "optimizer": ("adam", "adam"),
-    "learning_rate": ("0.5", 0.5),
-    "line_search": ("hager_zhang", "hager_zhang"),
-    "history": ("25", 25),
-    "seed": ("9223372036854775807", 2**63 - 1),
-    "weights": ("imagenet-8bit", "imagenet-8bit"),
-    "log_every": ("7", 7),
-}
-
-
-def test_defaults_are_those_of_the_settings(received):
-    assert call(*GIVEN)[0] == 0
-    [(config, output, values, resume)] = received
-    assert config == DEFAULTS
-    assert (output, resume) == ("out.png", False)
-    assert (values.checkpoint_every, values.snapshot_every) == (50, 0)
-
-
-def test_every_setting_has_a_flag_and_a_case_here():
-    assert set(SETTINGS) == {field.name for field in dataclasses.fields(TransferConfig)}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_each_flag_reaches_its_setting_and_no_other(received, name):
-    text, value = SETTINGS[name]
-    assert call(*GIVEN, f"--{name}={text}")[0] == 0
-    [(config, *_)] = received
-    assert config == dataclasses.replace(DEFAULTS, **{name: value})
-    got = getattr(config, name)
-    assert type(got) is type(value)
-    if isinstance(value, tuple):
-        assert [type(part) for part in got] == [type(part) for part in value]
-
-
-@pytest.mark.parametrize(
-    ("flag", "styles"),
-    [
-        ("--style=a.jpg", ("a.jpg",)),
-        ("--style=a b.jpg", ("a b.jpg",)),
-        ('--style="a, b.jpg"', ("a, b.jpg",)),
-        ("--style=a.jpg,dir/b.png", ("a.jpg", "dir/b.png")),
-        ("--style=a.jpg, b.png", ("a.jpg", "b.png")),
-        ('--style="a, b.jpg","say ""hi"".png",c.png', ("a, b.jpg", 'say "hi".png', "c.png")),
-        ("--style=a.jpg,a.jpg", ("a.jpg", "a.jpg")),
-    ],
-)
-def test_styles_are_separated_by_commas_and_quoted_where_they_hold_some(received, flag, styles):
-    assert call(*GIVEN, flag)[0] == 0
-    [(config, *_)] = received
-    assert config.styles == styles
-    assert config == dataclasses.replace(DEFAULTS, style=styles)
-
-
-def test_several_styles_with_their_shares_and_masks(received):
-    given = (
-        "--style=b.png,c.png",
-        "--style_blend=7,3",
-        "--content_masks=l.png,r.png",
-        "--style_masks=all.png,all.png",
+@pytest.mark.parametrize("word", ["comapre", "Compare", "picture.png", "main", "", "../compare"])
+def test_an_unknown_word_is_refused_with_all_that_there_are(word):
+    code, out, err = call(word, "--content=a.png")
+    assert (code, out) == (errors.BAD_INPUT, "")
+    assert err == (
+        f"gatys-norm: {word!r} is no command; there are compare, reproduce, survey, timelapse, "
+        "and a transfer, which takes everything as --flag=value\n"
     )
-    assert call(*GIVEN, *given)[0] == 0
-    [(config, *_)] = received
-    assert config == dataclasses.replace(
-        DEFAULTS,
-        style=("b.png", "c.png"),
-        style_blend=(7, 3),
-        content_masks=("l.png", "r.png"),
-        style_masks=("all.png", "all.png"),
-    )
-
-
-def test_flags_of_the_program_itself_reach_it(received):
-    more = ("--checkpoint_every=7", "--snapshot_every=3", "--resume")
-    assert call(*GIVEN, *more)[0] == 0
-    [(_, _, values, resume)] = received
-    assert (values.checkpoint_every, values.snapshot_every, resume) == (7, 3, True)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("-content=a.png", "-style=b.png", "-output=out.png"),
-        ("--content", "a.png", "--style", "b.png", "--output", "out.png"),
-        (*GIVEN, "--"),
-        (*GIVEN, "--noresume", "--nohelp", "--help=false"),
-        ("--content=x.png", *GIVEN, "--seed=5", "--seed=0"),
-        ("--undefok=future", "--future=1", *GIVEN),
-        ("--flagfile=flags.txt", "--output=out.png"),
-        (*GIVEN, "--flagfile="),
-    ],
-)
-def test_every_form_that_absl_reads_works(received, folder, arguments):
-    (folder / "flags.txt").write_text("# a comment\n--content=a.png\n\n--style=b.png\n")
-    assert call(*arguments)[0] == 0
-    [(config, output, _, resume)] = received
-    assert (config, output, resume) == (DEFAULTS, "out.png", False)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "settings"),
-    [
-        (["--preset=paper"], {}),
-        (["--preset=fast"], FAST),
-        (["--preset=fast", "--size=128,256"], FAST | {"size": (128, 256)}),
-        (
-            ["--preset=fast", "--iterations=7", "--precision=float32", "--seed=3"],
-            FAST | {"iterations": (7,), "precision": "float32", "seed": 3},
-        ),
-        (
-            ["--parametrization=pixel", "--history=7", "--preset=fast"],
-            FAST | {"parametrization": "pixel", "history": 7},
-        ),
-    ],
-)
-def test_presets_expand_and_flags_win_over_them(received, arguments, settings):
-    assert call(*GIVEN, *arguments)[0] == 0
-    assert received[0][0] == dataclasses.replace(DEFAULTS, **settings)
-
-
-@pytest.mark.parametrize("preset", ["paper", "fast"])
-def test_a_preset_wins_over_an_earlier_run(received, folder, preset):
-    config = dataclasses.replace(
-        DEFAULTS, size=(64, 96), iterations=(3, 4), seed=5, history=7, precision="bfloat16"
-    )
-    (folder / "earlier.json").write_text(json.dumps({"config": config.as_dict()}))
-    call("--config_from=earlier.json", f"--preset={preset}", "--output=out.png")
-    expected = dataclasses.replace(config, **PRESETS[preset])
-    assert received[0][0] == expected
-
-
-def test_calls_do_not_influence_each_other(received):
-    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name != "style_layers"]
-    changed += ["--content_weights=1,2", "--snapshot_every=3", "--resume", "--output=other.png"]
-    assert call(*changed)[0] == 0
-    assert call(*GIVEN, "--seed=no")[0] == 2
-    assert call("--help")[0] == 0
-    assert call(*GIVEN)[0] == 0
-    first, second = received
-    assert first[0].size == (256, 512, 1024)
-    assert second[0] == DEFAULTS
-    assert (second[1], second[2].snapshot_every, second[3]) == ("out.png", 0, False)
-
-
-def test_absls_global_flags_are_left_alone(received):
-    call(*GIVEN)
-    assert "content" not in flags.FLAGS
-    assert "snapshot_every" not in flags.FLAGS
-
-
-# --- settings of an earlier run ---------------------------------------------------------------
-
-
-@pytest.fixture
-def earlier(folder):
-    """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
-    others = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
-    several = {
-        "style": ("b=c,d.jpg", "e f.png"),
-        "style_blend": (2.0, 0.5),
-        "content_masks": ("left.png", "right.png"),
-        "style_masks": ("all.png", "a,b.png"),
-    }
-    config = TransferConfig(**others | {"style_weights": (1.0, 0.5)} | several).resolved()
-    run_folder.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
-    return config
-
-
-@pytest.mark.parametrize("source", ["earlier.png", "earlier.json"])
-def test_settings_come_from_an_earlier_run(received, earlier, source):
-    assert call(f"--config_from={source}", "--output=out.png")[0] == 0
-    [(config, output, *_)] = received
-    assert (config, output) == (earlier, "out.png")
-
-
-def test_flags_that_are_given_override_an_earlier_run(received, earlier):
-    given = ("--seed=0", "--init=content", "--style_weights=1,1", "--content=other.png")
-    assert call("--config_from=earlier.json", "--output=out.png", *given)[0] == 0
-    [(config, *_)] = received
-    assert config == dataclasses.replace(
-        earlier, seed=0, init="content", style_weights=(1.0, 1.0), content="other.png"
-    )
-
-
-NO_RECORDS = {
-    "empty.json": b"",
-    "text.json": b"hello",
-    "list.json": b"[1]",
-    "other.json": b'{"settings": {}}',
-    "deep.json": b"[" * 100_000,
-    "latin1.json": b'{"config": "caf\xe9"}',
-    "unknown.json": b'{"config": {"content": "a", "style": "b", "colour": 1}}',
-    "wrong.json": b'{"config": {"content": "a", "style": "b", "seed": -1}}',
-    "type.json": b'{"config": {"content": "a", "style": "b", "size": 512}}',
-    "nested.json": b'{"config": {"content": "a", "style": "b", "size": [[512]]}}',
-    "strings.json": b'{"config": "content"}',
-    "null.json": b'{"config": null}',
-    "text.png": b"hello",
-}
-
-
-@pytest.mark.parametrize("name", [*NO_RECORDS, "missing.json", "missing.png", "folder.json", ""])
-def test_what_is_no_record_is_refused(received, folder, name):
-    (folder / "folder.json").mkdir()
-    for other, data in NO_RECORDS.items():
-        (folder / other).write_bytes(data)
-    named = "--config_from" if name else "--content"
-    assert_refused(call(f"--config_from={name}", "--output=out.png"), named)
-    assert received == []
-
-
-def test_a_picture_of_another_program_holds_no_settings(folder):
-    for name in ("plain.png", "plain.jpg"):
-        picture_io.save_picture(name, PICTURE)
-        assert_refused(call(f"--config_from={name}", "--output=out.png"), f"--config_from: {name}")
-
-
-# --- help -------------------------------------------------------------------------------------
-
-HELP = {  # as in the design's table; a default that depends on others is said in words
-    "content": "",
-    "style": "several are blended",
-    "style_blend": "default equal shares",
-    "content_masks": "default everywhere",
-    "style_masks": "default all",
-    "color": "(default: 'style')",
-    "output": "",
-    "config_from": "",
-    "loss": "(default: 'normalized')",
-    "lambda_os": "default 0.001 normalized, 0.0001 original",
-    "content_layers": "(default: 'conv4_2')",
-    "content_weights": "default 1 each",
-    "style_layers": "(default: 'conv1_2,conv2_2,conv3_4,conv4_4,conv5_4')",
-    "style_weights": "default 0.2 each",
-    "size": "(default: '512')",
-    "iterations": "(default: '600')",
-    "style_size": "(default: 'match')",
-    "init": "(default: 'content')",
-    "pooling": "(default: 'max')",
-    "tv_weight": "(default: '0.0')",
-    "precision": "(default: 'float32')",
-    "parametrization": "(default: 'pixel')",
-    "optimizer": "(default: 'lbfgs')",
-    "learning_rate": "default 1",
-    "preset": "(default: 'paper')",
-    "line_search": "(default: 'unit_step')",
-    "history": "(default: '10')",
-    "seed": "(default: '0')",
-    "weights": "(default: 'auto')",
-    "checkpoint_every": "(default: '50')",
-    "snapshot_every": "(default: '0')",
-    "preview": "0 picks any free",
-    "version": "(default: 'false')",
-    "devices": "(default: 'false')",
-    "resume": "(default: 'false')",
-    "log_every": "(default: '10')",
-}
-HELPS = {"help", "helpshort", "helpfull"}
-SELDOM_SET = {"line_search", "log_every", "parametrization", "history", "checkpoint_every"}
-
-
-@pytest.mark.parametrize("flag", ["--helpfull", "-helpfull", "--helpfull=true"])
-def test_full_help_lists_every_flag_with_its_default(flag):
-    code, out, err = call(flag)
-    assert (code, err) == (0, "")
-    assert out.startswith("Restyle one picture")
-    listed = help_by_flag(out)
-    assert set(listed) == set(HELP) | HELPS
-    for name, default in HELP.items():
-        assert default in listed[name]
-    for field in dataclasses.fields(TransferConfig):
-        assert " ".join(field.metadata["explanation"].split()) in listed[field.name]
-        for choice in field.metadata["choices"] or ():
-            assert choice in listed[field.name]
-
-
-@pytest.mark.parametrize("flag", ["--help", "--helpshort", "-help", "--help=true"])
-def test_help_leaves_out_what_is_seldom_set_by_hand_and_says_the_same_of_the_rest(flag):
-    code, out, err = call(flag)
-    assert (code, err) == (0, "")
-    listed, full = help_by_flag(out), help_by_flag(call("--helpfull")[1])
-    assert set(full) - set(listed) == SELDOM_SET
-    assert {name: full[name] for name in listed} == listed
-    assert set(listed) >= HELPS
 
 
 def test_help_names_the_other_commands():
-    _, out, _ = call("--help")
+    code, out, err = call("--help")
+    assert (code, err) == (0, "")
     for name in cli.COMMANDS:
         assert re.search(rf"^    gatys-norm {name} +\w", out, re.MULTILINE)
 
 
-def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong():
-    assert call("--help", "--loss=original")[0] == 0
-    assert_refused(call("--help", "--loss=neither"), "--loss")
-
-
-# --- mistakes ---------------------------------------------------------------------------------
-
-# Each kind of flag once with all that may be wrong with its text; what values a setting refuses is
-# for test_config.py.
-KINDS = ("lambda_os", "style_weights", "history", "size")
-NUMBERS = ("tv_weight", "content_weights", "style_blend", "learning_rate")
-WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview")
-OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview")  # no settings
-ENUMS = (
-    *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
-    *("line_search", "preset"),
-)
-MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
-    *((f"--{name}=neither", f"--{name}") for name in ENUMS),
-    *((f"--{name}=", f"--{name}") for name in ENUMS),
-    *(
-        (f"--{name}={value}", f"--{name}")
-        for name in KINDS
-        for value in ("", "x", "-1", "nan", "inf", "-inf", "1e999", "0x", "1 2", "٣,x")
-    ),
-    *((f"--{name}=x", f"--{name}") for name in (*NUMBERS, *WHOLE_NUMBERS, "iterations")),
-    *((f"--{name}=1.5", f"--{name}") for name in (*WHOLE_NUMBERS, "history", "size", "iterations")),
-    *((f"--{name}=-1", f"--{name}") for name in OF_THE_PROGRAM),
-    *((f"--{name}={'9' * 5000}", f"--{name}") for name in ("seed", "preview")),
-    ("--bogus", "bogus"),
-    ("--bogus=1", "bogus"),
-    ("-bogus", "bogus"),
-    ("--nocontent", "nocontent"),
-    ("--lambda-os=1", "lambda-os"),
-    ("--cont=a.png", "cont"),
-    ("---seed=1", "-seed"),
-    ("--size=1,x", "--size"),
-    ("--size=512,", "--size"),
-    ('--size="512', "--size"),
-    ("--size=512\n1024", "--size"),
-    ("--style_weights=1,2,,4,5", "--style_weights"),
-    ("--style=b.png,", "--style"),
-    ("--style=,", "--style"),
-    ('--style="b.png', "--style"),
-    ("--content_masks=", "--content_masks"),
-    ("--content_masks=a.png,b.png", "--content_masks: 1 picture is needed"),
-    ("--style_masks=,", "--style_masks"),
-    ("--content_layers=", "--content_layers"),
-    ("--style_layers=", "--style_layers"),
-    ("--style_layers=conv9_9", "--style_layers"),
-    ("--content_layers=conv4_2,", "--content_layers"),
-    ("--style_size=large", "--style_size"),
-    ("--style_size=", "--style_size"),
-    ("--resume=maybe", "--resume"),
-    ("--noresume=1", "--noresume"),
-    ("--nohelp=x", "--nohelp"),
-    ("--help=maybe", "--help"),
-    ("--seed", "--seed"),
-    ("--flagfile", "--flagfile"),
-    ("--flagfile=missing.txt", "missing.txt"),
-    ("--flagfile=.", "flagfile"),
-    ("--flagfile=latin1.txt", "--flagfile"),
-    ("--flagfile=wrong.txt", "bogus"),
-    ("--undefok", "--undefok"),
-    ("extra.png", "'extra.png'"),
-    ("-", "'-'"),
-    ("--=x", "'--=x'"),
-    ("--output=out.gif", "--output"),
-    ("--output=missing/out.png", "--output"),
-    ("--output=no\nfolder/out.png", "--output"),
-    (f"--output={'n' * 300}.png", "--output"),
-]
-
-
-@pytest.mark.parametrize(("argument", "named"), MISTAKES, ids=lambda text: ascii(text)[:40])
-def test_a_mistake_ends_in_one_line_that_names_it(received, folder, argument, named):
-    (folder / "latin1.txt").write_bytes(b"--content=caf\xe9.png\n")
-    (folder / "wrong.txt").write_text("--bogus=1\n")
-    before = sorted(folder.rglob("*"))
-    assert_refused(call(*GIVEN, argument), named)
-    assert received == []
-    assert sorted(folder.rglob("*")) == before
-
-
-@pytest.mark.parametrize("name", ["content", "style", "output"])
-@pytest.mark.parametrize("argument", [(), ("--{}=",)])
-def test_what_is_needed_is_asked_for(received, name, argument):
-    others = [flag for flag in GIVEN if not flag.startswith(f"--{name}=")]
-    assert_refused(call(*others, *(text.format(name) for text in argument)), f"--{name}: is needed")
-    assert received == []
-
-
-def test_no_arguments_at_all():
-    assert_refused(call(), "--content: is needed")
-
-
-def test_extra_picture_after_a_double_dash():
-    assert_refused(call(*GIVEN, "--", "--seed=1"), "'--seed=1'")
-
-
-@pytest.mark.parametrize("name", ["content", "style", "init", "content_masks", "style_masks"])
-def test_an_input_is_never_the_output(received, folder, name):
-    (folder / "picture.png").write_bytes(b"precious")
-    (folder / "link.png").symlink_to("picture.png")
-    for output in ("picture.png", "./picture.png", str(folder / "picture.png"), "link.png"):
-        result = call(*GIVEN, f"--{name}=picture.png", f"--output={output}")
-        assert_refused(result, "--output")
-    assert received == []
-    assert (folder / "picture.png").read_bytes() == b"precious"
-
-
-@pytest.mark.parametrize("flag", ["style", "content_masks", "style_masks"])
-def test_nor_is_the_second_of_several(received, folder, flag):
-    (folder / "picture.png").write_bytes(b"precious")
-    result = call(
-        *GIVEN, "--style=b.png,c.png", f"--{flag}=b.png,picture.png", "--output=picture.png"
-    )
-    assert_refused(result, "--output: picture.png: is one of the inputs")
-    assert received == []
-
-
-FLAG_NAMES = (*sorted(set(HELP) - {"output"}), "flagfile", "undefok", "noresume", "help", "x")
-ANY_VALUE = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0"), max_size=12
-) | st.sampled_from(
-    ["1,2", "1e-3", "-0", "true", "512,1024", "conv1_1", "match", "'", '"', '"a,b"', "1_0", "\r\n"]
-)
-
-
-@settings(
-    max_examples=3 * settings.default.max_examples,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(name=st.sampled_from(FLAG_NAMES), value=ANY_VALUE)
-def test_any_value_of_any_flag_works_or_is_refused_in_one_line(capsys, name, value):
-    capsys.readouterr()
-    try:
-        code = cli.run(["gatys-norm", *GIVEN, f"--{name}={value}"])
-    except TensorFlowStartedError:
-        return
-    out, err = capsys.readouterr()
-    if code == 0:
-        assert name == "help"
-        assert out
-    else:
-        assert_refused((code, out, err), "")
-
-
-# --- one transfer, its work done by a stand-in ------------------------------------------------
-
-FACTS = {"stage": 0, "scale": 0.25}
-
-
-MEMORY = "needs about 1.5 GiB of memory\n"
-
-
-class RefusedError(ValueError):
-    """Stands in for what `transfer.INPUT_ERRORS` lists."""
-
-
-class FakeTransfer:
-    """Stands in for `gatys_norm.transfer`: reports given iterations, then returns or raises."""
-
-    INPUT_ERRORS = (RefusedError, picture_io.PictureError)
-    CheckpointMismatchError = identity.CheckpointMismatchError
-
-    def __init__(self, iterations=(1, 50, 60), before_progress=None, error=None):
-        self.iterations = iterations
-        self.before_progress = before_progress
-        self.error = error
-        self.received = None
-
-    def Transfer(self, config, _inputs):  # noqa: N802, it stands in for a class
-        self.received = types.SimpleNamespace(config=config, checkpoint=None, stops=None)
-        self.plan = memory.Plan(1.5 * 2**30, in_strips=False)
-        return self
-
-    def restore(self, checkpoint):
-        self.received.checkpoint = checkpoint
-
-    def load_network(self):
-        if self.error is not None:
-            raise self.error
-
-    def run(self, on_progress, stops):
-        self.received.stops = stops
-        status = "completed"
-        for iteration in self.iterations:
-            if self.before_progress is not None:
-                self.before_progress()
-            if on_progress(self._progress(iteration)):
-                status = "interrupted"
-                break
-        terms = {"style/λ": {"coefficient": 2.0, "initial": 3.0, "final": 0.5}}
-        record = {"config": self.received.config.as_dict(), "status": status, "terms": terms}
-        return types.SimpleNamespace(image=PICTURE, record=record)
-
-    def _progress(self, iteration):
-        return types.SimpleNamespace(
-            iteration=iteration,
-            iterations=self.iterations[-1],
-            loss=1.5,
-            seconds_left=2.0,
-            checkpoint=lambda: checkpoints.Checkpoint(
-                {"position": np.full(3, iteration)}, FACTS | {"at": iteration}
-            ),
-            image=lambda: PICTURE + iteration,
-        )
-
-
-def put_transfer(monkeypatch, **arguments):
-    """Put a stand-in for TensorFlow's side in place; returns it."""
-    fake = FakeTransfer(**arguments)
-    monkeypatch.setattr(loading, "start_tensorflow", lambda: fake)
-    return fake
-
-
-def names(folder):
-    return {path.name for path in folder.iterdir()}
-
-
-def checkpointed_iterations(folder, monkeypatch):
-    """Collect the iteration of every checkpoint that is saved."""
-    saved, save = [], checkpoints.save
-
-    def noting(path, checkpoint):
-        saved.append(checkpoint.facts["at"])
-        save(path, checkpoint)
-
-    monkeypatch.setattr(checkpoints, "save", noting)
-    return saved
-
-
-def test_a_transfer_leaves_picture_and_record(folder, monkeypatch):
-    fake = put_transfer(monkeypatch)
-    code, out, _ = call(*GIVEN)
-    assert code == 0
-    assert names(folder) == {"out.png", "out.json"}  # the checkpoint is used up
-    np.testing.assert_array_equal(picture_io.load_picture("out.png"), np.rint(PICTURE))
-    record = json.loads((folder / "out.json").read_text())
-    assert record["config"] == DEFAULTS.as_dict()
-    assert json.loads(picture_io.load_text("out.png")["config"]) == DEFAULTS.as_dict()
-    assert out.splitlines() == [
-        MEMORY.rstrip(),
-        f"{'style/λ':20}            6 → 1",
-        "completed: out.png, record in out.json",
-    ]
-    assert (fake.received.config, fake.received.checkpoint) == (DEFAULTS, None)
-    assert fake.received.stops == [50]
-
-
-def test_checkpoints_and_snapshots_at_their_iterations(folder, monkeypatch):
-    fake = put_transfer(monkeypatch, iterations=(1, 8, 10, 19, 20, 25, 30, 40))
-    saved = checkpointed_iterations(folder, monkeypatch)
-    assert call(*GIVEN, "--checkpoint_every=10", "--snapshot_every=20")[0] == 0
-    assert fake.received.stops == [10, 20]
-    assert saved == [10, 20, 30, 40]
-    assert names(folder) == {"out.png", "out.json", "out-00020.png", "out-00040.png"}
-    expected = np.rint(np.clip(PICTURE + 20, 0, 255))
-    np.testing.assert_array_equal(picture_io.load_picture("out-00020.png"), expected)
-
-
-def test_no_checkpoints_nor_snapshots_at_zero(folder, monkeypatch):
-    fake = put_transfer(monkeypatch, iterations=(1, 50, 100))
-    saved = checkpointed_iterations(folder, monkeypatch)
-    assert call(*GIVEN, "--checkpoint_every=0", "--snapshot_every=0")[0] == 0
-    assert (fake.received.stops, saved) == ([], [])
-    assert names(folder) == {"out.png", "out.json"}
-
-
-def test_checkpoints_go_on_after_a_size_of_odd_length(folder, monkeypatch):
-    """Regression: pieces of the second size end at 37 + 50, 37 + 100, no multiples of 50."""
-    put_transfer(monkeypatch, iterations=(1, 30, 37, 67, 87, 117, 137))
-    saved = checkpointed_iterations(folder, monkeypatch)
-    assert call(*GIVEN)[0] == 0
-    assert saved == [67, 117]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_in_order(folder, number, monkeypatch):
-    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
-    after = []
-
-    def receive():
-        os.kill(os.getpid(), number)
-        after.append(signal.getsignal(number))
-
-    put_transfer(monkeypatch, iterations=(3, 4), before_progress=receive)
-    code, out, _ = call(*GIVEN)
-    assert code == 128 + number
-    assert after == [signal.SIG_DFL]  # a second one would have ended the program at once
-    assert out == MEMORY + "interrupted; the picture so far is out.png, continue with --resume\n"
-    assert names(folder) == {"out.png", "out.json", "out.checkpoint.npz"}
-    arrays, facts = checkpoints.load("out.checkpoint.npz")
-    assert facts == FACTS | {"at": 3}
-    np.testing.assert_array_equal(arrays["position"], np.full(3, 3))
-    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
-
-
-def test_resume_hands_over_the_checkpoint(folder, monkeypatch):
-    checked = []
-    monkeypatch.setattr(identity, "check", lambda facts, *_: checked.append(facts))
-    stored = checkpoints.Checkpoint({"position": np.arange(5)}, FACTS)
-    checkpoints.save(folder / "out.checkpoint.npz", stored)
-    fake = put_transfer(monkeypatch, iterations=(51, 60))
-    assert call(*GIVEN, "--resume")[0] == 0
-    arrays, facts = fake.received.checkpoint
-    assert facts == FACTS
-    assert checked == [FACTS]
-    np.testing.assert_array_equal(arrays["position"], np.arange(5))
-    assert names(folder) == {"out.png", "out.json"}
-
-
-def test_resume_without_a_checkpoint_or_with_a_damaged_one(folder, monkeypatch):
-    fake = put_transfer(monkeypatch)
-    assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no checkpoint")
-    (folder / "out.checkpoint.npz").write_bytes(b"PK\x03\x04 not\nreally")
-    assert_refused(call(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: is damaged")
-    assert fake.received is None
-    assert names(folder) == {"out.checkpoint.npz"}
-
-
-def test_without_resume_an_old_checkpoint_is_not_read(folder, monkeypatch):
-    stored = checkpoints.Checkpoint({"position": np.arange(5)}, FACTS)
-    checkpoints.save(folder / "out.checkpoint.npz", stored)
-    fake = put_transfer(monkeypatch, iterations=(1, 2))
-    assert call(*GIVEN)[0] == 0
-    assert fake.received.checkpoint is None
-
-
-@pytest.mark.parametrize("error", [RefusedError, picture_io.PictureError])
-def test_what_a_transfer_refuses_ends_in_one_line(folder, error, monkeypatch):
-    put_transfer(monkeypatch, error=error("a.png: is\n  not right"))
-    assert_refused(call(*GIVEN), "a.png: is not right")
-    assert names(folder) == set()
-
-
-def test_what_a_transfer_may_refuse_is_an_error_of_input():
-    from gatys_norm import transfer
-    from gatys_norm.losses.coefficients import ZeroEnergyError  # loads TensorFlow
-    from gatys_norm.network import weights
-
-    assert {picture_io.PictureError, weights.WeightsError, ZeroEnergyError} <= set(
-        transfer.INPUT_ERRORS
-    )
-    assert transfer.CheckpointMismatchError in transfer.INPUT_ERRORS
-
-
-def test_another_run_at_the_same_output_is_refused(folder, monkeypatch):
-    fake = put_transfer(monkeypatch)
-    with run_folder.locked(folder / "out.png"):
-        assert_refused(call(*GIVEN), "--output: out.png: another run is writing there")
-    assert fake.received is None
-    assert call(*GIVEN)[0] == 0
-
-
-@pytest.mark.parametrize("checkpointed", [True, False])
-def test_a_result_that_cannot_be_written_says_what_is_kept(folder, monkeypatch, checkpointed):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    put_transfer(monkeypatch)
-    monkeypatch.setattr(run_folder, "save_result", full)
-    code, out, err = call(*GIVEN, f"--checkpoint_every={50 if checkpointed else 0}")
-    assert (code, out) == (1, MEMORY)
-    last = err.splitlines()[-1]
-    assert "out.png: could not be written (No space left on device)" in last
-    assert ("out.checkpoint.npz is kept, continue with --resume" in last) == checkpointed
-    assert ("nothing of this run is kept" in last) != checkpointed
-    assert names(folder) == ({"out.checkpoint.npz"} if checkpointed else set())
-
-
-def test_a_checkpoint_that_cannot_be_written_costs_no_result(folder, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    put_transfer(monkeypatch, iterations=(1, 50, 100))
-    monkeypatch.setattr(checkpoints, "save", full)
-    with pytest.warns(UserWarning, match="out.checkpoint.npz: could not be written") as warned:
-        assert call(*GIVEN)[0] == 0
-    assert len(warned) == 2
-    assert names(folder) == {"out.png", "out.json"}
-
-
-def test_other_errors_of_a_transfer_are_not_hidden(monkeypatch):
-    put_transfer(monkeypatch, error=ZeroDivisionError("a fault of the program"))
-    with pytest.raises(ZeroDivisionError):
-        call(*GIVEN)
-
-
-def test_an_output_that_cannot_show_the_symbols_stops_nothing(monkeypatch):
-    """Regression: → on a terminal that is not Unicode ended a finished run with a traceback."""
-    put_transfer(monkeypatch)
-    written = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    assert cli.run(["gatys-norm", *GIVEN]) == 0
-    sys.stdout.flush()
-    assert rb"style/\u03bb" in written.getvalue()
-    assert rb"6 \u2192 1" in written.getvalue()
-
-
-# --- as a process -----------------------------------------------------------------------------
-
-
-def as_process(*arguments):
-    """Run `python -m gatys_norm` as a user would, in a process of its own, in this folder."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    finished = subprocess.run(
-        [sys.executable, "-m", COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=plain | {"PYTHONPATH": str(ROOT)},
-    )
-    return finished.returncode, finished.stdout, finished.stderr
-
-
-def test_the_exit_code_reaches_the_shell(folder):
-    assert_refused(as_process(*GIVEN, "--seed=x"), "--seed")
-    code, out, err = as_process("--helpshort")
+@pytest.mark.parametrize("command", ALL)
+def test_every_command_has_its_help(command):
+    code, out, err = call(*command.split(), "--help")
     assert (code, err) == (0, "")
-    assert "--lambda_os" in out
-    assert names(folder) == set()
+    assert f"    gatys-norm {command}".rstrip() in out
+    assert {"help", "helpshort", "helpfull"} <= set(help_by_flag(out))
 
 
-def test_arguments_that_are_no_valid_unicode_are_named(folder):
-    """Latin-1, as an old file system may hold it; Python reads it as lone surrogates."""
-    assert_refused(
-        as_process(*GIVEN, b"--output=caf\xe9/out.png"), "--output: caf\\udce9/out.png: there"
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+def test_help_takes_under_a_second_and_loads_no_tensorflow(command):
+    code = (
+        "import sys; from gatys_norm.cli import main\n"
+        f"assert main.run(['gatys-norm', *{command.split()}, '--help']) == 0\n"
+        "sys.exit(bool({'tensorflow', 'keras', 'h5py'} & set(sys.modules)))"
     )
-    assert_refused(as_process(*GIVEN, b"--caf\xe9=1"), "caf\\udce9")
+
+    def seconds():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < SECONDS
 
 
-def test_a_missing_picture_is_named_in_one_line(folder):
-    finished = run(COMMAND, *GIVEN, cwd=folder)
-    assert_refused((finished.returncode, finished.stdout, finished.stderr), "a.png: No such file")
-    assert names(folder) == set()
-
-
-def test_nothing_to_resume_is_said_in_one_line(folder):
-    for name in ("a.png", "b.png"):
-        picture_io.save_picture(name, PICTURE)
-    assert_refused(as_process(*GIVEN, "--resume"), "--resume: out.checkpoint.npz: there is no")
-    assert names(folder) == {"a.png", "b.png"}
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_script_of_the_clone_is_the_command(command):
+    """A mistake shows all that matters: which command it is, its exit code, its one line."""
+    words = ("--flag_that_is_none=1",)
+    script = run(ROOT / "scripts" / f"{command}.py", *words)
+    module = run(COMMAND, command, *words)
+    expected = (errors.BAD_INPUT, "", module.stderr)
+    assert (script.returncode, script.stdout, script.stderr) == expected
+    assert (module.returncode, module.stdout) == (errors.BAD_INPUT, "")
+    assert module.stderr.startswith(f"gatys-norm {command}: Unknown command line flag")
+    assert module.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import draw
 import pytest
 from absl import flags
 from helpers.programs import load_script
@@ -20,7 +21,7 @@ PATHS = {  # {command: {flags that take a path}}
     "survey build": {"run_dir", "pairs", "output_dir"},
     "survey serve": {"survey_dir"},
     "survey table": {"survey_dir"},
-    "make_samples": {"output_dir"},
+    "draw": {"output_dir"},
     "benchmarks/kills": {"update"},
     "benchmarks/speed": {"output", "config_from", "peer_dir"},
 }
@@ -29,10 +30,11 @@ DEFINE_FLAGS = {
     "compare": compare.define_flags,
     "timelapse": timelapse.define_flags,
     "reproduce": study_flags.define_flags,
+    "draw": draw.define_flags,
     **{f"survey {name}": define for name, (_, _, define) in survey.COMMANDS.items()},
 }
 OF_ITS_OWN = {name for name in PATHS if name.startswith(("timelapse", "survey"))}
-OF_ITS_OWN |= {"make_samples", "benchmarks/kills"}  # without the flags of a transfer
+OF_ITS_OWN |= {"draw", "benchmarks/kills"}  # without the flags of a transfer
 
 
 @pytest.fixture(autouse=True)
