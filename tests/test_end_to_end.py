@@ -117,8 +117,8 @@ def test_demo_makes_the_labelled_picture(shallow):
 
 
 @pytest.mark.slow
-def test_samples_are_what_their_script_draws(tmp_path):
-    finished = run(ROOT / "scripts" / "make_samples.py", f"--output_dir={tmp_path}")
+def test_samples_are_what_their_program_draws(tmp_path):
+    finished = run(ROOT / "data" / "draw" / "draw.py", f"--output_dir={tmp_path}")
     assert finished.returncode == 0, finished.stderr
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (ROOT / "data").glob("*.jpg"))
