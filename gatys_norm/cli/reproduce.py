@@ -208,7 +208,7 @@ def run_all(
 
         def show(progress: grid.Progress) -> bool:
             bar.set_description_str(
-                f"{progress.cells_done}/{progress.cells} transfers, {progress.running} running, "
+                f"{progress.runs_done}/{progress.runs} transfers, {progress.running} running, "
                 f"{interval(progress.seconds_left)} left",
                 refresh=False,
             )

@@ -1,4 +1,4 @@
-"""Running the cells of a grid: each in its own folder, finished ones kept, failures contained."""
+"""The runs of a grid: each in a folder named after it, done once, failures contained."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.record import Record
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
+from gatys_norm.text import one_line
 
 if TYPE_CHECKING:
     from gatys_norm.files import StrPath
     from gatys_norm.images.inputs import LoadedInputs
     from gatys_norm.network.weights import WeightsFile
 
-Waiting: TypeAlias = Mapping[TransferConfig, Path]  # {cell: where its picture goes}
+Waiting: TypeAlias = Mapping[TransferConfig, Path]  # {settings: where the picture goes}
 Execute: TypeAlias = "Callable[[Waiting, GridProgress, int], Iterator[RunResult]]"
 _OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a cell: `record` and the picture at `output`, or else `error`, one line."""
+    """What became of a run: `record` and the picture at `output`, or else `error`, one line."""
 
     config: TransferConfig
     output: Path
@@ -43,19 +44,19 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far all cells are: `share` of the work is done, in `seconds_left` all of it will be."""
+    """How far a grid is: `share` of the work is done, in `seconds_left` all of it will be."""
 
-    cells_done: int
-    cells: int
+    runs_done: int
+    runs: int
     running: int
     share: float
     seconds_left: float
 
 
 def output_path(folder: StrPath, config: TransferConfig) -> Path:
-    """Where the picture of a cell goes: a folder named after its settings and pictures.
+    """Return where the picture of a run goes: a folder named after its settings and pictures.
 
-    The name changes with every setting and with every byte of the pictures, so that a cell found
+    The name changes with every setting and with every byte of the pictures, so that a result
     there is the one that is wanted.
     """
     hashes = picture_inputs.paths(config).map(_sha256)
@@ -81,19 +82,19 @@ def run_grid(
     checkpoint_every: int = 50,
     execute: Execute | None = None,
 ) -> Iterator[RunResult]:
-    """Run every cell that is not finished yet.
+    """Run every transfer that is not finished yet.
 
     Args:
       configs: resolved `TransferConfig`s; equal ones run once.
-      folder: where the cells' folders are; made if missing.
+      folder: where the folders of the runs are; made if missing.
       on_progress: called with a `Progress` about once a second; returning True stops, which
-        leaves checkpoints for the next call to go on from.
+        leaves checkpoints from which the next call resumes.
       checkpoint_every: iterations between checkpoints; 0 is none.
-      execute: how cells are run: (waiting, clock, checkpoint_every) → `RunResult`s as they are
-        known, ending early if `clock` says so; `one_after_the_other` when None.
+      execute: how transfers are run: (waiting, progress, checkpoint_every) → `RunResult`s as they
+        are known, ending early if `progress` says so; `one_after_the_other` when None.
 
     Yields:
-      An `RunResult` for each cell as soon as it is known, the finished ones first.
+      A `RunResult` of each as soon as it is known, the finished ones first.
     """
     outputs = {config: output_path(folder, config) for config in configs}
     waiting = {}
@@ -102,50 +103,50 @@ def run_grid(
             yield finished(config, output)
         else:
             waiting[config] = output
-    clock = GridProgress(waiting, len(outputs), on_progress)
-    for outcome in (execute or one_after_the_other)(waiting, clock, checkpoint_every):
-        clock.close(outcome.config)
-        yield outcome
+    progress = GridProgress(waiting, len(outputs), on_progress)
+    for result in (execute or one_after_the_other)(waiting, progress, checkpoint_every):
+        progress.close(result.config)
+        yield result
 
 
 def one_after_the_other(
-    waiting: Waiting, clock: GridProgress, checkpoint_every: int
+    waiting: Waiting, progress: GridProgress, checkpoint_every: int
 ) -> Iterator[RunResult]:
-    """Run cells in this process.
+    """Run transfers in this process.
 
     Args:
       waiting: {config: where its picture goes}.
-      clock: `GridProgress`.
+      progress: told about every iteration; it says when to stop.
       checkpoint_every: iterations between checkpoints; 0 is none.
 
     Yields:
-      An `RunResult` for each, until the clock says stop.
+      A `RunResult` of each, until `progress` says stop.
     """
     for config, output in waiting.items():
 
         def on_iteration(iteration: int, config: TransferConfig = config) -> bool:
-            return clock({config: iteration})
+            return progress({config: iteration})
 
         try:
-            outcome = run_one(config, output, on_iteration, checkpoint_every)
-        except Exception as error:  # whatever it is, the other cells are worth having
-            outcome = RunResult(config, output, error=reason(error))
-        if outcome is None:
+            result = run_one(config, output, on_iteration, checkpoint_every)
+        except Exception as error:  # whatever it is, the other runs are worth having
+            result = RunResult(config, output, error=reason(error))
+        if result is None:
             return
-        yield outcome
+        yield result
 
 
 class GridProgress:
-    """Turns how far single cells are into a `Progress` of all."""
+    """Turns how far single runs are into a `Progress` of all."""
 
-    def __init__(self, waiting: Waiting, cells: int, on_progress: _OnProgress | None) -> None:
+    def __init__(self, waiting: Waiting, runs: int, on_progress: _OnProgress | None) -> None:
         self._costs = {config: _cost(config, sum(config.iterations)) for config in waiting}
         self._open = set(waiting)
-        self._cells, self._on_progress = cells, on_progress
+        self._runs, self._on_progress = runs, on_progress
         self._began = time.monotonic()
 
     def close(self, config: TransferConfig) -> None:
-        """Note that a cell has ended."""
+        """Note that a run has ended."""
         self._open.discard(config)
 
     def __call__(self, running: Mapping[TransferConfig, int]) -> bool:
@@ -158,12 +159,12 @@ class GridProgress:
         share = done / max(1, sum(self._costs.values()))
         elapsed = time.monotonic() - self._began
         left = elapsed * (1 - share) / share if share else math.inf
-        cells_done = self._cells - len(self._open)
-        return bool(self._on_progress(Progress(cells_done, self._cells, len(running), share, left)))
+        runs_done = self._runs - len(self._open)
+        return bool(self._on_progress(Progress(runs_done, self._runs, len(running), share, left)))
 
 
 def _cost(config: TransferConfig, iterations: int) -> int:
-    """What the first `iterations` cost: an iteration takes time in proportion to the pixels."""
+    """Return what `iterations` cost: the time of one is in proportion to the pixels."""
     cost = 0
     for count, size in zip(config.iterations, config.size, strict=True):
         cost += min(count, iterations) * size**2
@@ -172,7 +173,7 @@ def _cost(config: TransferConfig, iterations: int) -> int:
 
 
 def finished(config: TransferConfig, output: Path) -> RunResult:
-    """Return the `RunResult` of a cell whose files are there."""
+    """Return the `RunResult` of a run whose files are there."""
     return RunResult(
         config, output, json.loads(run_folder.record_path(output).read_text(encoding="utf-8"))
     )
@@ -186,7 +187,7 @@ def run_one(
     inputs: LoadedInputs | None = None,
     weights_file: WeightsFile | None = None,
 ) -> RunResult | None:
-    """Run one cell from its checkpoint, if there is one, or from the start.
+    """Run one transfer from its checkpoint, if there is one, or from the start.
 
     Args:
       config: resolved `TransferConfig`.
@@ -197,7 +198,7 @@ def run_one(
       weights_file: the weights, where they are known already.
 
     Returns:
-      `RunResult`, or None if the cell was stopped, which leaves a checkpoint.
+      `RunResult`, or None if the run was stopped, which leaves a checkpoint.
 
     Raises:
       Exception: all that `transfer.Transfer` and writing can raise.
@@ -242,6 +243,7 @@ def _finish(
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line why a cell failed."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, transfer.INPUT_ERRORS) else f"{type(error).__name__}: {text}"
+    """Say in one line why a run failed."""
+    message = one_line(error)
+    expected = isinstance(error, transfer.INPUT_ERRORS)
+    return message if expected else f"{type(error).__name__}: {message}"

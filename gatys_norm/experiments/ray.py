@@ -1,8 +1,8 @@
-"""Cells on a Ray cluster. Placement, retries and GPU visibility are Ray's.
+"""The runs of a grid on a Ray cluster. Placement, retries and GPU visibility are Ray's.
 
 Pictures and weights reach the machines through Ray's object store, once each. Results come back as
 the bytes of their files, so that only the driver's machine needs the folder; where every machine
-sees it, cells write there themselves and a retried one finds its checkpoint wherever it runs.
+sees it, runs write there themselves and a retried one finds its checkpoint on any machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _Task: TypeAlias = "tuple[int, TransferConfig, Path, bool, float, int]"
 ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 1.0
-STOP_SECONDS = 60.0  # for running cells to keep their checkpoints
+STOP_SECONDS = 60.0  # for runs to write their checkpoints
 
 
 class ClusterError(ValueError):
@@ -91,26 +91,26 @@ def _check_reachable(address: str | None) -> None:
 def executor(
     cpus_per_cell: float = 1.0, gpus_per_cell: float = 0.0, shared: bool = False
 ) -> grid_runs.Execute:
-    """Return what `grid_runs.run_grid` takes as `execute`; wants to be `connected`.
+    """Return what `grid.run_grid` takes as `execute`; it works while `connected`.
 
     Args:
-      cpus_per_cell: CPU cores of each cell; TensorFlow gets as many threads.
-      gpus_per_cell: GPUs of each cell; a fraction lets several share one.
-      shared: whether the cells' folders are seen by every machine under the same path.
+      cpus_per_cell: CPU cores of each run; TensorFlow gets as many threads.
+      gpus_per_cell: GPUs of each run; a fraction lets several share one.
+      shared: whether the folders of the runs are seen by every machine under the same path.
     """
 
     def execute(
-        waiting: grid_runs.Waiting, clock: grid_runs.GridProgress, checkpoint_every: int
+        waiting: grid_runs.Waiting, progress: grid_runs.GridProgress, checkpoint_every: int
     ) -> Iterator[grid_runs.RunResult]:
         import ray
 
-        board = _start_board()
+        actor = _start_progress_actor()
         run = ray.remote(
             num_cpus=cpus_per_cell,
             num_gpus=gpus_per_cell,
             max_retries=ATTEMPTS - 1,
             retry_exceptions=True,
-            max_calls=0,  # a worker keeps its network and its compiled graphs for the next cell
+            max_calls=0,  # a worker keeps its network and its compiled graphs for the next run
         )(_run)
         stored = _Store()
         pending = {}
@@ -121,31 +121,31 @@ def executor(
             except transfer.INPUT_ERRORS as error:
                 yield grid_runs.RunResult(config, output, error=grid_runs.reason(error))
                 continue
-            pending[run.remote(task, board, *inputs)] = config
+            pending[run.remote(task, actor, *inputs)] = config
         configs = list(waiting)
         while pending:
             ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-            for result in ready:
-                config = pending.pop(result)
-                outcome = _received(result, config, waiting[config], shared)
-                if outcome is not None:
-                    yield outcome
-            running = ray.get(board.running.remote())
-            if clock({configs[index]: count for index, count in running.items()}):
-                yield from _stop(board, pending, waiting, shared)
+            for reference in ready:
+                config = pending.pop(reference)
+                result = _received(reference, config, waiting[config], shared)
+                if result is not None:
+                    yield result
+            running = ray.get(actor.running.remote())
+            if progress({configs[index]: count for index, count in running.items()}):
+                yield from _stop(actor, pending, waiting, shared)
                 return
 
     return execute
 
 
-def _start_board() -> ActorHandle:
-    """Start the actor to which running cells say how far they are; it tells them when to stop.
+def _start_progress_actor() -> ActorHandle:
+    """Start the actor to which runs say how far they are; it tells them when to stop.
 
-    Where it is lost Ray makes a new one, which hears of every cell at that cell's next report.
+    Where it is lost Ray makes a new one, which hears of every run at that run's next report.
     """
     import ray
 
-    class Board:
+    class ProgressActor:
         """In a function, so that Ray sends all of it and its process loads no TensorFlow."""
 
         def __init__(self) -> None:
@@ -153,12 +153,12 @@ def _start_board() -> ActorHandle:
             self._stopping = False
 
         def report(self, index: int, iterations: int) -> bool:
-            """Note how far a cell is; returns whether to stop."""
+            """Note how far a run is; returns whether to stop."""
             self._iterations[index] = iterations
             return self._stopping
 
         def close(self, index: int) -> None:
-            """Note that a cell is not running any more."""
+            """Note that a run has ended."""
             self._iterations.pop(index, None)
 
         def running(self) -> dict[int, int]:
@@ -166,11 +166,11 @@ def _start_board() -> ActorHandle:
             return self._iterations
 
         def stop(self) -> set[int]:
-            """Tell every cell to stop; returns the indices of those that run."""
+            """Tell every run to stop; returns their indices."""
             self._stopping = True
             return set(self._iterations)
 
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ProgressActor).remote()
 
 
 class _Store:
@@ -195,69 +195,70 @@ class _Store:
     def _put_weights(self, source: str) -> tuple[weights.WeightsFile, ray.ObjectRef]:
         import ray
 
-        found = weights.locate(source)
-        return found, ray.put(np.fromfile(found.path, np.uint8))
+        weights_file = weights.locate(source)
+        return weights_file, ray.put(np.fromfile(weights_file.path, np.uint8))
 
 
 def _run(
     task: _Task,
-    board: ActorHandle,
+    actor: ActorHandle,
     weights_file: weights.WeightsFile,
     weights_bytes: np.ndarray,
     paths: Sequence[str],
     *pictures: np.ndarray,
 ) -> tuple[grid_runs.RunResult | None, dict[str, bytes]]:
-    """Run one cell on whichever machine Ray chose.
+    """Run one transfer on whichever machine Ray chose.
 
     Returns:
-      What `grid_runs.run_one` returned, and the bytes of its files if they are not shared.
+      What `grid.run_one` returned, and the bytes of its files if they are not shared.
     """
     index, config, output, shared, cpus, checkpoint_every = task
     _prepare(cpus)
-    place = (
-        output if shared else weights.cache_folder() / "cells" / output.parent.name / output.name
-    )
+    cache = weights.cache_folder() / "cells" / output.parent.name
+    local_output = output if shared else cache / output.name
 
-    report = _Reports(board, index)
+    report = _Reports(actor, index)
     report(0)
     try:
         weights_file = _on_this_machine(weights_file, weights_bytes)
         by_path = dict(zip(paths, pictures, strict=True))
         loaded = picture_inputs.paths(config).map(by_path.__getitem__)
         inputs = picture_inputs.check(config, loaded)
-        outcome = grid_runs.run_one(config, place, report, checkpoint_every, inputs, weights_file)
+        result = grid_runs.run_one(
+            config, local_output, report, checkpoint_every, inputs, weights_file
+        )
     except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
         return grid_runs.RunResult(config, output, error=grid_runs.reason(error)), {}
     finally:
-        board.close.remote(index)
-    if outcome is None or shared:
-        return outcome, {}
-    written = {path.name: path.read_bytes() for path in run_folder.result_paths(place)}
-    shutil.rmtree(place.parent, ignore_errors=True)
-    return outcome, written
+        actor.close.remote(index)
+    if result is None or shared:
+        return result, {}
+    written = {path.name: path.read_bytes() for path in run_folder.result_paths(local_output)}
+    shutil.rmtree(local_output.parent, ignore_errors=True)
+    return result, written
 
 
 @functools.cache
 def _prepare(cpus: float) -> None:
-    """Set TensorFlow up as the command line does, with as many threads as the cell has cores."""
+    """Set TensorFlow up as the command line does, with as many threads as the run has cores."""
     surroundings.drop_coarser_ways()  # a machine may have variables that the driver has not
     configuration = transfer.tf.config
     configuration.experimental.enable_op_determinism()
     with contextlib.suppress(RuntimeError):  # TensorFlow has begun already: a matter of speed only
         configuration.threading.set_intra_op_parallelism_threads(max(1, round(cpus)))
     for gpu in configuration.list_physical_devices("GPU"):
-        configuration.experimental.set_memory_growth(gpu, True)  # other cells may share it
+        configuration.experimental.set_memory_growth(gpu, True)  # other runs may share it
 
 
 class _Reports:
-    """Tells the board how far a cell is, and returns whether to stop as the last reply said.
+    """Tells the actor how far a run is, and returns whether to stop as the last reply said.
 
     It never waits for the reply: Ray would give the core of a task that waits to another one. Where
-    the board cannot be reached the cell goes on.
+    the actor does not answer, the run continues.
     """
 
-    def __init__(self, board: ActorHandle, index: int) -> None:
-        self._board, self._index = board, index
+    def __init__(self, actor: ActorHandle, index: int) -> None:
+        self._actor, self._index = actor, index
         self._reply: ray.ObjectRef | None = None
         self._stop = False
 
@@ -269,7 +270,7 @@ class _Reports:
                 self._stop = ray.get(self._reply)
             self._reply = None
         if self._reply is None:
-            self._reply = self._board.report.remote(self._index, iterations)
+            self._reply = self._actor.report.remote(self._index, iterations)
         return self._stop
 
 
@@ -293,15 +294,15 @@ def _has_hash(path: Path, sha256: str) -> bool:
 
 
 def _received(
-    result: ray.ObjectRef, config: TransferConfig, output: Path, shared: bool
+    reference: ray.ObjectRef, config: TransferConfig, output: Path, shared: bool
 ) -> grid_runs.RunResult | None:
-    """Return the `Outcome` of a task that has ended; None if it was stopped."""
+    """Return the `RunResult` of a task that has ended; None if it was stopped."""
     import ray
 
     try:
-        outcome, written = ray.get(result)
-        if outcome is None or outcome.error or shared:
-            return outcome
+        result, written = ray.get(reference)
+        if result is None or result.error or shared:
+            return result
         output.parent.mkdir(parents=True, exist_ok=True)
         with run_folder.locked(output):
             files.write_together(
@@ -318,22 +319,22 @@ def _received(
 
 
 def _stop(
-    board: ActorHandle,
+    actor: ActorHandle,
     pending: Mapping[ray.ObjectRef, TransferConfig],
     waiting: grid_runs.Waiting,
     shared: bool,
 ) -> Iterator[grid_runs.RunResult]:
-    """Stop the running cells, forget the others; yields what came to its end all the same."""
+    """Stop what runs and forget the rest; yields the results of runs that ended all the same."""
     import ray
 
     index_of = {config: index for index, config in enumerate(waiting)}
-    running = ray.get(board.stop.remote())
-    left = [result for result, config in pending.items() if index_of[config] in running]
-    for result in set(pending) - set(left):
-        ray.cancel(result)
+    running = ray.get(actor.stop.remote())
+    left = [reference for reference, config in pending.items() if index_of[config] in running]
+    for reference in set(pending) - set(left):
+        ray.cancel(reference)
     ended, _ = ray.wait(left, num_returns=len(left), timeout=STOP_SECONDS) if left else ([], [])
-    for result in ended:
-        config = pending[result]
-        outcome = _received(result, config, waiting[config], shared)
-        if outcome is not None and not outcome.error:
-            yield outcome
+    for reference in ended:
+        config = pending[reference]
+        result = _received(reference, config, waiting[config], shared)
+        if result is not None and not result.error:
+            yield result

@@ -1,4 +1,4 @@
-"""Cells: kept, resumed, contained."""
+"""The runs of a grid: done once, resumed, contained."""
 
 import dataclasses
 
@@ -45,22 +45,22 @@ def started(monkeypatch):
     return seen
 
 
-def test_each_cell_gets_its_own_picture_and_record(configs, tmp_path, started):
-    outcomes = list(grid_runs.run_grid([*configs, configs[0]], tmp_path / "cells"))
-    assert [outcome.config for outcome in outcomes] == started == configs
-    for outcome in outcomes:
-        assert outcome.error is None
-        assert outcome.record["config"] == outcome.config.as_dict()
-        assert outcome.record["status"] == "completed"
-        assert run_folder.is_finished(outcome.output, outcome.config)
-        assert {path.name for path in outcome.output.parent.iterdir()} == {
+def test_each_run_gets_its_picture_and_record(configs, tmp_path, started):
+    results = list(grid_runs.run_grid([*configs, configs[0]], tmp_path / "runs"))
+    assert [result.config for result in results] == started == configs
+    for result in results:
+        assert result.error is None
+        assert result.record["config"] == result.config.as_dict()
+        assert result.record["status"] == "completed"
+        assert run_folder.is_finished(result.output, result.config)
+        assert {path.name for path in result.output.parent.iterdir()} == {
             "result.png",
             "result.json",
         }
-    assert len({outcome.output for outcome in outcomes}) == 3
+    assert len({result.output for result in results}) == 3
 
 
-def test_finished_cells_are_not_run_again(configs, tmp_path, started):
+def test_finished_runs_are_not_run_again(configs, tmp_path, started):
     first = list(grid_runs.run_grid(configs[:2], tmp_path))
     started.clear()
     changed = dataclasses.replace(configs[1], iterations=(7,))
@@ -69,7 +69,7 @@ def test_finished_cells_are_not_run_again(configs, tmp_path, started):
     assert second[0] == first[0]
 
 
-def test_a_changed_picture_is_another_cell(configs, tmp_path):
+def test_a_changed_picture_is_another_run(configs, tmp_path):
     before = grid_runs.output_path(tmp_path, configs[0])
     assert grid_runs.output_path(tmp_path, configs[0]) == before
     picture = picture_io.load_picture(configs[0].style)
@@ -77,7 +77,7 @@ def test_a_changed_picture_is_another_cell(configs, tmp_path):
     assert grid_runs.output_path(tmp_path, configs[0]) != before
 
 
-def test_a_change_in_any_mask_or_style_is_another_cell(configs, tmp_path):
+def test_a_change_in_any_mask_or_style_is_another_run(configs, tmp_path):
     generator = np.random.default_rng(1)
     names = {name: str(tmp_path / f"{name}.png") for name in ("other", "l", "r", "m", "n")}
     for path in names.values():
@@ -103,7 +103,7 @@ def test_a_change_in_any_mask_or_style_is_another_cell(configs, tmp_path):
     assert seen[0].parent.name.startswith("style_other_")
 
 
-def test_a_cell_of_several_styles_is_kept_and_found_again(configs, tmp_path, started):
+def test_a_run_of_several_styles_is_done_once(configs, tmp_path, started):
     mask = str(tmp_path / "mask.png")
     picture_io.save_picture(mask, np.full((24, 32, 3), 200))
     config = dataclasses.replace(
@@ -113,18 +113,18 @@ def test_a_cell_of_several_styles_is_kept_and_found_again(configs, tmp_path, sta
         content_masks=(mask, mask),
         optimizer="adam",
     )
-    first, second = (list(grid_runs.run_grid([config], tmp_path / "cells")) for _ in range(2))
+    first, second = (list(grid_runs.run_grid([config], tmp_path / "runs")) for _ in range(2))
     assert first == second
     assert first[0].error is None
     assert started == [config]
 
 
-def test_a_stopped_cell_goes_on_and_ends_in_the_same_picture(configs, tmp_path, started):
+def test_a_stopped_run_resumes_and_ends_in_the_same_picture(configs, tmp_path, started):
     def stop_in_second(progress):
-        return progress.cells_done == 1 and progress.share > 1 / 3
+        return progress.runs_done == 1 and progress.share > 1 / 3
 
     stopped = list(grid_runs.run_grid(configs, tmp_path / "a", stop_in_second, 2))
-    assert [outcome.config for outcome in stopped] == configs[:1]
+    assert [result.config for result in stopped] == configs[:1]
     second = grid_runs.output_path(tmp_path / "a", configs[1])
     assert run_folder.checkpoint_path(second).exists()
     assert not second.exists()
@@ -141,8 +141,8 @@ def test_a_damaged_checkpoint_starts_over(configs, tmp_path):
     output = grid_runs.output_path(tmp_path, configs[0])
     output.parent.mkdir(parents=True)
     run_folder.checkpoint_path(output).write_bytes(b"nothing")
-    (outcome,) = grid_runs.run_grid(configs[:1], tmp_path)
-    assert outcome.record["status"] == "completed"
+    (result,) = grid_runs.run_grid(configs[:1], tmp_path)
+    assert result.record["status"] == "completed"
 
 
 def test_a_checkpoint_of_another_transfer_starts_over(configs, tmp_path):
@@ -151,18 +151,18 @@ def test_a_checkpoint_of_another_transfer_starts_over(configs, tmp_path):
     other.parent.mkdir(parents=True)
     path = run_folder.checkpoint_path(grid_runs.output_path(tmp_path, configs[0]))
     path.rename(run_folder.checkpoint_path(other))
-    (outcome,) = grid_runs.run_grid(configs[1:2], tmp_path)
-    assert outcome.record["config"]["lambda_os"] == 0.1
-    assert outcome.record["status"] == "completed"
+    (result,) = grid_runs.run_grid(configs[1:2], tmp_path)
+    assert result.record["config"]["lambda_os"] == 0.1
+    assert result.record["status"] == "completed"
 
 
-def test_a_failing_cell_is_contained(configs, tmp_path):
+def test_a_failing_run_is_contained(configs, tmp_path):
     missing = dataclasses.replace(configs[1], style=str(tmp_path / "none.png"))
-    outcomes = list(grid_runs.run_grid([configs[0], missing, configs[2]], tmp_path / "cells"))
-    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
-    assert "none.png" in outcomes[1].error
-    assert "\n" not in outcomes[1].error
-    assert outcomes[1].record is None
+    results = list(grid_runs.run_grid([configs[0], missing, configs[2]], tmp_path / "runs"))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert "none.png" in results[1].error
+    assert "\n" not in results[1].error
+    assert results[1].record is None
 
 
 def test_whatever_fails_is_contained(configs, tmp_path, monkeypatch):
@@ -174,19 +174,19 @@ def test_whatever_fails_is_contained(configs, tmp_path, monkeypatch):
         return begin(config, *arguments)
 
     monkeypatch.setattr(transfer, "Transfer", failing)
-    outcomes = list(grid_runs.run_grid(configs[:2], tmp_path))
-    assert outcomes[0].error == "MemoryError: no room at all"
-    assert outcomes[1].error is None
+    results = list(grid_runs.run_grid(configs[:2], tmp_path))
+    assert results[0].error == "MemoryError: no room at all"
+    assert results[1].error is None
 
 
 def test_progress_grows_to_the_whole(configs, tmp_path):
     seen = []
     costly = dataclasses.replace(configs[1], size=(24, 32), iterations=(2, 6))
-    outcomes = list(grid_runs.run_grid([configs[0], costly], tmp_path, seen.append))
-    assert not any(outcome.error for outcome in outcomes)
+    results = list(grid_runs.run_grid([configs[0], costly], tmp_path, seen.append))
+    assert not any(result.error for result in results)
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    assert all(progress.cells == 2 for progress in seen)
-    assert {progress.cells_done for progress in seen} == {0, 1}
+    assert all(progress.runs == 2 for progress in seen)
+    assert {progress.runs_done for progress in seen} == {0, 1}
     assert seen[-1].seconds_left == pytest.approx(0)

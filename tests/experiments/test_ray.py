@@ -1,4 +1,4 @@
-"""Cells on a cluster of two machines, both of them this one, on loopback."""
+"""Runs on a cluster of two machines, both of them this one, on loopback."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ from gatys_norm.runs import folder as run_folder
 
 SCRIPT = ROOT / "scripts" / "reproduce.py"
 STYLES = ROOT / "data" / "flowing_strokes.jpg", ROOT / "data" / "soft_washes.jpg"
-CELLS = 4
+RUNS = 4
 CHECKPOINT = "result.checkpoint.npz"
 MARK = 1e6  # seconds
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def _settings(tmp_path_factory):
-    """Ray on loopback, an empty cache folder for its workers, frequent looks at the board."""
+    """Ray on loopback, an empty cache folder for its workers, an actor that is asked often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # see `ray_executor.connected`
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -78,7 +78,7 @@ def configs(tmp_path_factory):
         content_layers=("conv1_2",),
         style_layers=("conv1_1",),
     ).resolved()
-    return [dataclasses.replace(base, lambda_os=10.0**-power) for power in range(CELLS)]
+    return [dataclasses.replace(base, lambda_os=10.0**-power) for power in range(RUNS)]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,11 @@ def local(configs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped(cluster, configs, tmp_path_factory):
-    """A grid in a folder of all machines, stopped after its first cell, that went on.
+    """A grid in a folder of all machines, stopped after its first run, that was resumed.
 
     Returns:
-      `folder`; the outcomes `before` the stop and `all` of them in the end; `marked`, the folders
-      of the cells that were stopped, whose checkpoints are marked; `seen`, each `Progress`;
+      `folder`; the results `before` the stop and `all` of them in the end; `marked`, the folders
+      of the runs that were stopped, whose checkpoints are marked; `seen`, each `Progress`;
       `processes`, the ids of the workers.
     """
     folder = tmp_path_factory.mktemp("stopped")
@@ -107,18 +107,18 @@ def stopped(cluster, configs, tmp_path_factory):
 
     def stop(progress):
         note(progress)
-        return progress.cells_done and len(list(folder.glob(f"*/{CHECKPOINT}"))) == 2
+        return progress.runs_done and len(list(folder.glob(f"*/{CHECKPOINT}"))) == 2
 
     before = list(grid_runs.run_grid(configs, folder, stop, 5, execute))
     wait_for(lambda: not workers())
     checkpoints = list(folder.glob(f"*/{CHECKPOINT}"))
     for path in checkpoints:
         mark(path)
-    outcomes = list(grid_runs.run_grid(configs, folder, note, 5, execute))
+    results = list(grid_runs.run_grid(configs, folder, note, 5, execute))
     return types.SimpleNamespace(
         folder=folder,
         before=before,
-        all=outcomes,
+        all=results,
         marked={path.parent for path in checkpoints},
         seen=seen,
         processes=processes,
@@ -127,11 +127,11 @@ def stopped(cluster, configs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def losses(cluster, configs, tmp_path_factory):
-    """A grid that loses a worker, then all machines but the driver's, then its board.
+    """A grid that loses a worker, then all machines but the driver's, then its progress actor.
 
     Returns:
-      `all` outcomes; `lost`, by kind of loss the folder of the cell that ran there and then;
-      `heard`, of how many running cells the new board heard, at each look.
+      `all` results; `lost`, by kind of loss the folder of what ran there and then;
+      `heard`, of how many runs the new actor heard, at each question.
     """
     [machine] = cluster.worker_nodes
     lost, heard = {}, []
@@ -141,26 +141,26 @@ def losses(cluster, configs, tmp_path_factory):
             if progress.running == 2:
                 lost.update(worker_lost(cluster.head_node))
         elif "machine" not in lost:
-            for worker in filter(cell_of, workers(machine=machine)):
-                lost["machine"] = cell_of(worker)
+            for worker in filter(folder_of, workers(machine=machine)):
+                lost["machine"] = folder_of(worker)
                 cluster.remove_node(machine, allow_graceful=False)
-        elif "board" not in lost:
-            for worker in filter(cell_of, workers(machine=cluster.head_node)):
-                lost["board"] = cell_of(worker)
-                [board] = workers("Board")
-                board.kill()
+        elif "actor" not in lost:
+            for worker in filter(folder_of, workers(machine=cluster.head_node)):
+                lost["actor"] = folder_of(worker)
+                [actor] = workers("ProgressActor")
+                actor.kill()
         else:
             heard.append(progress.running)
 
     folder = tmp_path_factory.mktemp("losses")
-    outcomes = list(grid_runs.run_grid(configs, folder, lose, 5, ray_executor.executor()))
+    results = list(grid_runs.run_grid(configs, folder, lose, 5, ray_executor.executor()))
     if "machine" in lost:
         cluster.add_node(num_cpus=1)
-    return types.SimpleNamespace(all=outcomes, lost=lost, heard=heard)
+    return types.SimpleNamespace(all=results, lost=lost, heard=heard)
 
 
 def workers(name="_run", machine=None):
-    """Return Ray's processes that run a task or an actor of this name now; a cell by default.
+    """Return Ray's processes that run a task or an actor of this name now; a transfer by default.
 
     Args:
       name: of the function or class.
@@ -179,57 +179,57 @@ def title(process):
         return ""
 
 
-def cell_of(worker):
-    """Return the folder of the cell that a worker runs; None where it is between two."""
+def folder_of(worker):
+    """Return the folder of the transfer that a worker runs; None where it is between two."""
     locks = [Path(file.path) for file in worker.open_files() if file.path.endswith(".json.lock")]
     return locks[0].parent if locks else None
 
 
 def worker_lost(machine):
-    """Kill the worker of a machine if its cell has a checkpoint, which is marked.
+    """Kill the worker of a machine if its transfer has a checkpoint, which is marked.
 
     Returns:
-      {"worker": folder of the cell}; {} where there was nothing to kill.
+      {"worker": folder of the transfer}; {} where there was nothing to kill.
     """
     for worker in workers(machine=machine):
         worker.suspend()
-        cell = cell_of(worker)
-        if cell and (cell / CHECKPOINT).exists() and not (cell / "result.json").exists():
-            mark(cell / CHECKPOINT)
+        folder = folder_of(worker)
+        if folder and (folder / CHECKPOINT).exists() and not (folder / "result.json").exists():
+            mark(folder / CHECKPOINT)
             worker.kill()
-            return {"worker": cell}
+            return {"worker": folder}
         worker.resume()
     return {}
 
 
 def mark(checkpoint):
-    """Make a checkpoint one that is seen in the record of whatever goes on from it."""
+    """Make a checkpoint one that is seen in the record of whatever resumes from it."""
     arrays, facts = checkpoints.load(checkpoint)
     later = facts | {"seconds": facts["seconds"] + MARK}
     checkpoints.save(checkpoint, checkpoints.Checkpoint(arrays, later))
 
 
-def went_on(outcomes):
-    """Return the folders of the cells that went on from a marked checkpoint."""
+def resumed(results):
+    """Return the folders of the runs that were resumed from a marked checkpoint."""
     return {
-        outcome.output.parent for outcome in outcomes if outcome.record["timing"]["seconds"] >= MARK
+        result.output.parent for result in results if result.record["timing"]["seconds"] >= MARK
     }
 
 
-def assert_same_pictures(outcomes, local):
+def assert_same_pictures(results, local):
     """Assert that all is there, the same bytes, made under the same conditions."""
-    assert [outcome.error for outcome in outcomes] == [None] * CELLS
-    assert hashes(outcomes) == hashes(local)
+    assert [result.error for result in results] == [None] * RUNS
+    assert hashes(results) == hashes(local)
     conditions = local[0].record["environment"]
-    for outcome in outcomes:
-        assert outcome.record["environment"] == conditions
+    for result in results:
+        assert result.record["environment"] == conditions
 
 
-def hashes(outcomes):
-    """Return {cell's folder: hash of its picture}."""
+def hashes(results):
+    """Return {name of a run's folder: hash of its picture}."""
     return {
-        outcome.output.parent.name: hashlib.sha256(outcome.output.read_bytes()).hexdigest()
-        for outcome in outcomes
+        result.output.parent.name: hashlib.sha256(result.output.read_bytes()).hexdigest()
+        for result in results
     }
 
 
@@ -270,7 +270,9 @@ def listening_addresses(processes):
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             connections += process.net_connections("inet")
-    return {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
+    return {
+        connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN
+    }
 
 
 def ended(processes):
@@ -356,7 +358,7 @@ def test_without_ray_the_way_to_get_it_is_said(tmp_path, capfd, monkeypatch):
 
 
 def refused(folder, capfd, *arguments):
-    """Run the program in this process, which refuses and makes no cells; returns what it says."""
+    """Run the program in this process, which refuses and runs nothing; returns what it says."""
     write_weights(folder / "weights.h5", kernel=0.02)
     words = flags(folder / "out", folder / "weights.h5")
     assert cli.run(["gatys-norm", "reproduce", *words, *arguments]) == errors.BAD_INPUT
@@ -373,88 +375,88 @@ def refused(folder, capfd, *arguments):
 @pytest.mark.slow
 def test_a_grid_equals_the_local_one_picture_for_picture(stopped, local):
     assert_same_pictures(stopped.all, local)
-    assert {outcome.record["environment"]["threads"] for outcome in stopped.all} == {1}
+    assert {result.record["environment"]["threads"] for result in stopped.all} == {1}
 
 
 @pytest.mark.slow
-def test_a_grid_leaves_a_folder_per_cell_with_picture_and_record(stopped, configs):
-    assert {outcome.config for outcome in stopped.all} == set(configs)
-    for outcome in stopped.all:
-        assert outcome.record["config"] == outcome.config.as_dict()
-        assert outcome.record["status"] == "completed"
-        assert run_folder.is_finished(outcome.output, outcome.config)
-        files = {path.name for path in outcome.output.parent.iterdir()}
+def test_a_grid_leaves_a_folder_per_run_with_picture_and_record(stopped, configs):
+    assert {result.config for result in stopped.all} == set(configs)
+    for result in stopped.all:
+        assert result.record["config"] == result.config.as_dict()
+        assert result.record["status"] == "completed"
+        assert run_folder.is_finished(result.output, result.config)
+        files = {path.name for path in result.output.parent.iterdir()}
         assert files == {"result.png", "result.json"}
     pictures = set(stopped.folder.rglob("*.png"))
-    assert pictures == {outcome.output for outcome in stopped.all}
+    assert pictures == {result.output for result in stopped.all}
     assert {path.parent.parent for path in pictures} == {stopped.folder}
 
 
 @pytest.mark.slow
-def test_both_machines_run_cells_at_once(stopped):
+def test_both_machines_run_at_once(stopped):
     assert max(progress.running for progress in stopped.seen) == 2
-    assert stopped.seen[-1].cells_done == CELLS
+    assert stopped.seen[-1].runs_done == RUNS
 
 
 @pytest.mark.slow
-def test_workers_keep_their_network_for_the_next_cell(stopped):
+def test_workers_keep_their_network_for_the_next_run(stopped):
     assert len(stopped.processes) == 2
 
 
 @pytest.mark.slow
-def test_a_stopped_grid_goes_on(stopped):
-    """What was finished is kept, what was running goes on from its checkpoint."""
-    assert 1 <= len(stopped.before) < CELLS
-    assert not any(outcome.error for outcome in stopped.before)
-    assert all(outcome in stopped.all for outcome in stopped.before)
+def test_a_stopped_grid_resumes(stopped):
+    """What was finished is kept, what was running resumes from its checkpoint."""
+    assert 1 <= len(stopped.before) < RUNS
+    assert not any(result.error for result in stopped.before)
+    assert all(result in stopped.all for result in stopped.before)
     assert stopped.marked
-    assert went_on(stopped.all) == stopped.marked
+    assert resumed(stopped.all) == stopped.marked
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_failing_cell_is_reported_and_the_others_finish(configs, tmp_path):
+def test_a_failing_run_is_reported_and_the_others_finish(configs, tmp_path):
     folder = tmp_path / "cluster"
     short = [dataclasses.replace(config, iterations=(4,)) for config in configs]
     missing = dataclasses.replace(short[0], style=str(tmp_path / "none.png"))
     narrow = dataclasses.replace(short[0], style_size="16")
     blocked = grid_runs.output_path(folder, short[1]).parent
     blocked.parent.mkdir()
-    blocked.touch()  # a file where the cell's folder is to be
+    blocked.touch()  # a file where the run's folder is to be
     wanted = [short[0], missing, narrow, short[1], short[2]]
     execute = ray_executor.executor(shared=True)
-    outcomes = {
-        outcome.config: outcome for outcome in grid_runs.run_grid(wanted, folder, execute=execute)
+    results = {
+        result.config: result for result in grid_runs.run_grid(wanted, folder, execute=execute)
     }
-    assert set(outcomes) == set(wanted)
-    assert outcomes[short[0]].error is outcomes[short[2]].error is None
-    assert "none.png" in outcomes[missing].error
-    assert "choose a larger --size" in outcomes[narrow].error
-    assert outcomes[short[1]].error.startswith("failed 3 times, the last time with FileExists")
-    assert "\n" not in outcomes[short[1]].error
+    assert set(results) == set(wanted)
+    assert results[short[0]].error is results[short[2]].error is None
+    assert "none.png" in results[missing].error
+    assert "choose a larger --size" in results[narrow].error
+    assert results[short[1]].error.startswith("failed 3 times, the last time with FileExists")
+    assert "\n" not in results[short[1]].error
 
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_nothing(losses, local):
-    """Its cell goes on from its checkpoint and ends in the same picture."""
-    cell = losses.lost["worker"]
+    """Its run resumes from its checkpoint and ends in the same picture."""
+    folder = losses.lost["worker"]
     assert_same_pictures(losses.all, local)
-    assert {path.name for path in went_on(losses.all)} == {cell.name}
-    assert cell.is_relative_to(ray_executor.weights.cache_folder())
-    assert not cell.exists()
+    assert {path.name for path in resumed(losses.all)} == {folder.name}
+    assert folder.is_relative_to(ray_executor.weights.cache_folder())
+    assert not folder.exists()
 
 
 @pytest.mark.slow
 def test_a_lost_machine_costs_nothing(losses, local):
-    """All but the driver's are lost while they run cells."""
+    """All but the driver's are lost while they run transfers."""
     assert losses.lost["machine"]
     assert_same_pictures(losses.all, local)
 
 
 @pytest.mark.slow
-def test_a_killed_board_costs_nothing(losses, local):
-    """The one process besides the driver that all cells speak to."""
-    assert losses.lost["board"]
+def test_a_killed_progress_actor_costs_nothing(losses, local):
+    """The one process other than the driver that all runs report to."""
+    assert losses.lost["actor"]
     assert any(losses.heard)
     assert_same_pictures(losses.all, local)
 
@@ -464,20 +466,20 @@ def test_a_killed_board_costs_nothing(losses, local):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_the_board_says_when_to_stop_and_a_cell_without_one_goes_on():
+def test_the_actor_says_when_to_stop_and_a_run_without_one_continues():
     import ray
 
-    board = ray_executor._start_board()
-    report = ray_executor._Reports(board, 3)
+    actor = ray_executor._start_progress_actor()
+    report = ray_executor._Reports(actor, 3)
     assert report(0) is False
-    wait_for(lambda: ray.get(board.running.remote()) == {3: 0})
-    assert ray.get(board.stop.remote()) == {3}
+    wait_for(lambda: ray.get(actor.running.remote()) == {3: 0})
+    assert ray.get(actor.stop.remote()) == {3}
     wait_for(lambda: report(7))
-    assert ray.get(board.running.remote()) == {3: 7}
-    ray.kill(board)
-    vain = ray_executor._Reports(board, 4)
+    assert ray.get(actor.running.remote()) == {3: 7}
+    ray.kill(actor)
+    vain = ray_executor._Reports(actor, 4)
     with pytest.raises(ray.exceptions.RayActorError):
-        wait_for(lambda: ray.get(board.running.remote()) is None)
+        wait_for(lambda: ray.get(actor.running.remote()) is None)
     for iterations in range(3):
         assert vain(iterations) is False
         with pytest.raises(ray.exceptions.RayActorError):
@@ -487,11 +489,11 @@ def test_the_board_says_when_to_stop_and_a_cell_without_one_goes_on():
 def test_weights_of_another_machine_are_written_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     elsewhere = ray_executor.weights.WeightsFile(Path("/nowhere/w.h5"), "imagenet", "ab" * 32)
-    found = ray_executor._on_this_machine(elsewhere, np.arange(9, dtype=np.uint8))
-    assert (found.source, found.sha256) == ("imagenet", "ab" * 32)
-    assert found.path.read_bytes() == bytes(range(9))
-    assert found.path.is_relative_to(tmp_path)
-    assert ray_executor._on_this_machine(elsewhere, None) == found
+    here = ray_executor._on_this_machine(elsewhere, np.arange(9, dtype=np.uint8))
+    assert (here.source, here.sha256) == ("imagenet", "ab" * 32)
+    assert here.path.read_bytes() == bytes(range(9))
+    assert here.path.is_relative_to(tmp_path)
+    assert ray_executor._on_this_machine(elsewhere, None) == here
 
 
 @pytest.mark.parametrize(
