@@ -167,9 +167,7 @@ def finish_curves(axes: Axes, values: Values, iterations: Sequence[int]) -> None
 
 
 def set_legend_below_curves(axes: Axes) -> None:
-    """Put a legend at the bottom of a panel with a log y axis, which grows so that no curve ends
-    up below the legend.
-    """
+    """Put a legend below the curves of a panel, whose log y axis grows to make room for it."""
     lines = math.ceil(len(axes.lines) / 3)
     axes.legend(loc="lower center", ncols=3, fontsize=SMALL_SIZE, handlelength=1.4, columnspacing=1)
     share = min(0.6, 0.06 + 0.085 * lines)

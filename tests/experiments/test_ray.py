@@ -431,7 +431,7 @@ def test_a_failing_run_is_reported_and_the_others_finish(configs, tmp_path):
     assert set(results) == set(wanted)
     assert results[short[0]].error is results[short[2]].error is None
     assert "none.png" in results[missing].error
-    assert "choose a larger --size" in results[narrow].error
+    assert "choose a larger size" in results[narrow].error
     assert results[short[1]].error.startswith("failed 3 times, the last time with FileExists")
     assert "\n" not in results[short[1]].error
 
