@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gatys_norm.images.inputs import LoadedInputs
     from gatys_norm.record import Record
     from gatys_norm.runs.checkpoint import Checkpoint
+    from gatys_norm.transfer import Transfer, TransferResult
     from gatys_norm.web.live import Preview
 
 USAGE = """Restyle one picture in the manner of another.
@@ -174,12 +175,7 @@ def run_transfer(
             console.signals_noted() as received,
             reporter.Reporter(output, values, received, preview) as report,
         ):
-            run = library.Transfer(config, inputs)
-            if checkpoint is not None:
-                run.restore(checkpoint)
-            run.load_network()
-            report.show_plan(run.plan)
-            result = run.run(report, report.stops)
+            result = _stylize(library.Transfer(config, inputs), checkpoint, report)
         try:
             run_folder.save_result(output, result.image, result.record)
         except (OSError, picture_io.PictureError) as error:
@@ -193,6 +189,16 @@ def run_transfer(
     _print_terms(result.record)
     print(f"{result.record['status']}: {output}, record in {run_folder.record_path(output)}")
     return 0
+
+
+def _stylize(
+    library_transfer: Transfer, checkpoint: Checkpoint | None, report: reporter.Reporter
+) -> TransferResult:
+    if checkpoint is not None:
+        library_transfer.restore(checkpoint)
+    library_transfer.load_network()
+    report.show_plan(library_transfer.plan)
+    return library_transfer.run(report, report.stops)
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
