@@ -77,7 +77,7 @@ def config_from_flags(
     cli_flags.take_only((*TAKEN, *taken), values, "the benchmark sets it itself")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
-        "style": str(ROOT / "data" / "flowing_strokes.jpg"),
+        "style": (str(ROOT / "data" / "flowing_strokes.jpg"),),
         "size": (size,),
         "iterations": (iterations,),
     }
