@@ -23,8 +23,8 @@ def level_of(folder, token):
 def page_of(folder):
     """What the page's script is given."""
     text = survey_model.page_path(folder).read_text()
-    found = re.search(r'<script type="application/json" id="survey">(.*?)</script>', text, re.S)
-    return json.loads(found[1])
+    match = re.search(r'<script type="application/json" id="survey">(.*?)</script>', text, re.S)
+    return json.loads(match[1])
 
 
 def test_every_picture_is_there_under_its_name(tmp_path, pairs):

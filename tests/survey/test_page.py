@@ -246,7 +246,7 @@ class Viewer:
     @property
     def phases(self):
         """(phase, milliseconds, picture that is shown) since the page was loaded."""
-        return [tuple(each) for each in self.run("return phases")]
+        return [tuple(phase) for phase in self.run("return phases")]
 
     @property
     def text(self):
@@ -621,7 +621,7 @@ def test_a_picture_that_cannot_be_loaded_can_be_tried_again(opened, tmp_path):
     viewer.find("again").click()
     viewer.rate().reach("end")
     assert viewer.state["answers"][0]["showings"] == 1
-    assert all("ERR_FILE_NOT_FOUND" in each for each in viewer.complaints())
+    assert all("ERR_FILE_NOT_FOUND" in complaint for complaint in viewer.complaints())
 
 
 # --- scoring -----------------------------------------------------------------------------------
@@ -815,14 +815,14 @@ def test_no_page_scrolls_sideways(opened, width):
 def test_orders_are_drawn_anew_and_hold_each_pair_once(opened):
     viewer = opened(pairs=6, styles=0, examples=0)
     drawn = viewer.run("return Array.from({length: 200}, newState)")
-    orders = [each["order"] for each in drawn]
+    orders = [state["order"] for state in drawn]
     for order in orders:
         assert sorted(map(sorted, order)) == viewer.page["pairs"]
     assert len({json.dumps(order) for order in orders}) > 190  # of 6! · 2⁶
-    assert len({each["viewer"] for each in drawn}) == 200
+    assert len({state["viewer"] for state in drawn}) == 200
     for pair in viewer.page["pairs"]:
         assert 60 <= sum(pair in order for order in orders) <= 140
-        assert {next(n for n, each in enumerate(order) if sorted(each) == pair)
+        assert {next(n for n, tokens in enumerate(order) if sorted(tokens) == pair)
                 for order in orders} == set(range(6))  # fmt: skip
 
 
@@ -901,18 +901,18 @@ def test_a_reload_at_the_end_keeps_the_answers(served, tmp_path):
 @pytest.mark.parametrize("phase", ["first", "second", "score"])
 def test_a_pair_that_is_hidden_begins_again(opened, phase):
     viewer = opened(pairs=2).begin().hold(phase).start().reach(phase)
-    browser, own = viewer.browser, viewer.browser.current_window_handle
+    browser, window = viewer.browser, viewer.browser.current_window_handle
     browser.switch_to.new_window("tab")
     browser.close()
-    browser.switch_to.window(own)
+    browser.switch_to.window(window)
     assert viewer.reach("pause").find("reason").is_displayed()
     assert "starts again because the page was hidden" in viewer.text
     assert viewer.state["answers"] == []
     viewer.hold(None).rate(2, 3).rested()
     assert not viewer.find("reason").is_displayed()
     assert viewer.rate(2, 3).phase == "end"
-    assert [each["showings"] for each in viewer.state["answers"]] == [2, 1]
-    assert [each["scores"] for each in viewer.state["answers"]] == [["2", "3"]] * 2
+    assert [answer["showings"] for answer in viewer.state["answers"]] == [2, 1]
+    assert [answer["scores"] for answer in viewer.state["answers"]] == [["2", "3"]] * 2
 
 
 @pytest.mark.slow
@@ -1024,7 +1024,7 @@ def test_what_the_server_missed_is_sent_again_in_order(served, failure):
     viewer.wait(lambda: "All answers reached the server." in viewer.text)
     check_rows(viewer, server.stored(), given)
     assert [row["number"] for _, _, _, row in server.posts] == list("122234")
-    assert all(NETWORK in each for each in viewer.complaints())
+    assert all(NETWORK in complaint for complaint in viewer.complaints())
 
 
 @pytest.mark.slow
@@ -1036,7 +1036,7 @@ def test_the_end_page_goes_on_trying_even_after_a_reload(served):
     viewer.reload()
     viewer.wait(lambda: "All answers reached the server." in viewer.text)
     check_rows(viewer, server.stored(), given)
-    assert all(NETWORK in each for each in viewer.complaints())
+    assert all(NETWORK in complaint for complaint in viewer.complaints())
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def test_a_list_is_read_as_it_was_written(tmp_path, pairs):
     read = survey_pairs.load(path)
     assert [pair[:3] + pair[6:] for pair in read] == [pair[:3] + pair[6:] for pair in pairs]
     for name in ("a", "b", "style"):
-        files = [[getattr(pair, name).resolve() for pair in each] for each in (read, pairs)]
+        files = [[getattr(pair, name).resolve() for pair in listed] for listed in (read, pairs)]
         assert files[0] == files[1]
 
 

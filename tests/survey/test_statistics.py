@@ -136,7 +136,7 @@ def test_p_is_that_of_all_changes_of_sign(seed):
     viewers = [
         [chance.choice((-2, -1, 0, 1, 2, 2)) for _ in range(3)] for _ in range(chance.randint(2, 9))
     ]
-    means = [Fraction(sum(each), 3) for each in viewers]
+    means = [Fraction(sum(differences), 3) for differences in viewers]
     compared = differing(*viewers)
     assert compared.p == nearly(enumerated_p(means))
     assert compared.changed == sum(mean != 0 for mean in means)
@@ -166,8 +166,8 @@ def test_thirteen_viewers_are_exact_and_zeros_do_not_count():
 
 
 def test_more_viewers_are_estimated():
-    viewers = [[each] for each in (2, 2, 2, 1, 1, 1, 1, 1, 2, 1, -2, -2, -1, -1)]
-    exact = enumerated_p([each for (each,) in viewers])
+    viewers = [[difference] for difference in (2, 2, 2, 1, 1, 1, 1, 1, 2, 1, -2, -2, -1, -1)]
+    exact = enumerated_p([difference for (difference,) in viewers])
     deviation = (exact * (1 - exact) / survey_statistics.RESAMPLES) ** 0.5
     assert differing(*viewers).p == pytest.approx(exact, rel=0, abs=4 * deviation)
 
@@ -213,7 +213,7 @@ PRINTED = {"rel": 0, "abs": 0.0005}  # α has three digits there
 
 
 def krippendorffs_viewers():
-    rows = [[None if each == "." else int(each) for each in row.split()] for row in KRIPPENDORFF]
+    rows = [[None if score == "." else int(score) for score in row.split()] for row in KRIPPENDORFF]
     return [list(zip(row[::2], row[1::2], strict=True)) for row in rows]
 
 

@@ -123,12 +123,12 @@ def test_ten_viewers_reproduce_cells_of_the_paper():
     survey = named(survey_of(item={"town": "abcde", "sea": "abcde"}), "2(a) / 6(a)")
     columns = [*TEN_VIEWERS.values()] * 2
     table = tabulated(
-        survey, *(list(zip(each, each, strict=True)) for each in zip(*columns, strict=True))
+        survey, *(list(zip(scores, scores, strict=True)) for scores in zip(*columns, strict=True))
     )
     assert [*map(survey_table.shown, table.items[0].rows[0].lines[0])] == [*TEN_VIEWERS]
     text = survey_table.markdown(table)
-    own, paper = text.split("This survey:")[1].split("Choi and Kim (2020):")
-    assert "| town | original | *1.0±0.00* | *1.3±0.48* | 2.3±0.48 | **4.3±0.48** |" in own
+    survey_part, paper = text.split("This survey:")[1].split("Choi and Kim (2020):")
+    assert "| town | original | *1.0±0.00* | *1.3±0.48* | 2.3±0.48 | **4.3±0.48** |" in survey_part
     assert "| row 1 | Fig. 2(a) | *1.0±0.00* | *1.3±0.48* | 2.3±0.48 | **4.3±0.48** |" in paper
     assert "| row 2 | Fig. 2(a) | *1.0±0.00* | **4.3±0.48** | **4.6±0.52** | 3.6±0.52 |" in paper
     (beside,) = ElementTree.fromstring(survey_table.as_html(table)).findall(
@@ -184,7 +184,7 @@ def test_hostile_labels_stay_texts_in_markdown():
     parser = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
     html = parser.render(survey_table.markdown(hostile_table()))
     page = ElementTree.fromstring(f"<page>{html}</page>")
-    assert {each.tag for each in page.iter()} == {
+    assert {element.tag for element in page.iter()} == {
         *("page", "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "strong", "em"),
     }
     cells = ["".join(cell.itertext()) for cell in page.find("table").iter() if cell.tag in "thtd"]
@@ -208,17 +208,17 @@ def test_hostile_labels_stay_texts_in_html():
     fragment = survey_table.as_html(hostile_table())
     section = ElementTree.fromstring(fragment)
     assert section.get("id") == "survey"
-    tags = {each.tag for each in section.iter()}
+    tags = {element.tag for element in section.iter()}
     assert tags <= {
         *("section", "h2", "h3", "p", "div", "span", "table", "caption", "thead", "tbody", "tr"),
         *("th", "td"),
     }
-    attributes = {name for each in section.iter() for name in each.attrib}
+    attributes = {name for element in section.iter() for name in element.attrib}
     assert attributes <= {
         *("id", "class", "tabindex", "role", "aria-label", "aria-hidden", "scope", "colspan"),
     }
     assert "49" not in "".join(section.itertext())
-    headings = ["".join(each.itertext()).strip() for each in section.iter("th")]
+    headings = ["".join(heading.itertext()).strip() for heading in section.iter("th")]
     assert headings[:4] == [HOSTILE, HOSTILE, HOSTILE, f"B {HOSTILE}"]
 
 

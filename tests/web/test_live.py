@@ -166,22 +166,27 @@ def test_the_page_is_served_with_its_headers(page, method):
 class Tags(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.found = []
+        self.start_tags = []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.start_tags.append((tag, dict(attributes)))
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
     text = ask(page, "GET", "/")[2].decode()
-    tags = Tags(text).found
-    policy = next(each["content"] for _, each in tags if "http-equiv" in each)
+    tags = Tags(text).start_tags
+    policy = next(attributes["content"] for _, attributes in tags if "http-equiv" in attributes)
     assert policy.startswith("default-src 'none'; img-src data:; connect-src 'self';")
     assert "unsafe" not in policy
-    assert not [each for _, each in tags for name in each if name == "style" or name[:2] == "on"]
-    assert [each["href"] for _, each in tags if "href" in each] == ["data:,"]
-    assert not [each for _, each in tags if "src" in each]
+    assert not [
+        attributes
+        for _, attributes in tags
+        for name in attributes
+        if name == "style" or name[:2] == "on"
+    ]
+    assert [attributes["href"] for _, attributes in tags if "href" in attributes] == ["data:,"]
+    assert not [attributes for _, attributes in tags if "src" in attributes]
     assert text.replace("http://www.w3.org/2000/svg", "").count("://") == 0
     assert "url(" not in text
     assert "@import" not in text
@@ -571,8 +576,8 @@ def test_a_viewer_who_takes_nothing_does_not_hold_up_the_end(page, monkeypatch):
         connection.connect(page.server_address)
         connection.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for(lambda: page._viewers == 1)
-        for own in page._connections:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for accepted in page._connections:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         page.update(progress)  # its picture is larger than both buffers
         started = time.monotonic()
         page.close()
@@ -771,11 +776,11 @@ def test_progress_tells_the_history_of_every_size(small_network, folder):
     assert len(told[0][1]) < len(told[-1][1])
     for progress, rows, coefficients in told:
         assert rows == finished.record["history"][: len(rows)]
-        own = [row for row in rows if row["size"] == progress.size]
-        assert own[0]["iteration"] == 0
-        for each in own:
-            summed = sum(factor * term_value(each, term) for term, factor in coefficients.items())
-            assert summed == pytest.approx(each["loss"], rel=loss_error(len(coefficients)), abs=0)
+        of_size = [row for row in rows if row["size"] == progress.size]
+        assert of_size[0]["iteration"] == 0
+        for row in of_size:
+            summed = sum(factor * term_value(row, term) for term, factor in coefficients.items())
+            assert summed == pytest.approx(row["loss"], rel=loss_error(len(coefficients)), abs=0)
 
 
 # --- in a browser ------------------------------------------------------------------------------
@@ -827,10 +832,10 @@ class Page:
             const drawn = {};
             for (const row of document.querySelectorAll("#legend tr")) {
               const look = row.querySelector("path").getAttribute("class");
-              const own = [...document.querySelectorAll("#chart path")]
+              const paths = [...document.querySelectorAll("#chart path")]
                 .filter((path) => path.getAttribute("class").startsWith(look));
               drawn[row.querySelector("th").textContent] =
-                own.reduce((sum, path) => sum + path.getAttribute("d").split("L").length, 0);
+                paths.reduce((sum, path) => sum + path.getAttribute("d").split("L").length, 0);
             }
             return drawn;
         """)

@@ -83,14 +83,14 @@ def server(capfd):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
-    ("path", "own", "content"),
+    ("path", "own_headers", "content"),
     [
         ("/", {"Content-Type": "text/html", "Cache-Control": "x"}, PAGE),
         ("/?from=mail", {"Content-Type": "text/html", "Cache-Control": "x"}, PAGE),
         ("/large", {"Cache-Control": "no-store"}, LARGE),
     ],
 )
-def test_a_reply_has_the_common_headers_and_its_own(server, method, path, own, content):
+def test_a_reply_has_the_common_headers_and_its_own(server, method, path, own_headers, content):
     status, headers, body = ask(server, method, path)
     assert status == 200
     assert digest(body) == digest(b"" if method == "HEAD" else content)
@@ -100,7 +100,7 @@ def test_a_reply_has_the_common_headers_and_its_own(server, method, path, own, c
         "Content-Length": str(len(content)),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        **own,
+        **own_headers,
     }
 
 
