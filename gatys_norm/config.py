@@ -52,17 +52,20 @@ class TransferConfig:
     """The settings of one transfer; the defaults are the paper's.
 
     `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
-    stands for the default that the other settings imply; `resolved()` fills it in. A tuple of one
-    `style` is the same as that style. Real numbers of every kind are taken, NumPy's among them, and
-    lists and arrays in place of tuples; what is kept is an int, a float or a tuple.
+    stands for the default that the other settings imply; `resolved()` fills it in. `style` is a
+    tuple of paths; a path alone is taken as a tuple of one. Real numbers of every kind are taken,
+    NumPy's among them, and lists and arrays in place of tuples; the settings hold int, float or
+    tuple.
+
+        TransferConfig(content="town.jpg", style="waves.jpg", size=(256, 512), lambda_os=1e-2)
 
     Raises:
       ConfigError: when made with a value out of range.
     """
 
     content: str = _setting("", "picture whose scene is kept (o)")
-    style: str | tuple[str, ...] = _setting(
-        "", "picture whose manner is taken (s); several are blended, or taken region by region"
+    style: Sequence[str] = _setting(
+        ("",), "picture whose manner is taken (s); several are blended, or taken region by region"
     )
     style_blend: tuple[float, ...] | None = _setting(
         None, "share of each style, relative to their sum; default equal shares"
@@ -149,10 +152,8 @@ class TransferConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _plain(getattr(self, field.name), is_list(field)))
-        if isinstance(self.style, tuple) and len(self.style) <= 1:
-            only = (*self.style, "")[0]
-            if isinstance(only, str):
-                object.__setattr__(self, "style", only)
+        if isinstance(self.style, str) or self.style == ():
+            object.__setattr__(self, "style", (self.style or "",))
         for check in (
             _check_types,
             _check_choices,
@@ -164,17 +165,12 @@ class TransferConfig:
             check(self)
 
     @property
-    def styles(self) -> tuple[str, ...]:
-        """The paths of all styles."""
-        return self.style if isinstance(self.style, tuple) else (self.style,)
-
-    @property
     def style_names(self) -> tuple[str, ...]:
         """A name for each style, made of its file's; the empty name if there is only one."""
-        if len(self.styles) == 1:
+        if len(self.style) == 1:
             return ("",)
         names: list[str] = []
-        for path in self.styles:
+        for path in self.style:
             stem = re.sub(r"[^\w.-]+", "_", PurePath(path).stem) or "_"
             same = sum(name.partition("#")[0] == stem for name in names)
             names.append(f"{stem}#{same + 1}" if same else stem)
@@ -196,16 +192,19 @@ class TransferConfig:
             content_weights=self.content_weights
             or (DEFAULT_CONTENT_WEIGHT,) * len(self.content_layers),
             style_weights=self.style_weights or (DEFAULT_STYLE_WEIGHT,) * len(self.style_layers),
-            style_blend=self.style_blend or (DEFAULT_STYLE_SHARE,) * len(self.styles),
+            style_blend=self.style_blend or (DEFAULT_STYLE_SHARE,) * len(self.style),
             learning_rate=self.learning_rate or DEFAULT_LEARNING_RATE,
             iterations=iterations,
         )
 
     def as_dict(self) -> Settings:
-        """Return the settings as plain JSON values."""
+        """Return the settings as plain JSON values; one style alone is a text."""
+        values = dataclasses.asdict(self)
+        if len(self.style) == 1:
+            values["style"] = self.style[0]
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in values.items()
         }
 
 
@@ -244,7 +243,7 @@ def from_dict(values: Settings) -> TransferConfig:
 
 def is_list(field: dataclasses.Field[Any]) -> bool:
     """Tell whether a setting, a field of `TransferConfig`, holds several values."""
-    return "tuple" in str(field.type)
+    return any(kind in str(field.type) for kind in ("tuple", "Sequence"))
 
 
 def _plain(value: Any, is_list: bool) -> Any:
@@ -267,7 +266,7 @@ def _check_types(config: TransferConfig) -> None:
         if field.name in ("init", "weights") and not value:
             raise ConfigError(f"{field.name}: must not be empty")
         if is_list(field) and not isinstance(value, (tuple, type(field.default))):
-            text = "text or " * isinstance(field.default, str)
+            text = "text or " * (field.name == "style")
             raise ConfigError(f"{field.name}: must be {text}a tuple or a list, not {value!r}")
 
 
@@ -279,20 +278,20 @@ def _check_choices(config: TransferConfig) -> None:
 
 
 def _check_styles(config: TransferConfig) -> None:
-    if not all(isinstance(path, str) for path in config.styles):
+    if not all(isinstance(path, str) for path in config.style):
         raise ConfigError(f"style: must be paths of pictures, not {config.style!r}")
-    if len(config.styles) != 1 and not all(config.styles):
+    if len(config.style) != 1 and not all(config.style):
         raise ConfigError("style: an empty path is among them")
     if config.style_blend is not None:
-        _check_weights("style_blend", config.style_blend, config.styles, "style")
+        _check_weights("style_blend", config.style_blend, config.style, "style")
     for name in ("content_masks", "style_masks"):
         masks = getattr(config, name)
         if masks is None:
             continue
         if not all(isinstance(path, str) and path for path in masks):
             raise ConfigError(f"{name}: must be paths of pictures, not {masks!r}")
-        if len(masks) != len(config.styles):
-            count = len(config.styles)
+        if len(masks) != len(config.style):
+            count = len(config.style)
             needed = "1 picture is" if count == 1 else f"{count} pictures are"
             raise ConfigError(
                 f"{name}: {needed} needed, one per style, not {len(masks)}; "

@@ -276,7 +276,7 @@ def test_resolved_leaves_nothing_open_and_is_final(loss):
 def test_a_tuple_of_one_style_is_that_style(style):
     config = TransferConfig(style=style)
     assert config == TransferConfig(style="a, b.png")
-    assert (config.styles, config.style_names) == (("a, b.png",), ("",))
+    assert (config.style, config.style_names) == (("a, b.png",), ("",))
     assert config.as_dict()["style"] == "a, b.png"
 
 

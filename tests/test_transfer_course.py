@@ -59,7 +59,7 @@ def checkpoint_at_first_stop(config):
 @pytest.mark.parametrize("init", ["style", "noise", "another"])
 @pytest.mark.parametrize("kind", ["pixel", "fourier"])
 def test_it_starts_at_the_picture_asked_for(config, tmp_path, init, kind):
-    content, style = (picture_io.load_picture(path) for path in (config.content, config.style))
+    content, style = (picture_io.load_picture(path) for path in (config.content, *config.style))
     another = tmp_path / "another.png"
     picture_io.save_picture(another, noise(HEIGHT, WIDTH, seed=3))
     (style_shape,) = picture_inputs.load(config).shapes[WIDTH].styles

@@ -191,7 +191,7 @@ def test_every_style_draws_the_result_to_itself(loss):
 def test_a_start_from_the_style_is_from_the_first():
     seen = []
     stylize(CONFIG, lambda progress: seen.append(progress.image()) or True, init="style")
-    both = [picture_io.load_picture(path) for path in CONFIG.styles]
+    both = [picture_io.load_picture(path) for path in CONFIG.style]
     distances = [np.abs(resize(s, HEIGHT, WIDTH) - seen[0]).mean() for s in both]
     assert distances[0] < 0.5 * distances[1]
 

@@ -127,7 +127,7 @@ def with_part(sheet: Path, part: str) -> Path:
 
 def inputs_of(config: TransferConfig) -> dict[str, str]:
     """Return {role: path} of the content and every style."""
-    named = zip(config.style_names, config.styles, strict=True)
+    named = zip(config.style_names, config.style, strict=True)
     return {"content": config.content} | {f"style {name}".strip(): path for name, path in named}
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -77,7 +77,7 @@ def _define_setting(values: flags.FlagValues, field: dataclasses.Field[Any]) -> 
     if choices:
         flags.DEFINE_enum(field.name, default, choices, explanation, flag_values=values)
     elif is_list(field):
-        default = default and [str(value) for value in default]
+        default = [str(value) for value in default or () if value != ""] or None
         flags.DEFINE_list(field.name, default, explanation, flag_values=values)
     else:
         default = default if default != "" else None
@@ -89,7 +89,7 @@ def _scalar_type(field: dataclasses.Field[Any]) -> Any:
     kind = field.type
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+    return typing.get_args(kind)[0] if typing.get_origin(kind) in (tuple, Sequence) else kind
 
 
 def config_from_flags(values: flags.FlagValues, **changes: Any) -> TransferConfig:

@@ -62,7 +62,7 @@ def output_path(folder: StrPath, config: TransferConfig) -> Path:
     hashes = picture_inputs.paths(config).map(_sha256)
     facts = [config.as_dict(), dataclasses.astuple(hashes)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.styles))[:40]
+    style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.style))[:40]
     sizes = "-".join(map(str, config.size))
     name = f"{style}_{config.loss}_{config.lambda_os:g}_{sizes}_{digest}"
     return Path(folder) / name / "result.png"

@@ -338,7 +338,7 @@ def _pairs(reproduction: Reproduction) -> list[survey_pairs.PictureFiles]:
             pair.columns,
             pair.original.output,
             pair.normalized.output,
-            Path(pair.original.config.styles[0]),
+            Path(pair.original.config.style[0]),
             "rate" if pair.rated else "example",
         )
         for pair in pairing.correspondences(

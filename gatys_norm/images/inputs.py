@@ -97,7 +97,11 @@ def paths(config: TransferConfig) -> Inputs[str]:
     """Return the paths of the pictures that the settings name."""
     init = None if config.init in STARTS else config.init
     return Inputs(
-        config.content, config.styles, init, config.content_masks or (), config.style_masks or ()
+        config.content,
+        tuple(config.style),
+        init,
+        config.content_masks or (),
+        config.style_masks or (),
     )
 
 
@@ -126,13 +130,13 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
     shapes = {size: shapes_at(config, pictures, size) for size in config.size}
     for content_shape, style_shapes in shapes.values():
         _check_wide_enough("content", config.content, content_shape)
-        for path, shape in zip(config.styles, style_shapes, strict=True):
+        for path, shape in zip(config.style, style_shapes, strict=True):
             _check_wide_enough("style", path, shape)
     named = paths(config)
     for path, mask in zip(named.content_masks, pictures.content_masks, strict=True):
         masks.check(path, mask, config.content, pictures.content)
     of_styles = zip(
-        named.style_masks, pictures.style_masks, config.styles, pictures.styles, strict=False
+        named.style_masks, pictures.style_masks, config.style, pictures.styles, strict=False
     )
     for path, mask, style_path, style in of_styles:
         masks.check(path, mask, style_path, style)

@@ -121,7 +121,7 @@ class Preview(web_server.Server):
         about = {
             "output": Path(output).name,
             "content": Path(config.content).name,
-            "styles": [Path(style).name for style in config.styles],
+            "styles": [Path(style).name for style in config.style],
             "loss": config.loss,
             "sizes": config.size,
         }

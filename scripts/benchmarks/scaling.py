@@ -100,7 +100,7 @@ def scaling(values):
     with errors.refusing(picture_io.PictureError):
         pictures = sum(
             picture_io.load_picture(path).nbytes
-            for path in {plan.config.content, *plan.config.styles}
+            for path in {plan.config.content, *plan.config.style}
         )
     if importlib.util.find_spec("ray") is None:
         raise errors.InputError("Ray is needed: pip install gatys-norm[ray] first")

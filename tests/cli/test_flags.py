@@ -37,7 +37,7 @@ FAST = {
 
 SETTINGS: dict[str, Any] = {
     "content": ("täst λ.png", "täst λ.png"),
-    "style": ('"dir/b=c,d.jpg"', "dir/b=c,d.jpg"),
+    "style": ('"dir/b=c,d.jpg"', ("dir/b=c,d.jpg",)),
     "style_blend": ("2", (2.0,)),
     "content_masks": ("masks/left.png", ("masks/left.png",)),
     "style_masks": ('"a,b.png"', ("a,b.png",)),
@@ -105,7 +105,7 @@ def test_each_flag_reaches_its_setting_and_no_other(received, name):
 def test_styles_are_separated_by_commas_and_quoted_where_they_hold_some(received, flag, styles):
     assert call(*GIVEN, flag)[0] == 0
     [(config, *_)] = received
-    assert config.styles == styles
+    assert config.style == styles
     assert config == dataclasses.replace(DEFAULTS, style=styles)
 
 

@@ -95,7 +95,7 @@ def test_settings_that_are_paths_expand_them(home):
 
 def test_the_library_takes_paths_as_they_are():
     config = TransferConfig(content="~/c.png", style="~/s.png", weights="~/w.h5")
-    assert (config.content, config.style, config.weights) == ("~/c.png", "~/s.png", "~/w.h5")
+    assert (config.content, config.style, config.weights) == ("~/c.png", ("~/s.png",), "~/w.h5")
 
 
 def test_the_styles_of_a_reproduction_expand_too(home):

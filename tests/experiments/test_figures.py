@@ -36,7 +36,7 @@ def test_sweeps_vary_style_and_lambda_alone(study, name, loss, lambdas):
     assert sweep.rows == ("starry", "face", "nude")
     assert sweep.columns == tuple(f"λ_os = {value:g}" for value in lambdas)
     for style, row in zip(STYLES, sweep.cells, strict=True):
-        assert [(c.style, c.loss, c.lambda_os) for c in row] == [(style, loss, v) for v in lambdas]
+        assert [(*c.style, c.loss, c.lambda_os) for c in row] == [(style, loss, v) for v in lambdas]
         for config in row:
             assert set(varied(study, config)) <= {"style", "loss", "lambda_os"}
             assert config.size == (512,)
@@ -58,7 +58,7 @@ def test_raised_weights_are_a_hundred_times_the_others(study, name, loss, lambda
             weights = [0.2] * 5
             weights[column] = 20
             assert config.style_weights == pytest.approx(weights)
-            assert (config.style, config.loss, config.lambda_os) == (style, loss, lambda_os)
+            assert (*config.style, config.loss, config.lambda_os) == (style, loss, lambda_os)
             assert dataclasses.replace(config, style_weights=reference.style_weights) == reference
         assert reference.style_weights == (0.2,) * 5
 
@@ -73,12 +73,12 @@ def test_sizes_vary_alone_and_recursive_transfers_grow(study, name, loss, lambda
     for row, (style, lambda_os) in enumerate(zip(STYLES, lambdas, strict=True)):
         cells = plain.cells[row]
         assert [config.size for config in cells] == [(256,), (512,), (1024,)]
-        assert {(c.style, c.loss, c.lambda_os) for c in cells} == {(style, loss, lambda_os)}
+        assert {(*c.style, c.loss, c.lambda_os) for c in cells} == {(style, loss, lambda_os)}
         grown = recursive.cells[row]
         assert [config.size for config in grown] == [(256,), (256, 512), (256, 512, 1024)]
         assert grown[2].iterations == (600, 600, 600)
         assert grown[0] == cells[0]
-        assert {(c.style, c.loss, c.lambda_os) for c in grown} == {(style, loss, lambda_os)}
+        assert {(*c.style, c.loss, c.lambda_os) for c in grown} == {(style, loss, lambda_os)}
 
 
 def test_curves_follow_row_1_column_4(study):

@@ -72,8 +72,8 @@ def test_finished_runs_are_not_run_again(configs, tmp_path, started):
 def test_a_changed_picture_is_another_run(configs, tmp_path):
     before = grid_runs.output_path(tmp_path, configs[0])
     assert grid_runs.output_path(tmp_path, configs[0]) == before
-    picture = picture_io.load_picture(configs[0].style)
-    picture_io.save_picture(configs[0].style, 255 - picture)
+    picture = picture_io.load_picture(configs[0].style[0])
+    picture_io.save_picture(configs[0].style[0], 255 - picture)
     assert grid_runs.output_path(tmp_path, configs[0]) != before
 
 
@@ -84,7 +84,7 @@ def test_a_change_in_any_mask_or_style_is_another_run(configs, tmp_path):
         picture_io.save_picture(path, generator.uniform(0, 255, (24, 32, 3)))
     config = dataclasses.replace(
         configs[0],
-        style=(configs[0].style, names["other"]),
+        style=(configs[0].style[0], names["other"]),
         style_blend=(1.0, 1.0),
         content_masks=(names["l"], names["r"]),
         style_masks=(names["m"], names["n"]),
@@ -94,7 +94,7 @@ def test_a_change_in_any_mask_or_style_is_another_run(configs, tmp_path):
     )
     seen = [grid_runs.output_path(tmp_path, one) for one in (config, swapped)]
     assert seen[0] == grid_runs.output_path(tmp_path, config)
-    for path in (*config.styles, *config.content_masks, *config.style_masks):
+    for path in (*config.style, *config.content_masks, *config.style_masks):
         picture = picture_io.load_picture(path)
         picture[3, 4] = 255 - picture[3, 4]
         picture_io.save_picture(path, picture)
@@ -108,7 +108,7 @@ def test_a_run_of_several_styles_is_done_once(configs, tmp_path, started):
     picture_io.save_picture(mask, np.full((24, 32, 3), 200))
     config = dataclasses.replace(
         configs[0],
-        style=(configs[0].style, configs[0].content),
+        style=(*configs[0].style, configs[0].content),
         style_blend=(2.0, 1.0),
         content_masks=(mask, mask),
         optimizer="adam",

@@ -46,7 +46,7 @@ def test_layer_powers_are_the_styles_mean_squares(config):
     powers = measurements.layer_powers(config)
     assert set(powers) == {"conv1_1", "relu1_1", "conv2_2", "relu2_2"}
     for layer, power in powers.items():
-        squares = features(config, config.style, layer) ** 2
+        squares = features(config, *config.style, layer) ** 2
         # No square is negative: as many roundings as there are additions, the square, the mean.
         error = gamma(squares.size + 1, "float32")
         assert power == pytest.approx(np.mean(squares), rel=error)
@@ -66,7 +66,7 @@ def test_gradient_norms_are_those_of_differences(
     norms = measurements.gradient_norms(config)
     assert norms["content/conv2_2"] == 0
     pixels = dataclasses.replace(config, parametrization="pixel").resolved()
-    pictures = [picture_io.load_picture(path) for path in (config.content, config.style)]
+    pictures = [picture_io.load_picture(path) for path in (config.content, *config.style)]
     content, style = (picture.astype(np.float64) for picture in pictures)
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(weights.locate("auto"), layers, "max", "float32")
@@ -107,7 +107,7 @@ def distance_error(model, term, content, style):
 
 def test_gradient_norms_of_an_undefined_loss_are_none(config, small_model):
     """A black picture, and a network without biases, give nothing but zeros."""
-    picture_io.save_picture(config.style, np.zeros((24, 32, 3), np.float32))
+    picture_io.save_picture(config.style[0], np.zeros((24, 32, 3), np.float32))
     dark = dataclasses.replace(config, style_layers=("relu1_1",), loss="normalized")
     kernel, bias = small_model.get_layer("block1_conv1").get_weights()
     small_model.get_layer("block1_conv1").set_weights([0 * kernel, bias - 1e6])

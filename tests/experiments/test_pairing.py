@@ -51,7 +51,7 @@ def test_runs_of_a_sweep_are_told_apart_by_their_lambda(study, grids, results):
     assert runs[-1] == Measured("normalized", "three", failed.lambda_os, None)
     for run in runs[:-1]:
         assert (run.loss, run.varied) == (run.value.loss, run.value.lambda_os)
-        assert run.value.style == f"{run.style}.jpg"
+        assert run.value.style == (f"{run.style}.jpg",)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_viewers_compare_corresponding_cells_of_which_both_are_finished(study, g
             "original",
             "normalized",
         )
-        assert pair.original.config.style == pair.normalized.config.style == f"{pair.style}.jpg"
+        styles = {pair.original.config.style, pair.normalized.config.style}
+        assert styles == {(f"{pair.style}.jpg",)}
         assert pair.rated == (pair.style != "three")
     assert pairs[0].columns == "λ_os = 0.01 / λ_os = 1"
     assert {pair.columns for pair in pairs if pair.figures == "2(b) / 6(b)"} == set(LAYERS)

@@ -61,7 +61,7 @@ def record(config):
 
     With the original loss each style comes a decade later than the one before.
     """
-    late = STYLES.index(config.style) if config.loss == "original" else 0
+    late = STYLES.index(config.style[0]) if config.loss == "original" else 0
     distance = (5 - math.log10(config.lambda_os) - late) / 20
     row = {f"style/{layer}": 4.0 for layer in LAYERS}
     history = [{"size": config.size[-1], "iteration": i, "loss": 3 - i, **row} for i in range(2)]
