@@ -1,0 +1,141 @@
+"""What a transfer does once and no more: opens, hashes, and evaluates."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import network
+from helpers.small_transfers import WIDTH, noise, posed, small_config
+from helpers.transfers import run_transfer
+
+from gatys_norm import stages
+from gatys_norm.cli import main as cli
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.optimizers import base
+from gatys_norm.stages import RunLog
+
+pytestmark = pytest.mark.usefixtures("eagerly")
+
+
+@pytest.fixture
+def config(tmp_path):
+    return small_config(tmp_path)
+
+
+class Counting(tf.Module):
+    """An extractor that counts the pictures that pass through it."""
+
+    def __init__(self, extractor):
+        super().__init__()
+        self.extractor, self.count = extractor, 0
+
+    def __call__(self, image):
+        self.count += 1
+        return self.extractor(image)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_log_costs_no_pass_through_the_network(monkeypatch, small_model, config, optimizer):
+    made = []
+
+    def counted(extractor):
+        made.append(Counting(extractor))
+        return made[-1]
+
+    config = dataclasses.replace(config, optimizer=optimizer, iterations=(6,))
+    passes = []
+    for log_every in (1, 6):
+        network.use(monkeypatch, small_model, counted)
+        record = run_transfer(dataclasses.replace(config, log_every=log_every)).record
+        assert len(record["history"]) == 1 + 6 // log_every
+        # The targets are of two pictures, the metrics of the result and of the content.
+        assert made[-1].count == record["evaluations"] + 2 + 2
+        passes.append(made[-1].count)
+    assert passes[0] == passes[1]
+
+
+@pytest.mark.usefixtures("small_network")
+def test_rows_of_the_log_are_of_the_pictures_that_were_accepted(config):
+    """Row by row, the distances of x at that iteration, as an objective of its own gives them."""
+    pictures = {}
+
+    def keep(progress):
+        pictures[progress.iteration] = progress.image()
+
+    config = dataclasses.replace(config, log_every=1)
+    history = run_transfer(config, keep, stop_at_multiples_of=(1,)).record["history"]
+    target = posed(config, WIDTH)
+    assert [row["iteration"] for row in history] == [0, 1, 2, 3, 4, 5]
+    for row in history[1:]:
+        terms = target.terms(target.position(pictures[row["iteration"]]))
+        assert {name: row[name] for name in terms} == terms
+        assert row["loss"] == target.loss(terms)
+
+
+@pytest.mark.usefixtures("small_network")
+def test_a_command_opens_each_picture_once_and_hashes_it_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_config(Path())
+    opened, hashed, load, sha256 = [], [], picture_io.load_picture, hashlib.sha256
+
+    def loading(path):
+        opened.append(path)
+        return load(path)
+
+    def hashing(data):
+        hashed.append(len(data))
+        return sha256(data)
+
+    monkeypatch.setattr(picture_io, "load_picture", loading)
+    monkeypatch.setattr(picture_io, "read_size", lambda path: pytest.fail("opened for its size"))
+    monkeypatch.setattr(picture_inputs.hashlib, "sha256", hashing)
+    flags = ["--content=content.png", "--style=style.png", "--output=out.png", "--size=24"]
+    flags += ["--iterations=4", "--checkpoint_every=1", "--snapshot_every=2"]
+    flags += ["--content_layers=conv2_1", "--style_layers=conv1_1,conv2_2"]
+    assert cli.run(["gatys-norm", *flags]) == 0
+    assert sorted(map(str, opened)) == ["content.png", "style.png"]
+    pixels = [picture.nbytes for picture in map(load, ("content.png", "style.png"))]
+    assert [size for size in hashed if size in pixels] == pixels
+
+
+def test_rows_are_logged_once_and_counts_add_up_over_sizes():
+    log = RunLog()
+    stage, state = stage_of(24), state_at(4, evaluations=5)
+    log.add_row(stage, state_at(0, evaluations=1))
+    log.add_row(stage, state)
+    log.add_row(stage, state)
+    log.close_stage(stage, state, "completed", seconds=2.0)
+    assert [row["iteration"] for row in log.history] == [0, 4]
+    second, state = stage_of(48), state_at(3, evaluations=4)
+    log.add_row(second, state_at(0, evaluations=1))
+    log.close_stage(second, state, "stalled", seconds=0.5)
+    assert (log.iterations_before(), log.evaluations_before()) == (7, 9)
+    assert log.seconds_before() == 2.5
+    assert [stage["status"] for stage in log.stages] == ["completed", "stalled"]
+    assert [stage["size"] for stage in log.stages] == [24, 48]
+    # Of the terms 2 and 3, with the coefficients 10 and 100.
+    assert log.stages[0]["loss"] == {"initial": 320.0, "final": 320.0}
+
+
+def stage_of(size):
+    """Return a stage whose objective has two terms and no network."""
+    objective = stages.Objective(None, (16, size, 3), {}, {"content/a": 10.0, "style/b": 100.0})
+    inputs = picture_inputs.ResizedInputs(noise(16, size, 1), (noise(8, 9, 2),))
+    return stages.Stage(0, size, inputs, objective, None)
+
+
+def state_at(iterations, evaluations):
+    """Return a state of an optimizer whose terms are 2 and 3."""
+    position = tf.zeros([3])
+    first, _ = base.first_results(
+        lambda x: (tf.reduce_sum(x), tf.ones([3]), tf.constant([2.0, 3.0])), position, ()
+    )
+    first["num_objective_evaluations"] = tf.constant(evaluations)
+    none = np.zeros(3)
+    from gatys_norm.optimizers.adam import AdamResults
+
+    return base.State(AdamResults(**first, momentum=none, velocity=none), 1.0, iterations, 0)
