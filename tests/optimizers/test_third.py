@@ -61,8 +61,7 @@ class Descent:
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    module = types.ModuleType("descent")
-    module.make = lambda _config: Descent()
+    module = types.SimpleNamespace(make=lambda _config: Descent())
     monkeypatch.setitem(sys.modules, "gatys_norm.optimizers.descent", module)
     monkeypatch.setitem(settings.OPTIMIZER_SETTINGS, "descent", ())
     # The choices of the setting are those of the table, which a test is too late to change.
