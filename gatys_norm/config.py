@@ -172,8 +172,8 @@ class TransferConfig:
         names: list[str] = []
         for path in self.style:
             stem = re.sub(r"[^\w.-]+", "_", PurePath(path).stem) or "_"
-            same = sum(name.partition("#")[0] == stem for name in names)
-            names.append(f"{stem}#{same + 1}" if same else stem)
+            namesakes = sum(name.partition("#")[0] == stem for name in names)
+            names.append(f"{stem}#{namesakes + 1}" if namesakes else stem)
         return tuple(names)
 
     @property
@@ -232,12 +232,14 @@ def from_dict(values: Settings) -> TransferConfig:
     Raises:
       ConfigError: a name is unknown, or a value has the wrong type or range.
     """
-    known = {field.name: field for field in dataclasses.fields(TransferConfig)}
+    fields = {field.name: field for field in dataclasses.fields(TransferConfig)}
     if not isinstance(values, dict):
         raise ConfigError("config: must be an object of settings by name")
-    unknown = set(values) - set(known)
+    unknown = set(values) - set(fields)
     if unknown:
-        raise ConfigError(f"{min(unknown, key=str)}: no such setting; there are {', '.join(known)}")
+        raise ConfigError(
+            f"{min(unknown, key=str)}: no such setting; there are {', '.join(fields)}"
+        )
     return TransferConfig(**values)
 
 
@@ -315,10 +317,10 @@ def _check_layers(config: TransferConfig) -> None:
 
 
 def _check_weights(
-    name: str, weights: tuple[float, ...], weighted: Sequence[str], what: str
+    name: str, weights: tuple[float, ...], weighted: Sequence[str], item: str
 ) -> None:
     if len(weights) != len(weighted):
-        raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one per {what}")
+        raise ConfigError(f"{name}: {len(weighted)} numbers are needed, one per {item}")
     for weight in weights:
         _check_number(name, weight, 0, LARGEST_WEIGHT)
     if max(weights) < LEAST_WEIGHT:

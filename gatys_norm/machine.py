@@ -69,28 +69,28 @@ def available_bytes() -> int:
     That is the least of what the machine, every control group around the process and the limit of
     its address space leave it. What it uses already is part of it.
     """
-    used = psutil.Process().memory_info()
-    bounds = [psutil.virtual_memory().available + used.rss]
-    for limit, left in _control_group_limits():
-        bounds.append(min(limit, left + used.rss))  # not all that is resident counts as its use
+    usage = psutil.Process().memory_info()
+    bounds = [psutil.virtual_memory().available + usage.rss]
+    for limit, free in _control_group_limits():
+        bounds.append(min(limit, free + usage.rss))  # not all that is resident counts as its use
     if resource is not None:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
-            bounds.append(limit - used.vms + used.rss)
+            bounds.append(limit - usage.vms + usage.rss)
     return max(0, min(bounds))
 
 
 def _control_group_limits() -> Iterator[tuple[int, int]]:
     """The (limit, bytes left) of every control group around this process."""
-    for controller, limit, used, cached in (
+    for controller, limit_file, usage_file, cache_fact in (
         ("", "memory.max", "memory.current", "inactive_file"),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         for folder in control_groups(controller):
-            most, now = _read(folder / limit), _read(folder / used)
-            if most.isdecimal() and now.isdecimal():
+            limit, usage = _read(folder / limit_file), _read(folder / usage_file)
+            if limit.isdecimal() and usage.isdecimal():
                 facts = dict(line.split() for line in _read(folder / "memory.stat").splitlines())
-                yield int(most), int(most) - int(now) + int(facts.get(cached, 0))
+                yield int(limit), int(limit) - int(usage) + int(facts.get(cache_fact, 0))
 
 
 def control_groups(controller: str) -> list[Path]:

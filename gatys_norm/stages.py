@@ -79,29 +79,31 @@ def open_stage(
       ZeroEnergyError, NonFiniteError: the loss cannot be set up.
     """
     size = config.size[index]
-    at_size = resized(config, inputs, size)
-    objective = build_objective(config, extractor, at_size, in_strips)
-    start = _start(config, inputs, at_size, coarse) if coarse is not None or index == 0 else None
-    return Stage(index, size, at_size, objective, start)
+    resized_inputs = resized(config, inputs, size)
+    objective = build_objective(config, extractor, resized_inputs, in_strips)
+    start = (
+        _start(config, inputs, resized_inputs, coarse) if coarse is not None or index == 0 else None
+    )
+    return Stage(index, size, resized_inputs, objective, start)
 
 
 def _start(
     config: TransferConfig,
     inputs: LoadedInputs,
-    at_size: ResizedInputs,
+    resized_inputs: ResizedInputs,
     coarse: np.ndarray | None,
 ) -> np.ndarray:
     """The picture that x starts from, H × W × 3."""
-    height, width, _ = shape = at_size.content.shape
+    height, width, _ = shape = resized_inputs.content.shape
     if coarse is not None:
         return resize(coarse, height, width)
     if config.init == "content":
-        return at_size.content
+        return resized_inputs.content
     if config.init == "noise":
         noise = np.random.default_rng(config.seed).uniform(0, 255, shape)
         return noise.astype(np.float32)
     if config.init == "style":
-        return resize(at_size.styles[0], height, width)
+        return resize(resized_inputs.styles[0], height, width)
     return resize(filled_in(inputs.pictures.init), height, width)
 
 
@@ -148,12 +150,12 @@ class RunLog:
 
         With the network in bfloat16 these are bfloat16's: the log costs no evaluation of its own.
         """
-        place = {"size": stage.size, "iteration": state.iterations}
-        if self.history and place.items() <= self.history[-1].items():
+        row_key = {"size": stage.size, "iteration": state.iterations}
+        if self.history and row_key.items() <= self.history[-1].items():
             return
-        terms = stage.objective.named(state.results.terms)
+        terms = stage.objective.by_term(state.results.terms)
         loss = {"evaluations": state.evaluations, "loss": stage.objective.loss(terms)}
-        self.history.append(cast(HistoryRow, place | loss | terms))
+        self.history.append(cast(HistoryRow, row_key | loss | terms))
 
     def iterations_before(self) -> int:
         """Return the iterations of the finished sizes."""

@@ -21,8 +21,8 @@ def replace_between(page: str, begin: str, end: str, content: str) -> str:
     Raises:
       ValueError: the page does not have each marker once, `begin` before `end`.
     """
-    before, _, rest = page.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if page.count(begin) != 1 or page.count(end) != 1 or not found_end:
+    before, _, remainder = page.partition(begin)
+    _, end_marker, after = remainder.partition(end)
+    if page.count(begin) != 1 or page.count(end) != 1 or not end_marker:
         raise ValueError(f"has no {begin} … {end}")
     return f"{before}{begin}{content}{end}{after}"

@@ -310,7 +310,7 @@ class Transfer:
         pixel_counts = {
             size: math.prod(shapes.content) for size, shapes in self._inputs.shapes.items()
         }
-        left = self._schedule.seconds_left(
+        seconds_left = self._schedule.seconds_left(
             stage.index, state.iterations, present.seconds, pixel_counts
         )
         return Progress(
@@ -320,7 +320,7 @@ class Transfer:
             evaluations=log.evaluations_before() + state.evaluations,
             loss=state.value * stage.objective.unit,
             seconds=log.seconds_before() + present.seconds,
-            seconds_left=left,
+            seconds_left=seconds_left,
             image=lambda: self._image(present),
             checkpoint=lambda: self._checkpoint(present),
             history=lambda: (list(log.history), dict(stage.objective.coefficients)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import network
-from helpers.small_transfers import WIDTH, noise, posed, small_config
+from helpers.small_transfers import WIDTH, noise, objective_at, small_config
 from helpers.transfers import run_transfer
 
 from gatys_norm import stages
@@ -68,7 +68,7 @@ def test_rows_of_the_log_are_of_the_pictures_that_were_accepted(config):
 
     config = dataclasses.replace(config, log_every=1)
     history = run_transfer(config, keep, stop_at_multiples_of=(1,)).record["history"]
-    target = posed(config, WIDTH)
+    target = objective_at(config, WIDTH)
     assert [row["iteration"] for row in history] == [0, 1, 2, 3, 4, 5]
     for row in history[1:]:
         terms = target.terms(target.position(pictures[row["iteration"]]))

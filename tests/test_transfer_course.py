@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 from helpers.rounding import sum_error
-from helpers.small_transfers import HEIGHT, WIDTH, noise, posed, small_config
+from helpers.small_transfers import HEIGHT, WIDTH, noise, objective_at, small_config
 from helpers.transfers import run_transfer
 
 from gatys_norm import machine, stages, transfer
@@ -41,7 +41,7 @@ def stylize(config, *arguments, on_plan=None, **changes):
 
 def loss_of(config, size, image, in_strips=False):
     """Compute the loss of a picture as a transfer computes it, to the bit."""
-    target = posed(config, size, in_strips)
+    target = objective_at(config, size, in_strips)
     return target.loss(target.terms(target.position(image)))
 
 
@@ -131,7 +131,7 @@ def test_total_variation_is_one_more_term(config):
 
     expected = squares(smooth.image)
     # Each term is a difference, rounded, and its square.
-    error = sum_error(expected, "float32", more=4)
+    error = sum_error(expected, "float32", roundings=4)
     assert term["final"] == pytest.approx(expected.sum(), rel=0, abs=error)
     assert expected.sum() < 0.9 * squares(plain.image).sum()  # smoother to the eye
 

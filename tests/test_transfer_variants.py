@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from helpers.digests import digest
 from helpers.rounding import gamma, unit
-from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, posed
+from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, objective_at
 from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
@@ -229,10 +229,10 @@ def test_what_no_style_is_for_stays_as_it_is(loss):
 
 
 def test_the_record_of_regions_is_of_regions():
-    """Distances computed once more from the pictures, with an objective posed by hand."""
+    """Distances computed once more from the pictures, with an objective set up by hand."""
     result = stylize(REGIONS)
     inputs = picture_inputs.load(REGIONS)
-    target = posed(REGIONS, WIDTH)
+    target = objective_at(REGIONS, WIDTH)
     for when, image in (("initial", inputs.pictures.content), ("final", result.image)):
         terms = target.terms(target.position(image))
         assert result.record["loss"][when] == target.loss(terms)
@@ -370,7 +370,7 @@ def test_the_record_of_luminance_is_that_of_its_luminance(loss):
     seen = []
     config = dataclasses.replace(CONFIG, color="luminance", loss=loss)
     result = stylize(config, lambda progress: seen.append(progress.checkpoint()) and False)
-    target = posed(config, WIDTH)
+    target = objective_at(config, WIDTH)
     start = picture_inputs.resized(config, picture_inputs.load(config), WIDTH).content
     end = tf.constant(seen[-1].arrays["position"])
     for when, place in (("initial", target.position(start)), ("final", end)):

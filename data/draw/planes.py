@@ -57,10 +57,10 @@ def cut(polygon, point, normal):
     corners = []
     heights = [(corner - point) @ normal for corner in polygon]
     for index, corner in enumerate(polygon):
-        last, here, there = polygon[index - 1], heights[index - 1], heights[index]
-        if (here > 0) != (there > 0):
-            corners.append(last + (corner - last) * here / (here - there))
-        if there > 0:
+        last, last_height, height = polygon[index - 1], heights[index - 1], heights[index]
+        if (last_height > 0) != (height > 0):
+            corners.append(last + (corner - last) * last_height / (last_height - height))
+        if height > 0:
             corners.append(corner)
     return corners
 

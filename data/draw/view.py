@@ -66,22 +66,22 @@ class View:
         depth = distance / np.where(np.abs(toward) < 1e-9, 1e-9, toward)
         offset = rays * depth[..., None] + (self.eye - panel.origin)
         u, v = offset @ panel.across, offset @ panel.up
-        seen = (depth > 0.1) & (depth < self.depth[area])
+        visible = (depth > 0.1) & (depth < self.depth[area])
         for index, (u1, v1) in enumerate(panel.outline):
             u0, v0 = panel.outline[index - 1]
-            seen &= (u1 - u0) * (v - v0) - (v1 - v0) * (u - u0) >= 0
-        if seen.any():
-            self.fill(panel, area, seen, u, v, depth, outward)
+            visible &= (u1 - u0) * (v - v0) - (v1 - v0) * (u - u0) >= 0
+        if visible.any():
+            self.fill(panel, area, visible, u, v, depth, outward)
 
-    def fill(self, panel, area, seen, u, v, depth, outward):
+    def fill(self, panel, area, visible, u, v, depth, outward):
         """Colour, light and haze the seen points of a panel."""
-        color, keep = panel.paint(u[seen], v[seen])
+        color, keep = panel.paint(u[visible], v[visible])
         if panel.lit:
             sky = SKY_LIGHT * (0.8 + 0.4 * outward[1])
             color = color * (SUN_LIGHT * max(outward @ SUN, 0) + sky)
-        far = depth[seen]
+        far = depth[visible]
         color = mix(color, HAZE, 1 - np.exp(-far / 900))
         keep = np.broadcast_to(keep, far.shape)
-        rows, columns = (index[keep] for index in np.nonzero(seen))
+        rows, columns = (index[keep] for index in np.nonzero(visible))
         self.color[area][rows, columns] = color[keep]
         self.depth[area][rows, columns] = far[keep]

@@ -64,9 +64,9 @@ def _weights(source: str) -> str:
         return str(error).removeprefix("weights: ")
     if source not in ("auto", "imagenet", "imagenet-8bit"):
         return source
-    wanted = "imagenet" if source == "auto" else source
-    if wanted in cached:
-        return f"{wanted}, {cached[wanted]}"
+    preferred = "imagenet" if source == "auto" else source
+    if preferred in cached:
+        return f"{preferred}, {cached[preferred]}"
     if source == "auto" and "imagenet-8bit" in cached:
         return f"imagenet would be fetched; if that fails: {cached['imagenet-8bit']}"
-    return f"{wanted} would be fetched"
+    return f"{preferred} would be fetched"

@@ -57,9 +57,9 @@ def compare(values: flags.FlagValues) -> int:
     configs = {loss: config_for(values, loss) for loss in LOSSES}
     outputs = {loss: with_part(sheet, loss) for loss in LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
-    shown = {part: with_part(sheet, part.replace(" ", "-")) for part in parts}
+    page_pictures = {part: with_part(sheet, part.replace(" ", "-")) for part in parts}
     page = run_folder.beside(sheet, ".html")
-    pictures = [*outputs.values()], [*shown.values()]
+    pictures = [*outputs.values()], [*page_pictures.values()]
     inputs = check_and_load(sheet, *pictures, page, configs["original"], values)
     if code := run_both(configs, inputs, outputs, values):
         return code
@@ -72,18 +72,18 @@ def compare(values: flags.FlagValues) -> int:
         write_sheet(sheet, configs, outputs)
         print(f"side by side: {sheet}")
         if values.report:
-            write_report(page, configs["original"], outputs, records, shown)
+            write_report(page, configs["original"], outputs, records, page_pictures)
             print(f"with a slider: {page}")
     except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for a format
-        kept = "both results are kept, the same command with --resume continues"
-        return errors.report_unwritten(f"{sheet} or a file next to it", error, kept)
+        note = "both results are kept, the same command with --resume continues"
+        return errors.report_unwritten(f"{sheet} or a file next to it", error, note)
     return 0
 
 
 def check_and_load(
     sheet: Path,
     outputs: Sequence[Path],
-    shown: Sequence[Path],
+    page_pictures: Sequence[Path],
     page: Path,
     config: TransferConfig,
     values: flags.FlagValues,
@@ -93,7 +93,7 @@ def check_and_load(
     Args:
       sheet: the labelled picture.
       outputs: the pictures of both transfers.
-      shown: the other pictures of the page.
+      page_pictures: the other pictures of the page.
       page: the page, which is written if --report is given.
       config: settings of one of the transfers.
       values: parsed flags.
@@ -107,9 +107,9 @@ def check_and_load(
     inputs: list[str] = []
     picture_inputs.paths(config).map(inputs.append)
     with refusing(run_folder.OutputError, prefix="--output: "):
-        for picture in [sheet, *shown]:
+        for picture in [sheet, *page_pictures]:
             run_folder.check_output(picture, inputs)
-        for picture in [*outputs, *shown]:
+        for picture in [*outputs, *page_pictures]:
             run_folder.check_ours(picture, run_folder.is_our_picture)
         if values.report:
             from gatys_norm.report import page as report_page
@@ -127,8 +127,8 @@ def with_part(sheet: Path, part: str) -> Path:
 
 def inputs_of(config: TransferConfig) -> dict[str, str]:
     """Return {role: path} of the content and every style."""
-    named = zip(config.style_names, config.style, strict=True)
-    return {"content": config.content} | {f"style {name}".strip(): path for name, path in named}
+    styles = zip(config.style_names, config.style, strict=True)
+    return {"content": config.content} | {f"style {name}".strip(): path for name, path in styles}
 
 
 def config_for(values: flags.FlagValues, loss: str) -> TransferConfig:
@@ -196,7 +196,7 @@ def write_report(
     config: TransferConfig,
     outputs: Mapping[str, Path],
     records: Mapping[str, Record],
-    shown: Mapping[str, Path],
+    page_pictures: Mapping[str, Path],
 ) -> None:
     """Write the page, and next to it the loss curves and copies of the inputs to go with it.
 
@@ -205,7 +205,7 @@ def write_report(
       config: settings of one of the transfers.
       outputs: {loss: picture of the transfer}.
       records: {loss: record of the transfer}.
-      shown: {role of an input, or "curves": picture to write}.
+      page_pictures: {role of an input, or "curves": picture to write}.
     """
     from gatys_norm.images import io as picture_io
     from gatys_norm.images.sizes import resize
@@ -217,8 +217,10 @@ def write_report(
     names = {role: Path(path).name for role, path in inputs.items()}
     shapes = [(stage["height"], stage["width"]), *stage["style_shapes"]]
     for (role, path), (height, width) in zip(inputs.items(), shapes, strict=True):
-        picture_io.save_picture(shown[role], resize(picture_io.load_picture(path), height, width))
-    picture_io.save_picture(shown["curves"], plots.loss_curves(records))
+        picture_io.save_picture(
+            page_pictures[role], resize(picture_io.load_picture(path), height, width)
+        )
+    picture_io.save_picture(page_pictures["curves"], plots.loss_curves(records))
     styles = ", ".join(name for role, name in names.items() if role != "content")
     grids = [
         report_page.Grid(
@@ -234,8 +236,11 @@ def write_report(
         f"{names['content']} in the manner of {styles}.",
         tuple(grids),
         (
-            *((f"{role}: {name}", shown[role]) for role, name in names.items()),
-            ("every term of both losses, coefficient times squared distance", shown["curves"]),
+            *((f"{role}: {name}", page_pictures[role]) for role, name in names.items()),
+            (
+                "every term of both losses, coefficient times squared distance",
+                page_pictures["curves"],
+            ),
         ),
     )
     title = "Original and normalized loss, side by side"
@@ -245,7 +250,7 @@ def write_report(
 def settings_of_page(records: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
     """Return the settings that both transfers share, and the versions they ran with, in groups."""
     record = records["original"]
-    other = records["normalized"]["config"].items()
-    settings = dict(item for item in record["config"].items() if item in other)
+    normalized_items = records["normalized"]["config"].items()
+    settings = dict(item for item in record["config"].items() if item in normalized_items)
     versions = {**record["environment"], "weights": record["weights"]}
     return {"settings of both": settings, "versions": versions}

@@ -46,9 +46,9 @@ def with_dashes(message: str) -> str:
     return f"--{message}" if separator and name in SETTINGS else message
 
 
-def report_unwritten(path: StrPath, error: Exception, kept: str) -> int:
+def report_unwritten(path: StrPath, error: Exception, note: str) -> int:
     """Say in one line that a file could not be written and what is kept; returns the exit code."""
-    print(f"gatys-norm: {path}: could not be written ({reason(error)}); {kept}", file=sys.stderr)
+    print(f"gatys-norm: {path}: could not be written ({reason(error)}); {note}", file=sys.stderr)
     return FAILED
 
 

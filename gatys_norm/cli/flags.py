@@ -41,12 +41,12 @@ def make_flags() -> flags.FlagValues:
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
     define_path("output", None, "picture to write: .png, .jpg or .webp", values)
     define_path("config_from", None, "take the settings of this .png or .json", values)
-    others: Iterable[tuple[Callable[..., object], str, int | None, str]] = (
+    definitions: Iterable[tuple[Callable[..., object], str, int | None, str]] = (
         (flags.DEFINE_bool, "resume", False, "continue from the checkpoint next to --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
     )
-    for define, name, default, explanation in others:
+    for define, name, default, explanation in definitions:
         define(name, default, explanation, flag_values=values)
     explanation = (
         "port of a page on this machine that shows the run and can stop it; 0 picks any free"
@@ -143,13 +143,13 @@ def numbers(name: str, texts: Iterable[str], kind: Callable[[str], Any]) -> tupl
     Raises:
       InputError: one of them is not of that kind.
     """
-    wanted = "whole numbers" if kind is int else "numbers"
+    description = "whole numbers" if kind is int else "numbers"
     converted = []
     for text in texts:
         try:
             converted.append(kind(text))
         except ValueError as error:
-            message = f"--{name}: must be {wanted} separated by commas, not {text!r}"
+            message = f"--{name}: must be {description} separated by commas, not {text!r}"
             raise InputError(message) from error
     return tuple(converted)
 

@@ -73,17 +73,17 @@ class Reporter:
 
     def show_plan(self, plan: Plan) -> None:
         """Print how much memory the transfer will need."""
-        how = ", with the first layers in strips to save some" if plan.in_strips else ""
-        print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{how}")
+        note = ", with the first layers in strips to save some" if plan.in_strips else ""
+        print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{note}")
 
-    def _keep(self, path: Path, save: Callable[..., None], *what: Any) -> None:
+    def _keep(self, path: Path, save: Callable[..., None], *contents: Any) -> None:
         """Save something that the run can do without: a full disk must not cost the result."""
         try:
-            save(path, *what)
+            save(path, *contents)
         except (OSError, ValueError) as error:
-            older = "; the older one is kept" if path.exists() else ""
+            note = "; the older one is kept" if path.exists() else ""
             reason = errors.reason(error)
-            warnings.warn(f"{path}: could not be written ({reason}){older}", stacklevel=2)
+            warnings.warn(f"{path}: could not be written ({reason}){note}", stacklevel=2)
 
     def _passed(self, every: int, progress: Progress) -> bool:
         """Whether a multiple of `every` lies in the last piece.
@@ -102,6 +102,6 @@ class Reporter:
                 mininterval=0.1 if sys.stderr.isatty() else 30,
                 bar_format="{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}",
             )
-        left = f"{progress.seconds_left:.0f} s left"
-        self.bar.set_postfix_str(f"loss {progress.loss:.4g}, {left}", refresh=False)
+        time_left = f"{progress.seconds_left:.0f} s left"
+        self.bar.set_postfix_str(f"loss {progress.loss:.4g}, {time_left}", refresh=False)
         self.bar.update(progress.iteration - self.bar.n)

@@ -76,9 +76,9 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
     transfer = loading.start_tensorflow()
     with refusing(*transfer.INPUT_ERRORS):
         study = with_found_weights(study)
-    from gatys_norm.experiments import reproduction
+    from gatys_norm.experiments import reproduction as reproductions
 
-    configs = reproduction.configs_of(study, figures)
+    configs = reproductions.configs_of(study, figures)
     with executor_from_flags(values) as execute:
         runs_folder = Path(values.shared_dir or folder) / "cells"
         results, signal_number = run_all(configs, runs_folder, values.checkpoint_every, execute)
@@ -88,18 +88,20 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
             "same command continues"
         )
         return 128 + signal_number
-    done = reproduction.collect(study, figures, results)
-    writers = {folder: functools.partial(reproduction.write, folder, done)}
+    reproduction = reproductions.collect(study, figures, results)
+    writers = {folder: functools.partial(reproductions.write, folder, reproduction)}
     if values.summary_dir:
         small = Path(values.summary_dir)
-        writers[small] = functools.partial(reproduction.write_summary, small, done, command)
+        writers[small] = functools.partial(
+            reproductions.write_summary, small, reproduction, command
+        )
     for target, write in writers.items():
         try:
             write()
         except OSError as error:
-            kept = "the transfers are kept, the same command continues"
-            return errors.report_unwritten(target, error, kept)
-    print_findings(done.findings)
+            note = "the transfers are kept, the same command continues"
+            return errors.report_unwritten(target, error, note)
+    print_findings(reproduction.findings)
     failed = [result for result in results.values() if result.error]
     for result in failed:
         print(f"failed: {result.output.parent.name}: {result.error}", file=sys.stderr)

@@ -80,16 +80,16 @@ def _define_executor(values: flags.FlagValues) -> None:
 
 def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
     """Return the names of the wanted figures, in the paper's order."""
-    wanted = values.figures
-    if wanted == ["all"]:
+    names = values.figures
+    if names == ["all"]:
         return paper_figures.FIGURES
-    unknown = [name for name in wanted if name not in paper_figures.FIGURES]
-    if unknown or not wanted:
+    unknown = [name for name in names if name not in paper_figures.FIGURES]
+    if unknown or not names:
         raise InputError(
             f"--figures: must be all, or some of {', '.join(paper_figures.FIGURES)}, "
             f"not {','.join(unknown)!r}"
         )
-    return tuple(name for name in paper_figures.FIGURES if name in wanted)
+    return tuple(name for name in paper_figures.FIGURES if name in names)
 
 
 def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:

@@ -66,8 +66,8 @@ def run(argv: Sequence[str]) -> int:
 
 def refuse(_values: flags.FlagValues, operands: Sequence[str]) -> NoReturn:
     """Say what there is, where none of the commands was named."""
-    named = f", not {operands[0]!r}" if operands else ""
-    raise InputError(f"a command is needed: {', '.join(COMMANDS)}{named}")
+    ending = f", not {operands[0]!r}" if operands else ""
+    raise InputError(f"a command is needed: {', '.join(COMMANDS)}{ending}")
 
 
 # --- build --------------------------------------------------------------------------------------
@@ -99,20 +99,22 @@ def build(values: flags.FlagValues) -> None:
         raise InputError("--run_dir: is needed, or --pairs, and not both")
     names = names_from_flags(values)
     folder = Path(cli_flags.required(values, "output_dir"))
-    listed = list_of_pairs(values)
+    pairs_path = list_of_pairs(values)
     with refusing(
         survey_model.SurveyError, prefix=f"--{'run_dir' if values.run_dir else 'pairs'}: "
     ):
-        pairs = survey_pairs.load(listed)
+        pairs = survey_pairs.load(pairs_path)
     times = {name: getattr(values, name) for name in ("show_seconds", "score_seconds")}
     with refusing(survey_model.SurveyError, prefix="--"):
         survey_build.check_seconds(**times)
     with refusing(survey_model.SurveyError, OSError, prefix="--output_dir: "):
         survey_build.check_folder(folder)
-    with refusing(survey_model.SurveyError, picture_io.PictureError, OSError, prefix=f"{listed}: "):
-        built = survey_build.build(folder, pairs, names, **times, run=values.run_dir)
-    seconds = len(built.pairs) * (2 * values.show_seconds + values.score_seconds)
-    print(f"{len(built.pairs)} pairs to rate, {seconds / 60:.1f} minutes without the pauses")
+    with refusing(
+        survey_model.SurveyError, picture_io.PictureError, OSError, prefix=f"{pairs_path}: "
+    ):
+        survey = survey_build.build(folder, pairs, names, **times, run=values.run_dir)
+    seconds = len(survey.pairs) * (2 * values.show_seconds + values.score_seconds)
+    print(f"{len(survey.pairs)} pairs to rate, {seconds / 60:.1f} minutes without the pauses")
     print(f"page: {survey_model.page_path(folder)}")
     print(f"which picture is which: {survey_model.key_path(folder)}, not for the viewers")
 
@@ -129,13 +131,13 @@ def list_of_pairs(values: flags.FlagValues) -> Path:
     """Return the path of the list of pairs: that of --pairs, or of the reproduction."""
     if not values.run_dir:
         return Path(values.pairs)
-    listed = Path(values.run_dir) / "pairs.csv"
-    if not listed.exists():
+    pairs_path = Path(values.run_dir) / "pairs.csv"
+    if not pairs_path.exists():
         raise InputError(
-            f"--run_dir: {values.run_dir}: holds no {listed.name}; gatys-norm reproduce writes it "
-            "where figures 2 and 6 correspond, as --figures=2a,6a do"
+            f"--run_dir: {values.run_dir}: holds no {pairs_path.name}; gatys-norm reproduce writes "
+            "it where figures 2 and 6 correspond, as --figures=2a,6a do"
         )
-    return listed
+    return pairs_path
 
 
 # --- serve --------------------------------------------------------------------------------------
@@ -199,32 +201,32 @@ def table(values: flags.FlagValues, paths: list[str]) -> int:
     paths = cli_flags.expanded(paths)
     folder = Path(values.survey_dir or Path(paths[0]).resolve().parent.parent)
     with refusing(survey_model.SurveyError, prefix="--survey_dir: "):
-        asked = survey_model.load(folder)
+        survey = survey_model.load(folder)
     with refusing(answers.AnswerError):
-        given = answers.load(paths, asked)
+        viewer_answers = answers.load(paths, survey)
     with refusing(ImportError, prefix="pip install gatys-norm[survey] is needed: "):
         from gatys_norm.report import page as report_page
         from gatys_norm.survey import statistics as survey_statistics
         from gatys_norm.survey import table as survey_table
-    result = survey_statistics.tabulate(asked, given)
+    result = survey_statistics.tabulate(survey, viewer_answers)
     text = survey_table.markdown(result)
     print(text)
-    page = folder / asked.run / "report.html" if asked.run else None
-    written = [folder / "table-1.md", folder / "table-1.csv"]
+    page = folder / survey.run / "report.html" if survey.run else None
+    outputs = [folder / "table-1.md", folder / "table-1.csv"]
     try:
         files.write_together(
             {
-                written[0]: text.encode("utf-8", "surrogateescape"),
-                written[1]: survey_table.as_csv(result).encode("utf-8", "surrogateescape"),
+                outputs[0]: text.encode("utf-8", "surrogateescape"),
+                outputs[1]: survey_table.as_csv(result).encode("utf-8", "surrogateescape"),
             }
         )
         if page and page.exists():
             with refusing(report_page.ReportError):
                 report_page.insert_survey(page, survey_table.as_html(result))
-            written.append(page)
+            outputs.append(page)
     except OSError as error:
         return errors.report_unwritten(folder, error, "the answers are as they were")
-    print("written: " + ", ".join(map(str, written)))
+    print("written: " + ", ".join(map(str, outputs)))
     return 0
 
 

@@ -236,18 +236,18 @@ def _report_unsaved(output: StrPath, error: Exception) -> int:
     from gatys_norm.runs import folder as run_folder
 
     checkpoint = run_folder.checkpoint_path(output)
-    kept = "nothing of this run is kept"
+    note = "nothing of this run is kept"
     if checkpoint.exists():
-        kept = f"{checkpoint} is kept, continue with --resume"
-    return errors.report_unwritten(output, error, kept)
+        note = f"{checkpoint} is kept, continue with --resume"
+    return errors.report_unwritten(output, error, note)
 
 
 def _print_interrupted(output: StrPath) -> None:
     from gatys_norm.runs import folder as run_folder
 
     resumable = run_folder.checkpoint_path(output).exists()
-    way_on = ", continue with --resume" if resumable else ""
-    print(f"interrupted; the picture so far is {output}{way_on}")
+    note = ", continue with --resume" if resumable else ""
+    print(f"interrupted; the picture so far is {output}{note}")
 
 
 def _print_terms(record: Record) -> None:

@@ -188,8 +188,8 @@ def _balance_of(
     by_style = _per_style(reflections, reduce)
     paired, notes = in_both_losses(sweeps, by_style)
     styles = {(value.loss, value.style) for value in paired}
-    used = [value for value in reflections if (value.loss, value.style) in styles]
-    averages = {"by_style": _by_style(by_style), "by_layer": _by_layer(used)}
+    paired_reflections = [value for value in reflections if (value.loss, value.style) in styles]
+    averages = {"by_style": _by_style(by_style), "by_layer": _by_layer(paired_reflections)}
     return Finding(
         name=f"balance_{word}",
         claim=BALANCE,
@@ -262,8 +262,8 @@ def _raised_layer_gain(raised: Runs, equal: Runs) -> Finding:
         for metrics in [metrics_of_equal.get((run.loss, run.style))]
     ]
     gains = [
-        one.with_value(difference(one.value, other.value))
-        for one, other in zip(after, before, strict=True)
+        raised_run.with_value(difference(raised_run.value, equal_run.value))
+        for raised_run, equal_run in zip(after, before, strict=True)
     ]
     paired, notes = in_both_losses(raised, gains)
     details = {
@@ -384,9 +384,9 @@ def _mean_over_styles(
     """
     paired, notes = in_both_losses(runs, values)
     by_style = _per_style(paired, reduce)
-    few = dict.fromkeys(value.style for value in by_style if value.value is None)
-    if few:
-        notes.append(f"left out, for fewer than two values: {', '.join(few)}")
+    short_styles = dict.fromkeys(value.style for value in by_style if value.value is None)
+    if short_styles:
+        notes.append(f"left out, for fewer than two values: {', '.join(short_styles)}")
     numbers = _of_losses([value for value in by_style if value.value is not None], mean)
     return Finding(
         **texts,

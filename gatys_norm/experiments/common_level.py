@@ -49,11 +49,11 @@ def find_crossings(sweeps: Runs, measure: str) -> Crossings:
     """
     curves = _curves(sweeps, measure)
     with_points = [curve.with_value(curve.value or None) for curve in curves]
-    used, notes = in_both_losses(sweeps, with_points)
+    paired, notes = in_both_losses(sweeps, with_points)
     notes += _missing_points(sweeps, curves)
-    if not used:
+    if not paired:
         return Crossings(None, [], [], curves, notes)
-    reaches = [[value for _, value in curve.value] for curve in used]
+    reaches = [[value for _, value in curve.value] for curve in paired]
     low, high = max(map(min, reaches)), min(map(max, reaches))
     if low > high:
         notes.append(
@@ -61,8 +61,8 @@ def find_crossings(sweeps: Runs, measure: str) -> Crossings:
         )
         return Crossings(None, [low, high], [], curves, notes)
     level = (low + high) / 2
-    positions = [curve.with_value(_crossing(curve.value, level)) for curve in used]
-    return Crossings(level, [low, high], positions, curves, notes + _repeated(used, level))
+    positions = [curve.with_value(_crossing(curve.value, level)) for curve in paired]
+    return Crossings(level, [low, high], positions, curves, notes + _repeated(paired, level))
 
 
 def curve_of(
@@ -106,12 +106,12 @@ def _crossing(curve: Curve, level: float) -> float:
 
 def _repeated(curves: Iterable[Measured[Curve]], level: float) -> list[str]:
     """Return a note that names the curves that meet the level again after crossing it."""
-    again = []
+    names = []
     for curve in curves:
         above = [value > level for _, value in curve.value if value != level]
-        if sum(one != other for one, other in itertools.pairwise(above)) > 1:
-            again.append(f"{curve.style} ({curve.loss})")
-    return [f"meets the level again at a smaller λ_os: {', '.join(again)}"] if again else []
+        if sum(was_above != is_above for was_above, is_above in itertools.pairwise(above)) > 1:
+            names.append(f"{curve.style} ({curve.loss})")
+    return [f"meets the level again at a smaller λ_os: {', '.join(names)}"] if names else []
 
 
 def _missing_points(sweeps: Runs, curves: Iterable[Measured[Curve]]) -> list[str]:

@@ -194,14 +194,14 @@ def _recursive(study: Study, name: str, loss: str) -> Grid:
 
 
 def _by_size(
-    study: Study, name: str, loss: str, sizes: Sequence[tuple[int, ...]], what: str
+    study: Study, name: str, loss: str, sizes: Sequence[tuple[int, ...]], description: str
 ) -> Grid:
     def cell(style: str, row: int, size: tuple[int, ...]) -> TransferConfig:
         return _config_of(study, loss, style, _lambda_os(study, loss, row), size=size)
 
     return Grid(
         name,
-        f"Figure {printed(name)}: {loss} loss, {what}",
+        f"Figure {printed(name)}: {loss} loss, {description}",
         loss,
         GRIDS[name][0],
         _rows_with_lambda(study, loss),

@@ -154,13 +154,15 @@ class GridProgress:
         if self._on_progress is None:
             return False
         running = {config: count for config, count in running.items() if config in self._open}
-        done = sum(cost for config, cost in self._costs.items() if config not in self._open)
-        done += sum(_cost(config, count) for config, count in running.items())
-        share = done / max(1, sum(self._costs.values()))
+        cost_so_far = sum(cost for config, cost in self._costs.items() if config not in self._open)
+        cost_so_far += sum(_cost(config, count) for config, count in running.items())
+        share = cost_so_far / max(1, sum(self._costs.values()))
         elapsed = time.monotonic() - self._began
-        left = elapsed * (1 - share) / share if share else math.inf
+        seconds_left = elapsed * (1 - share) / share if share else math.inf
         runs_done = self._runs - len(self._open)
-        return bool(self._on_progress(Progress(runs_done, self._runs, len(running), share, left)))
+        return bool(
+            self._on_progress(Progress(runs_done, self._runs, len(running), share, seconds_left))
+        )
 
 
 def _cost(config: TransferConfig, iterations: int) -> int:

@@ -82,10 +82,10 @@ def connected(address: str | None = None) -> Iterator[None]:
 def _check_reachable(address: str | None) -> None:
     """Raise OSError or ValueError unless something listens at an address; Ray waits for minutes."""
     if address not in (None, "auto"):
-        where = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
-        if where.scheme != "ray" or not where.hostname or not where.port:
+        parts = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
+        if parts.scheme != "ray" or not parts.hostname or not parts.port:
             raise ValueError("must be auto, HOST:PORT or ray://HOST:PORT")
-        socket.create_connection((where.hostname, where.port), CONNECT_SECONDS).close()
+        socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
 
 
 def executor(
@@ -233,9 +233,9 @@ def _run(
         actor.close.remote(index)
     if result is None or shared:
         return result, {}
-    written = {path.name: path.read_bytes() for path in run_folder.result_paths(local_output)}
+    contents = {path.name: path.read_bytes() for path in run_folder.result_paths(local_output)}
     shutil.rmtree(local_output.parent, ignore_errors=True)
-    return result, written
+    return result, contents
 
 
 @functools.cache
@@ -300,20 +300,20 @@ def _received(
     import ray
 
     try:
-        result, written = ray.get(reference)
+        result, contents = ray.get(reference)
         if result is None or result.error or shared:
             return result
         output.parent.mkdir(parents=True, exist_ok=True)
         with run_folder.locked(output):
             files.write_together(
-                {path: written[path.name] for path in run_folder.result_paths(output)}
+                {path: contents[path.name] for path in run_folder.result_paths(output)}
             )
             run_folder.checkpoint_path(output).unlink(missing_ok=True)
         return grid_runs.finished(config, output)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        why = f"failed {ATTEMPTS} times, the last time with {grid_runs.reason(cause)}"
-        return grid_runs.RunResult(config, output, error=why)
+        message = f"failed {ATTEMPTS} times, the last time with {grid_runs.reason(cause)}"
+        return grid_runs.RunResult(config, output, error=message)
     except (OSError, run_folder.OutputError) as error:
         return grid_runs.RunResult(config, output, error=grid_runs.reason(error))
 
@@ -329,10 +329,14 @@ def _stop(
 
     index_of = {config: index for index, config in enumerate(waiting)}
     running = ray.get(actor.stop.remote())
-    left = [reference for reference, config in pending.items() if index_of[config] in running]
-    for reference in set(pending) - set(left):
+    references = [reference for reference, config in pending.items() if index_of[config] in running]
+    for reference in set(pending) - set(references):
         ray.cancel(reference)
-    ended, _ = ray.wait(left, num_returns=len(left), timeout=STOP_SECONDS) if left else ([], [])
+    ended, _ = (
+        ray.wait(references, num_returns=len(references), timeout=STOP_SECONDS)
+        if references
+        else ([], [])
+    )
     for reference in ended:
         config = pending[reference]
         result = _received(reference, config, waiting[config], shared)

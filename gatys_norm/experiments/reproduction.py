@@ -146,7 +146,7 @@ def write(folder: StrPath, reproduction: Reproduction) -> None:
     """
     folder = Path(folder)
     pictures = _pictures(reproduction, CELL_WIDTH)
-    contents = _encoded(folder, {f"{name}.png": shown for name, shown in pictures.items()})
+    contents = _encoded(folder, {f"{name}.png": figure for name, figure in pictures.items()})
     contents[folder / "claims.json"] = _json(_described(reproduction))
     contents[folder / "measurements.json"] = _json(
         {
@@ -182,8 +182,8 @@ def write_summary(folder: StrPath, reproduction: Reproduction, command: str) -> 
     folder = Path(folder)
     sheet_names = [_file_name(grid) for grid in reproduction.grids.values()]
     pictures = {
-        name + (".jpg" if name in sheet_names else ".png"): shown
-        for name, shown in _pictures(reproduction, SUMMARY_CELL_WIDTH).items()
+        name + (".jpg" if name in sheet_names else ".png"): figure
+        for name, figure in _pictures(reproduction, SUMMARY_CELL_WIDTH).items()
     }
     parts = [
         f"# {TITLE}",
@@ -362,9 +362,9 @@ def _sections(
         (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
         (NETWORK_TEXT, ["figure-4", "gradients"]),
     ):
-        shown = tuple(plot[name] for name in names if name in plot)
-        if shown:
-            sections.append(report_page.Section(title, text, plots=shown))
+        section_plots = tuple(plot[name] for name in names if name in plot)
+        if section_plots:
+            sections.append(report_page.Section(title, text, plots=section_plots))
     return sections
 
 

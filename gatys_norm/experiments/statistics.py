@@ -45,9 +45,9 @@ def spread(values: Iterable[float | None]) -> float | None:
     return max(numbers) - min(numbers) if len(numbers) > 1 else None
 
 
-def difference(value: float | None, other: float | None) -> float | None:
+def difference(value: float | None, reference: float | None) -> float | None:
     """Return value − other; None if either is undefined."""
-    return None if value is None or other is None else value - other
+    return None if value is None or reference is None else value - reference
 
 
 def _complete(values: Iterable[float | None]) -> list[float]:

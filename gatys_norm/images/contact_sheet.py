@@ -47,8 +47,8 @@ def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.
         [line for text in part for line in _wrapped(text, font, width, LABEL_LINES)]
         for part, width in zip(parts, widths, strict=True)
     ]
-    below = max(map(len, captions)) * sum(font.getmetrics())
-    size = sum(widths) + MARGIN * (len(widths) + 1), height + below + 3 * MARGIN
+    caption_height = max(map(len, captions)) * sum(font.getmetrics())
+    size = sum(widths) + MARGIN * (len(widths) + 1), height + caption_height + 3 * MARGIN
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     left = MARGIN
@@ -93,18 +93,18 @@ def labelled_grid(
     line = sum(font.getmetrics())
     least = [max(LABEL_LINES * line, _label_width([label], font)) for label in rows]
     heights = _row_heights(cells, cell_width, least)
-    above = [_wrapped(label, font, cell_width, LABEL_LINES) for label in columns]
-    beside = [
+    column_lines = [_wrapped(label, font, cell_width, LABEL_LINES) for label in columns]
+    row_lines = [
         _wrapped(label, font, height, LABEL_LINES)
         for label, height in zip(rows, heights, strict=True)
     ]
-    side, top = (line * max(map(len, labels), default=0) for labels in (beside, above))
+    side, top = (line * max(map(len, labels), default=0) for labels in (row_lines, column_lines))
     width = side + len(columns) * (cell_width + GAP)
     grid = Image.new("RGB", (width, top + sum(heights) + GAP * len(heights)), PAPER)
     lefts = [side + GAP + index * (cell_width + GAP) for index in range(len(columns))]
-    for left, label in zip(lefts, above, strict=True):
+    for left, label in zip(lefts, column_lines, strict=True):
         grid.paste(_text(label, font, cell_width, top), (left, 0))
-    for height, label, row in zip(heights, beside, cells, strict=True):
+    for height, label, row in zip(heights, row_lines, cells, strict=True):
         top += GAP
         grid.paste(_text(label, font, height, side).transpose(Image.Transpose.ROTATE_90), (0, top))
         for left, cell in zip(lefts, row, strict=True):
@@ -223,14 +223,14 @@ def _titled(grid: Image.Image, title: str, size: float) -> Image.Image:
 
 def _wrapped(text: str, font: _Font, width: int, most: int) -> list[str]:
     """Break text into at most `most` lines of at most `width` pixels; the last may be shortened."""
-    rest = one_line(text)
+    remainder = one_line(text)
     lines: list[str] = []
-    while rest and len(lines) < most:
-        if len(lines) == most - 1 or font.getlength(rest) <= width:
-            return [*lines, shortened(rest, font.getlength, width)]
-        cut = _break_at(rest, font, width)
-        lines.append(rest[:cut].rstrip())
-        rest = rest[cut:].lstrip()
+    while remainder and len(lines) < most:
+        if len(lines) == most - 1 or font.getlength(remainder) <= width:
+            return [*lines, shortened(remainder, font.getlength, width)]
+        cut = _break_at(remainder, font, width)
+        lines.append(remainder[:cut].rstrip())
+        remainder = remainder[cut:].lstrip()
     return lines
 
 
@@ -240,4 +240,4 @@ def _break_at(text: str, font: _Font, width: float) -> int:
     fitting = bisect.bisect_right(lengths, width, key=lambda count: font.getlength(text[:count]))
     space = text.rfind(" ", 0, fitting + 1)
     joint = max(text.rfind(mark, 0, fitting) for mark in "_-/")
-    return next((place + 1 for place in (space, joint) if place > 0), max(1, fitting))
+    return next((position + 1 for position in (space, joint) if position > 0), max(1, fitting))

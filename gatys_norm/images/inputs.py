@@ -132,13 +132,13 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
         _check_wide_enough("content", config.content, content_shape)
         for path, shape in zip(config.style, style_shapes, strict=True):
             _check_wide_enough("style", path, shape)
-    named = paths(config)
-    for path, mask in zip(named.content_masks, pictures.content_masks, strict=True):
+    file_paths = paths(config)
+    for path, mask in zip(file_paths.content_masks, pictures.content_masks, strict=True):
         masks.check(path, mask, config.content, pictures.content)
-    of_styles = zip(
-        named.style_masks, pictures.style_masks, config.style, pictures.styles, strict=False
+    style_masks = zip(
+        file_paths.style_masks, pictures.style_masks, config.style, pictures.styles, strict=False
     )
-    for path, mask, style_path, style in of_styles:
+    for path, mask, style_path, style in style_masks:
         masks.check(path, mask, style_path, style)
     return LoadedInputs(pictures, shapes)
 

@@ -42,8 +42,8 @@ def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
     wide = at_least_float32(flat)
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        both = tf.cast(upstream + tf.transpose(upstream), features.dtype)
-        return tf.reshape(tf.matmul(flat, both), tf.shape(features))
+        symmetric_gradient = tf.cast(upstream + tf.transpose(upstream), features.dtype)
+        return tf.reshape(tf.matmul(flat, symmetric_gradient), tf.shape(features))
 
     return tf.matmul(wide, wide, transpose_a=True), gradient
 

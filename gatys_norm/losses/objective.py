@@ -81,9 +81,9 @@ class Objective:
 
     def terms(self, position: tf.Tensor) -> dict[str, float]:
         """Return {term: squared distance} as floats."""
-        return self.named(self.function(position, *self.data)[2])
+        return self.by_term(self.function(position, *self.data)[2])
 
-    def named(self, distances: tf.Tensor) -> dict[str, float]:
+    def by_term(self, distances: tf.Tensor) -> dict[str, float]:
         """Return {term: squared distance} of the distances that `function` gives."""
         return dict(zip(self.coefficients, distances.numpy().tolist(), strict=True))
 
@@ -158,7 +158,7 @@ def _is_finite(tensor: tf.Tensor) -> bool:
 
 
 def build_objective(
-    config: TransferConfig, extractor: Extractor, scene: ResizedInputs, in_strips: bool = False
+    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, in_strips: bool = False
 ) -> Objective:
     """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
 
@@ -174,9 +174,9 @@ def build_objective(
     Raises:
       ZeroEnergyError: a layer is zero everywhere and the loss is the normalized one.
     """
-    shape = scene.content.shape
-    masks = region_masks(config, config.style_names, scene.content_masks, shape)
-    targets = _targets(config, extractor, scene, in_strips)
+    shape = inputs.content.shape
+    masks = region_masks(config, config.style_names, inputs.content_masks, shape)
+    targets = _targets(config, extractor, inputs, in_strips)
     return Objective(
         extractor,
         shape,
@@ -190,7 +190,7 @@ def build_objective(
 
 
 def with_extractor(
-    extractor: Extractor, posed: Objective, config: TransferConfig, scene: ResizedInputs
+    extractor: Extractor, objective: Objective, config: TransferConfig, inputs: ResizedInputs
 ) -> Objective:
     """Return the objective `posed` as another precision's extractor computes it.
 
@@ -198,8 +198,8 @@ def with_extractor(
     a comparison; against float32's targets that error would soon outweigh what is left to gain.
     The coefficients stay, so that the losses of both compare. Arguments as for `build_objective`.
     """
-    targets = _targets(config, extractor, scene, posed.in_strips)
-    return dataclasses.replace(posed, extractor=extractor, targets=targets)
+    targets = _targets(config, extractor, inputs, objective.in_strips)
+    return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
 def region_masks(
@@ -230,19 +230,25 @@ def region_masks(
 
 
 def _targets(
-    config: TransferConfig, extractor: Extractor, scene: ResizedInputs, in_strips: bool
+    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, in_strips: bool
 ) -> dict[str, tf.Tensor]:
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, in_strips)
-    targets = values_of(tf.constant(scene.content), {})
-    for index, (name, style) in enumerate(zip(config.style_names, scene.styles, strict=True)):
-        one = slice(index, index + 1)
-        wanted = region_masks(config, [name], scene.content_masks[one], scene.content.shape)
-        own = region_masks(config, [name], scene.style_masks[one], style.shape)
+    targets = values_of(tf.constant(inputs.content), {})
+    for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
+        selection = slice(index, index + 1)
+        masks_of_image = region_masks(
+            config, [name], inputs.content_masks[selection], inputs.content.shape
+        )
+        masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
         values_of = loss_features.compiled(
             extractor, term_names((), config.style_layers, (name,)), in_strips
         )
-        targets |= _as_large(values_of(tf.constant(style), own), _shares(own), _shares(wanted))
+        targets |= _as_large(
+            values_of(tf.constant(style), masks_of_style),
+            _shares(masks_of_style),
+            _shares(masks_of_image),
+        )
     return targets
 
 

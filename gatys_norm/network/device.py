@@ -85,10 +85,10 @@ def thread_count() -> int:
 
     By default TensorFlow goes by its environment variable, then by the cores of the process.
     """
-    asked_for = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    requested_count = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     return (
         tf.config.threading.get_intra_op_parallelism_threads()
-        or (int(asked_for) if asked_for.isdecimal() else 0)
+        or (int(requested_count) if requested_count.isdecimal() else 0)
         or machine.affine_cores()
     )
 

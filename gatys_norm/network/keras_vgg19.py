@@ -51,13 +51,13 @@ def _load_keras() -> None:
 def _settings_held() -> Iterator[None]:
     """Hold number type, policy and image layout at Keras's own defaults; they return afterwards."""
     backend, policies = tf.keras.backend, tf.keras.mixed_precision
-    wanted: tuple[tuple[Any, Any, Any], ...] = (
+    settings: tuple[tuple[Any, Any, Any], ...] = (
         (backend.floatx, backend.set_floatx, "float32"),
         (policies.global_policy, policies.set_global_policy, "float32"),
         (backend.image_data_format, backend.set_image_data_format, "channels_last"),
     )
     with _lock, contextlib.ExitStack() as stack:
-        for get, put, value in wanted:
+        for get, put, value in settings:
             stack.callback(put, get())
             put(value)
         yield

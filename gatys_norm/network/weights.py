@@ -80,8 +80,8 @@ def locate(source: str) -> WeightsFile:
     try:
         weights_file = _imagenet_8bit()
     except WeightsError as error:
-        both = dict.fromkeys((str(reason), str(error)))  # an unusable folder stops both
-        raise WeightsError("; and ".join(both)) from error
+        reasons = dict.fromkeys((str(reason), str(error)))  # an unusable folder stops both
+        raise WeightsError("; and ".join(reasons)) from error
     warnings.warn(
         "weights: auto uses imagenet-8bit, the same network with each kernel rounded to 256 "
         f"values: {reason}",
@@ -163,9 +163,9 @@ def check_path(source: str) -> None:
     if source in ("auto", "imagenet", "imagenet-8bit"):
         return
     if not os.path.isfile(source):
-        what = "is a folder" if os.path.isdir(source) else "no such file"
+        problem = "is a folder" if os.path.isdir(source) else "no such file"
         raise WeightsError(
-            f"weights: {source}: {what}; give auto, imagenet, imagenet-8bit, "
+            f"weights: {source}: {problem}; give auto, imagenet, imagenet-8bit, "
             "or the path of a Keras .h5 or .weights.h5 file"
         )
     if not source.endswith((".h5", ".hdf5")):  # Keras tells layouts apart by the name

@@ -69,8 +69,8 @@ class Adam:
     def init(self, evaluate: Evaluate, position: tf.Tensor, data: Data = ()) -> State:
         """See `base.Optimizer.init`."""
         first, scale = base.first_results(evaluate, position, data)
-        none = tf.zeros_like(position)
-        results = AdamResults(**first, momentum=none, velocity=none)
+        zeros = tf.zeros_like(position)
+        results = AdamResults(**first, momentum=zeros, velocity=zeros)
         return State(results, scale, iterations=0, restarts=0)
 
     def advance(
@@ -86,8 +86,10 @@ class Adam:
             tf.constant(count),
             data,
         )
-        done = int(results.num_iterations) - before
-        return state._replace(results=results, iterations=state.iterations + done), done
+        new_iterations = int(results.num_iterations) - before
+        return state._replace(
+            results=results, iterations=state.iterations + new_iterations
+        ), new_iterations
 
     def array_shapes(self, value_count: int, term_count: int) -> ArrayShapes:
         """See `base.Optimizer.array_shapes`."""
@@ -152,10 +154,10 @@ def _compile(evaluate: Evaluate) -> _Piece:
                 momentum=momentum,
                 velocity=velocity,
             )
-            back = results._replace(
+            undone = results._replace(
                 failed=tf.constant(True), num_objective_evaluations=evaluations, tried=tried
             )
-            chosen = [tf.where(finite, a, b) for a, b in zip(stepped, back, strict=True)]
+            chosen = [tf.where(finite, a, b) for a, b in zip(stepped, undone, strict=True)]
             return [AdamResults(*chosen)]
 
         return tf.while_loop(is_under_way, advance, [results])[0]

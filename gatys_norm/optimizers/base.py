@@ -203,9 +203,9 @@ def minimize(
         target = _next_stop(state.iterations, piece, iterations, stop_at_multiples_of)
         began = time.perf_counter()
         count = target - state.iterations
-        state, done = optimizer.advance(evaluate, state, count, data, may_restart)
+        state, new_iterations = optimizer.advance(evaluate, state, count, data, may_restart)
         elapsed = time.perf_counter() - began
-        seconds, seconds_per_iteration = seconds + elapsed, elapsed / max(done, 1)
+        seconds, seconds_per_iteration = seconds + elapsed, elapsed / max(new_iterations, 1)
         if on_piece is not None and on_piece(state, seconds):
             return Minimum(state, _finished(state, iterations) or "interrupted", seconds)
 
@@ -291,7 +291,9 @@ def _finished(state: State, iterations: int) -> str | None:
     return "completed" if state.iterations >= iterations else None
 
 
-def _next_stop(done: int, piece: int, iterations: int, multiples: Collection[int]) -> int:
-    stops = [done + piece, iterations]
-    stops += [(done // multiple + 1) * multiple for multiple in multiples]
+def _next_stop(
+    iterations_done: int, piece: int, iterations: int, multiples: Collection[int]
+) -> int:
+    stops = [iterations_done + piece, iterations]
+    stops += [(iterations_done // multiple + 1) * multiple for multiple in multiples]
     return min(stops)

@@ -63,11 +63,11 @@ class LBFGS:
             tf.constant(before + count),
             data,
         )
-        done = int(results.num_iterations) - before
-        state = state._replace(results=results, iterations=state.iterations + done)
+        new_iterations = int(results.num_iterations) - before
+        state = state._replace(results=results, iterations=state.iterations + new_iterations)
         if bool(results.failed) and may_restart and self._would_help(state):
             state = _restarted(state)
-        return state, done
+        return state, new_iterations
 
     def _would_help(self, state: State) -> bool:
         """An empty memory that failed at once would fail again from the same place."""

@@ -100,20 +100,20 @@ def _search_direction(results: LBFGSResults) -> tf.Tensor:
     def products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.matmul(a, b, transpose_b=True), tf.float64)
 
-    across = products(steps, changes)
-    used = tf.cast(tf.linalg.diag_part(across) != 0, tf.float64)
-    upper = tf.linalg.band_part(across, 0, -1) * used * used[:, tf.newaxis]
-    upper += tf.linalg.diag(1 - used)
-    curvature = tf.linalg.diag_part(across)[:, tf.newaxis]
+    step_changes = products(steps, changes)
+    is_used = tf.cast(tf.linalg.diag_part(step_changes) != 0, tf.float64)
+    upper = tf.linalg.band_part(step_changes, 0, -1) * is_used * is_used[:, tf.newaxis]
+    upper += tf.linalg.diag(1 - is_used)
+    curvature = tf.linalg.diag_part(step_changes)[:, tf.newaxis]
     between_changes = products(changes, changes)
     gamma = curvature[-1] / between_changes[-1, -1]
-    used = used[:, tf.newaxis]
+    is_used = is_used[:, tf.newaxis]
     first = tf.linalg.triangular_solve(
-        upper, used * products(steps, gradient[tf.newaxis]), lower=False
+        upper, is_used * products(steps, gradient[tf.newaxis]), lower=False
     )
     remaining = products(changes, gradient[tf.newaxis]) - between_changes @ first
     second = tf.linalg.triangular_solve(
-        upper, used * (curvature * first - gamma * remaining), lower=False, adjoint=True
+        upper, is_used * (curvature * first - gamma * remaining), lower=False, adjoint=True
     )
 
     def combined(coefficients: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -164,9 +164,9 @@ def _step(
         results.terms,
     )
     trial = along(tf.constant(1, dtype))
-    found = search(along, trial, start, results.converged | results.failed, max_iterations)
-    point: _Point = found.left
-    failed = results.failed | (~results.converged & ~found.converged)
+    search_result = search(along, trial, start, results.converged | results.failed, max_iterations)
+    point: _Point = search_result.left
+    failed = results.failed | (~results.converged & ~search_result.converged)
     failed |= ~(tf.math.is_finite(point.f) & _all_finite(point.full_gradient))
     position = results.position + direction * point.x
     change = tf.abs(point.f - results.objective_value)
@@ -179,7 +179,7 @@ def _step(
     before = results._replace(
         failed=failed,
         num_iterations=results.num_iterations + 1,
-        num_objective_evaluations=results.num_objective_evaluations + found.func_evals,
+        num_objective_evaluations=results.num_objective_evaluations + search_result.func_evals,
     )
     after = before._replace(
         converged=converged,
@@ -187,7 +187,7 @@ def _step(
         objective_value=point.f,
         objective_gradient=point.full_gradient,
         terms=point.terms,
-        tried=_first_not_finite(_summary(trial), _summary(found.right)),
+        tried=_first_not_finite(_summary(trial), _summary(search_result.right)),
     )
     # What was not finite before the search fails where it is.
     return tf.cond(results.failed, lambda: before, lambda: after)
@@ -249,8 +249,8 @@ def _summary(point: _Point) -> tf.Tensor:
     return tf.concat([[point.f, point.df], point.terms], axis=0)
 
 
-def _first_not_finite(summary: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    return tf.where(_all_finite(summary), other, summary)
+def _first_not_finite(summary: tf.Tensor, other_summary: tf.Tensor) -> tf.Tensor:
+    return tf.where(_all_finite(summary), other_summary, summary)
 
 
 def _all_finite(vector: tf.Tensor) -> tf.Tensor:

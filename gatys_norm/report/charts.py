@@ -178,20 +178,20 @@ def set_legend_below_curves(axes: Axes) -> None:
 def set_falling_axis(axes: Axes, lambdas: Sequence[float]) -> None:
     """Give the x axis its λ_os, on a log scale, the largest at the left."""
     axes.set_xlabel(r"$\lambda_{os}$ (log axis, falling to the right)")
-    shown = positive(lambdas)
-    if shown.size:
+    positions = positive(lambdas)
+    if positions.size:
         axes.set_xscale("log")
-        axes.set_xlim(1.5 * shown.max(), shown.min() / 1.5)
+        axes.set_xlim(1.5 * positions.max(), positions.min() / 1.5)
 
 
 def limit_bars(axes: Axes, values: Values, log: bool) -> None:
     """Give bars their y axis, on which the least positive one can still be seen."""
-    shown = positive(values)
+    heights = positive(values)
     if log:
         axes.set_yscale("log")
-        axes.set_ylim(10 ** math.floor(math.log10(shown.min() / 2)), 2 * shown.max())
+        axes.set_ylim(10 ** math.floor(math.log10(heights.min() / 2)), 2 * heights.max())
     else:
-        axes.set_ylim(0, 1.05 * shown.max(initial=0) or 1)
+        axes.set_ylim(0, 1.05 * heights.max(initial=0) or 1)
 
 
 # What is drawn in several plots
@@ -203,8 +203,8 @@ def plot_bars(axes: Axes, groups: Sequence[str], series: Sequence[Sequence[float
     for index, values in enumerate(series):
         positions = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
         heights = floats(values)
-        drawn = np.isfinite(heights) & (heights > 0)
-        axes.bar(positions[drawn], heights[drawn], width, **bar_look(index))
+        is_drawn = np.isfinite(heights) & (heights > 0)
+        axes.bar(positions[is_drawn], heights[is_drawn], width, **bar_look(index))
         for position in positions[heights == 0]:
             axes.text(
                 position,

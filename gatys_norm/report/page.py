@@ -197,7 +197,7 @@ def _environment(folder: Path) -> jinja2.Environment:
     environment = templates.environment()
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     picture = functools.cache(functools.partial(_picture, folder))
-    environment.filters |= {"breakable": _breakable, "picture": picture, "shown": _shown}
+    environment.filters |= {"breakable": _breakable, "picture": picture, "as_text": _as_text}
     environment.globals |= {
         "EXPECTED": EXPECTED,
         "facts": _facts,
@@ -379,7 +379,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     """Return a value as a reader wants it."""
     if value is None:
         return NOTHING
@@ -389,5 +389,5 @@ def _shown(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         separator = "; " if any(isinstance(part, (list, tuple)) for part in value) else ", "
-        return separator.join(map(_shown, value)) or NOTHING
+        return separator.join(map(_as_text, value)) or NOTHING
     return str(value)

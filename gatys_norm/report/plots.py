@@ -66,9 +66,9 @@ def partial_style_losses(
         axes.set_title(f"({_letter(index)}) {layer_of(term)}")
         axes.plot(iterations, curve, **charts.line_look(index))
         charts.finish_curves(axes, curve, iterations)
-    together = panels[len(curves)]
-    together.set_title(f"({_letter(len(curves))}) each divided by its first value")
-    _plot_relative(together, iterations, curves)
+    relative_axes = panels[len(curves)]
+    relative_axes.set_title(f"({_letter(len(curves))}) each divided by its first value")
+    _plot_relative(relative_axes, iterations, curves)
     for empty in panels[len(curves) + 1 :]:
         empty.remove()
     for first in figure.axes[::columns]:

@@ -108,8 +108,8 @@ def locked(output: StrPath) -> Iterator[None]:
             raise OutputError(f"{path}: {reason}") from error
         if not is_ours:
             raise OutputError(f"{output}: another run is writing there; wait for it")
-        for written in _written_files(output):
-            files.remove_leftovers(written)
+        for target in _written_files(output):
+            files.remove_leftovers(target)
         yield
     finally:
         _let_go(lock, path)
@@ -176,9 +176,9 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
                 raise OutputError(f"{path}: is a folder; a file will be written there")
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}") from error
-    for given, written in itertools.product(inputs, _written_files(output)):
-        if written.exists() and os.path.exists(given) and os.path.samefile(written, given):
-            raise OutputError(f"{written}: is one of the inputs; choose another name")
+    for source, target in itertools.product(inputs, _written_files(output)):
+        if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+            raise OutputError(f"{target}: is one of the inputs; choose another name")
     snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
     for path in map(Path, inputs if snapshots else ()):
         if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
@@ -322,7 +322,11 @@ def is_finished(output: StrPath, config: TransferConfig) -> bool:
     """
     try:
         record = json.loads(record_path(output).read_text(encoding="utf-8"))
-        done = record["status"] != "interrupted"
-        return done and Path(output).is_file() and record["config"] == config.resolved().as_dict()
+        is_complete = record["status"] != "interrupted"
+        return (
+            is_complete
+            and Path(output).is_file()
+            and record["config"] == config.resolved().as_dict()
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False

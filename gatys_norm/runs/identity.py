@@ -72,29 +72,29 @@ def check_number(
         raise ValueError(f"{name} is {value!r}")
 
 
-def _reasons(facts: Facts, identity: Facts, here: TransferConfig) -> Iterator[str]:
-    there = from_dict(facts["config"]).resolved()
-    yield from _other_pictures(facts["pictures"], identity["pictures"], there, here)
-    for name in _names_compared(here):
-        if getattr(there, name) != getattr(here, name):
-            yield _both(name, getattr(there, name), getattr(here, name))
-    yield from _other_network(facts, identity, here)
-    yield from _other_iterations(facts, there, here)
+def _reasons(facts: Facts, identity: Facts, config: TransferConfig) -> Iterator[str]:
+    stored = from_dict(facts["config"]).resolved()
+    yield from _other_pictures(facts["pictures"], identity["pictures"], stored, config)
+    for name in _names_compared(config):
+        if getattr(stored, name) != getattr(config, name):
+            yield _difference(name, getattr(stored, name), getattr(config, name))
+    yield from _other_network(facts, identity, config)
+    yield from _other_iterations(facts, stored, config)
 
 
 def _other_pictures(
-    old: Facts, new: Facts, there: TransferConfig, here: TransferConfig
+    old: Facts, new: Facts, stored: TransferConfig, config: TransferConfig
 ) -> Iterator[str]:
-    for setting, (fact, what) in PICTURES.items():
-        values = getattr(there, setting), getattr(here, setting)
-        old_hashes, new_hashes = _listed(old.get(fact)), _listed(new.get(fact))
+    for setting, (fact, role) in PICTURES.items():
+        values = getattr(stored, setting), getattr(config, setting)
+        old_hashes, new_hashes = _as_list(old.get(fact)), _as_list(new.get(fact))
         if len(old_hashes) != len(new_hashes) or (not new_hashes and values[0] != values[1]):
-            yield _both(setting, *values)
-        paths = map(_listed, values)
+            yield _difference(setting, *values)
+        paths = map(_as_list, values)
         for old_path, path, *hashes in zip(*paths, old_hashes, new_hashes, strict=False):
             if hashes[0] != hashes[1]:
-                how = "has changed" if old_path == path else f"here and {old_path} there"
-                yield f"the {what} is another one, {path} {how}"
+                change = "has changed" if old_path == path else f"here and {old_path} there"
+                yield f"the {role} is another one, {path} {change}"
 
 
 def _names_compared(config: TransferConfig) -> Iterator[str]:
@@ -108,49 +108,52 @@ def _names_compared(config: TransferConfig) -> Iterator[str]:
             yield field.name
 
 
-def _other_network(facts: Facts, identity: Facts, here: TransferConfig) -> Iterator[str]:
+def _other_network(facts: Facts, identity: Facts, config: TransferConfig) -> Iterator[str]:
     old = facts["network_precision"]
     new = identity.get("network_precision")
     # Until the device is known, float32 may come to stand for bfloat16.
-    if old not in ({new} if new else {"float32", here.precision}):
-        yield _both("precision", old, new or here.precision)
+    if old not in ({new} if new else {"float32", config.precision}):
+        yield _difference("precision", old, new or config.precision)
     old, new = facts["weights"], identity.get("weights")
     if new and old["sha256"] != new["sha256"]:
-        described = [f"{each['source']} (SHA-256 {each['sha256']})" for each in (old, new)]
-        yield _both("weights", *described)
+        texts = [f"{weights['source']} (SHA-256 {weights['sha256']})" for weights in (old, new)]
+        yield _difference("weights", *texts)
 
 
-def _other_iterations(facts: Facts, there: TransferConfig, here: TransferConfig) -> Iterator[str]:
-    check_number(facts, "stage", 0, len(there.size) - 1, int)
+def _other_iterations(
+    facts: Facts, stored: TransferConfig, config: TransferConfig
+) -> Iterator[str]:
+    check_number(facts, "stage", 0, len(stored.size) - 1, int)
     stage, precision = facts["stage"], facts["network_precision"]
-    check_number(facts, "iterations", 1, there.iterations[stage], int)
-    done = facts["iterations"]
-    both = _both("iterations", there.iterations, here.iterations)
-    if there.iterations[:stage] != here.iterations[:stage]:
-        yield f"{both}, and size {here.size[stage - 1]} is finished"
-    if here.iterations[stage] < done:
-        yield f"{both}, and {done} are done"
+    check_number(facts, "iterations", 1, stored.iterations[stage], int)
+    iterations = facts["iterations"]
+    difference = _difference("iterations", stored.iterations, config.iterations)
+    if stored.iterations[:stage] != config.iterations[:stage]:
+        yield f"{difference}, and size {config.size[stage - 1]} is finished"
+    if config.iterations[stage] < iterations:
+        yield f"{difference}, and {iterations} are done"
     old, new = (
-        schedule(config, precision).phases[stage][0].last_iteration for config in (there, here)
+        schedule(settings, precision).phases[stage][0].last_iteration
+        for settings in (stored, config)
     )
-    if old != new and (facts["phase"] > 0 or done > new):
+    if old != new and (facts["phase"] > 0 or iterations > new):
         yield (
-            f"{both}; the last tenth is computed in float32 instead of {precision}, which begins "
-            f"after iteration {old} there and {new} here"
+            f"{difference}; the last tenth is computed in float32 instead of {precision}, which "
+            f"begins after iteration {old} there and {new} here"
         )
 
 
-def _both(name: str, there: object, here: object) -> str:
-    return f"{name} is {_shown(there)} there and {_shown(here)} here"
+def _difference(name: str, old: object, new: object) -> str:
+    return f"{name} is {_as_text(old)} there and {_as_text(new)} here"
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "none" if value is None else str(value)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     """None as no value, a text as one."""
     if isinstance(value, str):
         return [value]

@@ -61,8 +61,8 @@ class Schedule:
             index: self.iterations(index) * pixel_counts[self.sizes[index]]
             for index in range(stage, len(self.sizes))
         }
-        done = iteration * pixel_counts[self.sizes[stage]]
-        return seconds * (sum(costs.values()) - done) / done
+        cost_so_far = iteration * pixel_counts[self.sizes[stage]]
+        return seconds * (sum(costs.values()) - cost_so_far) / cost_so_far
 
 
 def schedule(config: TransferConfig, precision: str) -> Schedule:

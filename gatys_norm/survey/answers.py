@@ -84,9 +84,9 @@ def parse(row: Mapping[str, str], survey: Survey) -> Answer:
     if set(row) != set(COLUMNS):
         raise AnswerError(f"the columns must be {','.join(COLUMNS)}")
     if row["survey"] != survey.identity:
-        raise AnswerError(f"survey must be {survey.identity}, not {_shown(row['survey'])}")
+        raise AnswerError(f"survey must be {survey.identity}, not {_quoted(row['survey'])}")
     if not re.fullmatch("[0-9a-f]{32}", row["viewer"]):
-        raise AnswerError(f"viewer must be 32 digits 0-9a-f, not {_shown(row['viewer'])}")
+        raise AnswerError(f"viewer must be 32 digits 0-9a-f, not {_quoted(row['viewer'])}")
     answer = Answer(
         row["viewer"],
         _whole(row, "number", len(survey.pairs)),
@@ -98,7 +98,7 @@ def parse(row: Mapping[str, str], survey: Survey) -> Answer:
     )
     if answer.pictures not in survey.by_pictures:
         raise AnswerError(
-            f"no pair of this survey: {_shown(answer.first)}, {_shown(answer.second)}"
+            f"no pair of this survey: {_quoted(answer.first)}, {_quoted(answer.second)}"
         )
     return answer
 
@@ -106,7 +106,7 @@ def parse(row: Mapping[str, str], survey: Survey) -> Answer:
 def _whole(row: Mapping[str, str], column: str, most: int) -> int:
     text = row[column]
     if not re.fullmatch("[1-9][0-9]{0,4}", text) or int(text) > most:
-        raise AnswerError(f"{column} must be a whole number from 1 to {most}, not {_shown(text)}")
+        raise AnswerError(f"{column} must be a whole number from 1 to {most}, not {_quoted(text)}")
     return int(text)
 
 
@@ -115,11 +115,11 @@ def _score(row: Mapping[str, str], column: str) -> int | None:
     if text == "":
         return None
     if text not in map(str, SCORES):
-        raise AnswerError(f"{column} must be 1 to 5, or empty where missed, not {_shown(text)}")
+        raise AnswerError(f"{column} must be 1 to 5, or empty where missed, not {_quoted(text)}")
     return int(text)
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return ascii(text if len(text) <= 40 else f"{text[:40]}…")
 
 
@@ -162,9 +162,9 @@ def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]
         if len(data) > BYTE_LIMIT:
             raise AnswerError(f"{path}: larger than an answer file can be ({BYTE_LIMIT:,} bytes)")
         text = data.decode("utf-8-sig")
-        used = (mark for mark in separators if text.startswith(COLUMNS[0] + mark))
+        separators_found = (mark for mark in separators if text.startswith(COLUMNS[0] + mark))
         stream = io.StringIO(text, newline="")
-        lines = csv.reader(stream, delimiter=next(used, ","), strict=True)
+        lines = csv.reader(stream, delimiter=next(separators_found, ","), strict=True)
         columns = tuple(next(lines, ()))
         if columns != COLUMNS:
             raise AnswerError(f"{path}: the first line must be {','.join(COLUMNS)}")
@@ -202,7 +202,7 @@ def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
         files.write_atomically(path, _HEADER + b"\n" + line)
         return True
     stored = load([path], survey, separators=",")
-    earlier = next((other for other in stored if other.pictures == answer.pictures), None)
+    earlier = next((item for item in stored if item.pictures == answer.pictures), None)
     if earlier not in (None, answer):
         raise ContradictionError("this viewer has already answered the same pair differently")
     _write_at_end(path, b"" if earlier else line)

@@ -118,12 +118,12 @@ def _write(
 ) -> Survey:
     """Write pictures, page and survey.json."""
     rated = [pair for pair in pairs if pair.use == "rate"]
-    styles = _named(dict.fromkeys(pair.style for pair in pairs if pair.style))
-    examples = _named(pair.a for pair in pairs if pair.use == "example")
-    pictures = _named(picture for pair in rated for picture in (pair.a, pair.b))
+    styles = _by_random_name(dict.fromkeys(pair.style for pair in pairs if pair.style))
+    examples = _by_random_name(pair.a for pair in pairs if pair.use == "example")
+    pictures = _by_random_name(picture for pair in rated for picture in (pair.a, pair.b))
     for new_folder in (pictures_folder(folder), answers_folder(folder)):
         new_folder.mkdir(parents=True)
-    shown = _write_pictures(folder, {**styles, **examples, **pictures})
+    page_pictures = _write_pictures(folder, {**styles, **examples, **pictures})
     tokens = iter(pictures)
     survey = Survey(
         secrets.token_hex(16),
@@ -137,8 +137,8 @@ def _write(
         "seconds": dict(zip(("show", "score"), seconds, strict=True)),
         "columns": answers.COLUMNS,
     }
-    shown_styles = [shown[token] for token in styles]
-    shown_examples = random.sample([shown[token] for token in examples], len(examples))
+    shown_styles = [page_pictures[token] for token in styles]
+    shown_examples = random.sample([page_pictures[token] for token in examples], len(examples))
     files.write_atomically(
         page_path(folder), render_page(TITLE, shown_styles, shown_examples, page)
     )
@@ -146,7 +146,7 @@ def _write(
     return survey
 
 
-def _named(paths: Iterable[Path]) -> dict[str, Path]:
+def _by_random_name(paths: Iterable[Path]) -> dict[str, Path]:
     """Return {random name: path}, in the order of the paths."""
     return {secrets.token_hex(8): path for path in paths}
 
@@ -157,14 +157,14 @@ def _write_pictures(folder: Path, paths: Mapping[str, Path]) -> dict[str, ShownP
     They are written in the order of their random names, so that the times of the files tell
     nothing.
     """
-    shown: dict[str, ShownPicture] = {}
+    pictures: dict[str, ShownPicture] = {}
     for token, path in sorted(paths.items()):
         picture = picture_io.load_picture(path)
         height, width, _ = picture.shape
         target = pictures_folder(folder) / f"{token}.png"
         picture_io.save_picture(target, picture)
-        shown[token] = {"picture": f"pictures/{target.name}", "width": width, "height": height}
-    return shown
+        pictures[token] = {"picture": f"pictures/{target.name}", "width": width, "height": height}
+    return pictures
 
 
 def render_page(

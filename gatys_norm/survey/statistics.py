@@ -119,11 +119,11 @@ class Table:
     repeated: int
 
 
-def tabulate(survey: Survey, given: Sequence[answers.Answer]) -> Table:
+def tabulate(survey: Survey, viewer_answers: Sequence[answers.Answer]) -> Table:
     """Compute Table 1.
 
-        given = answers.load(paths, survey)
-        print(survey_table.markdown(survey_statistics.tabulate(survey, given)))
+        viewer_answers = answers.load(paths, survey)
+        print(survey_table.markdown(survey_statistics.tabulate(survey, viewer_answers)))
 
     Items, rows and columns come in the order in which the survey first names them. The order of
     the answers has no influence.
@@ -141,13 +141,13 @@ def tabulate(survey: Survey, given: Sequence[answers.Answer]) -> Table:
 
     Args:
       survey: the survey.
-      given: its answers, from `answers.load`.
+      viewer_answers: answers to it, from `answers.load`.
 
     Returns:
       `Table`.
     """
     viewers: dict[str, dict[str, int | None]] = {}
-    for answer in given:
+    for answer in viewer_answers:
         viewers.setdefault(answer.viewer, {}).update(answer.scores)
     scores = list(viewers.values())
     by_item: dict[str, list[Pair]] = {}
@@ -161,8 +161,8 @@ def tabulate(survey: Survey, given: Sequence[answers.Answer]) -> Table:
         viewers=len(viewers),
         complete=sum(len(by_picture) == 2 * len(survey.pairs) for by_picture in scores),
         missing=sum(score is None for by_picture in scores for score in by_picture.values()),
-        unreached=len(viewers) * len(survey.pairs) - len(given),
-        repeated=sum(answer.showings > 1 for answer in given),
+        unreached=len(viewers) * len(survey.pairs) - len(viewer_answers),
+        repeated=sum(answer.showings > 1 for answer in viewer_answers),
     )
 
 
@@ -193,13 +193,13 @@ def _line(
 
 
 def _rating(picture: str, viewers: Sequence[_Scores]) -> Rating:
-    shown = [scores[picture] for scores in viewers if picture in scores]
-    given = _without_none(shown)
+    picture_scores = [scores[picture] for scores in viewers if picture in scores]
+    given_scores = _without_none(picture_scores)
     return Rating(
-        statistics.fmean(given) if given else None,
-        statistics.stdev(given) if len(given) > 1 else None,
-        len(given),
-        len(shown) - len(given),
+        statistics.fmean(given_scores) if given_scores else None,
+        statistics.stdev(given_scores) if len(given_scores) > 1 else None,
+        len(given_scores),
+        len(picture_scores) - len(given_scores),
     )
 
 
@@ -226,8 +226,8 @@ def _compare(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> Comparison:
 
 def _mean_difference(pairs: Sequence[Pair], scores: _Scores) -> float | None:
     """One viewer's mean of B − A; None without a pair of which both pictures were scored."""
-    both = [(scores.get(pair.a), scores.get(pair.b)) for pair in pairs]
-    differences = [b - a for a, b in both if a is not None and b is not None]
+    score_pairs = [(scores.get(pair.a), scores.get(pair.b)) for pair in pairs]
+    differences = [b - a for a, b in score_pairs if a is not None and b is not None]
     return statistics.fmean(differences) if differences else None
 
 

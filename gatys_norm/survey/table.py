@@ -94,14 +94,14 @@ def _grids(item: Item, names: tuple[str, str]) -> list[Grid]:
 
 def _introduction(table: Table) -> list[str]:
     """Return paragraphs of plain text."""
-    how = (
+    method = (
         f"Viewers saw corresponding pictures, {table.names[0]} and {table.names[1]}, one pair "
         "after another in random order, and scored how well the style was transferred to each, "
         "from 1 (no transfer) to 5 (very well). A cell is the mean of one picture's scores ± their "
         f"sample standard deviation (divisor n − 1); {NOTHING} is no score."
     )
     if any(map(paper_rows, table.items)):
-        how += (
+        method += (
             " The paper's own values, of ten viewers and its own pictures, are those of Table 1 in "
             "Choi and Kim, JBE 25(6), 2020 (doi 10.5909/JBE.2020.25.6.980); some of its deviations "
             "have the divisor n − 1, others n."
@@ -111,7 +111,7 @@ def _introduction(table: Table) -> list[str]:
         f"pictures: {table.pairs}. Missed scores: {table.missing}. Pairs that a viewer did not "
         f"reach: {table.unreached}. Pairs that a viewer was shown more than once: {table.repeated}."
     )
-    return [how, counts]
+    return [method, counts]
 
 
 COMPARED = "Difference and agreement"
@@ -149,9 +149,9 @@ def _compared_notes(table: Table) -> list[str]:
     for item in table.items:
         changed, smallest = item.comparison.changed, item.comparison.smallest_p
         if smallest is not None and smallest > SIGNIFICANT:
-            whose = "the one viewer" if changed == 1 else f"the {changed} viewers"
+            viewers = "the one viewer" if changed == 1 else f"the {changed} viewers"
             notes.append(
-                f"{item.name}: with {whose} whose difference is not 0, no p below "
+                f"{item.name}: with {viewers} whose difference is not 0, no p below "
                 f"{smallest:g} is possible."
             )
     return notes
@@ -172,7 +172,7 @@ def _alpha(number: float | None) -> str:
     return NOTHING if number is None else f"{number:.2f}".replace("-", "−")
 
 
-def shown(rating: Rating | None) -> str:
+def as_text(rating: Rating | None) -> str:
     """Return a rating as it is printed, such as 2.3±0.48."""
     if rating is None or rating.mean is None:
         return NOTHING
@@ -219,7 +219,7 @@ def _markdown_grid(grid: Grid) -> str:
 
 def _emphasized(rating: Rating | None) -> str:
     sign = {"high": "**", "low": "*", "": ""}[_mark(rating)]
-    return f"{sign}{shown(rating)}{sign}"
+    return f"{sign}{as_text(rating)}{sign}"
 
 
 def _escaped(text: str) -> str:
@@ -267,7 +267,7 @@ def _harmless(label: str) -> str:
 def as_html(table: Table) -> markupsafe.Markup:
     """Return the table as a section for `report.page.insert_survey`: static, every text escaped."""
     environment = templates.environment()
-    environment.filters |= {"mark": _mark, "shown": shown}
+    environment.filters |= {"mark": _mark, "as_text": as_text}
     return markupsafe.Markup(
         environment.get_template(TEMPLATE).render(
             title=TITLE,

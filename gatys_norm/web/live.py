@@ -259,14 +259,16 @@ def curves(
     counted = zip(rows, running_iterations(rows), strict=True)
     for size, points in itertools.groupby(counted, key=lambda point: point[0]["size"]):
         *earlier, last = points
-        shown = [*earlier[::step], last]
+        thinned_points = [*earlier[::step], last]
         parts.append(
             {
                 "size": size,
-                "iterations": [iteration for _, iteration in shown],
-                "loss": [_rounded(row["loss"]) for row, _ in shown],
+                "iterations": [iteration for _, iteration in thinned_points],
+                "loss": [_rounded(row["loss"]) for row, _ in thinned_points],
                 "terms": {
-                    term: [_rounded(coefficient * term_value(row, term)) for row, _ in shown]
+                    term: [
+                        _rounded(coefficient * term_value(row, term)) for row, _ in thinned_points
+                    ]
                     for term, coefficient in coefficients.get(size, {}).items()
                 },
             }

@@ -221,7 +221,7 @@ class _LimitedReader(io.RawIOBase):
 
     def reset(self) -> None:
         """Start the limits again, for the next request."""
-        self._left, self._end = READ_LIMIT, time.monotonic() + SECONDS
+        self._bytes_left, self._end = READ_LIMIT, time.monotonic() + SECONDS
 
     def readable(self) -> bool:
         """Return True, as a stream for reading must."""
@@ -234,11 +234,11 @@ class _LimitedReader(io.RawIOBase):
           TimeoutError: a limit of the request is reached.
         """
         seconds = self._end - time.monotonic()
-        if seconds <= 0 or self._left <= 0:
+        if seconds <= 0 or self._bytes_left <= 0:
             raise TimeoutError
         self._connection.settimeout(seconds)
         count = self._connection.recv_into(buffer)
-        self._left -= count
+        self._bytes_left -= count
         return count
 
 

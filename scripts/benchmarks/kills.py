@@ -137,16 +137,20 @@ def kill_and_resume(start, folder, kills, moments, pace, expected, bar):
         output = folder / str(tally["transfers_finished"]) / "out.png"
         while tally["kills_survived"] < kills and not run_folder.record_path(output).exists():
             before, leftovers = stamp(output), half_files(output)
-            left = pace.iterations_left(output)
+            iterations = pace.iterations_left(output)
             at_a_file = moments.random() < AT_A_FILE
-            wanted, rest = pace.split(moments.uniform(0, pace.seconds(left)))
+            checkpoint_count, delay = pace.split(moments.uniform(0, pace.seconds(iterations)))
             process = start(output)
-            pace.watch(process, output, moments.randint(0, left) if at_a_file else wanted)
+            pace.watch(
+                process,
+                output,
+                moments.randint(0, iterations) if at_a_file else checkpoint_count,
+            )
             if at_a_file:
                 while process.is_alive() and half_files(output) <= leftovers:
                     process.join(LOOK_SECONDS)
             else:
-                process.join(rest)
+                process.join(delay)
             process.kill()
             process.join()
             if not run_folder.record_path(output).exists():
@@ -179,8 +183,8 @@ class Pace:
     def iterations_left(self, output):
         """Return the number of iterations that the run that makes `output` has to do."""
         path = run_folder.checkpoint_path(output)
-        done = checkpoints.load(path)[1]["iterations"] if path.exists() else 0
-        return self.iterations - done
+        iterations_done = checkpoints.load(path)[1]["iterations"] if path.exists() else 0
+        return self.iterations - iterations_done
 
     def seconds(self, iterations):
         """Return about how long a run takes; its end takes about as long as an iteration."""
@@ -193,10 +197,10 @@ class Pace:
             return 0, moment
         return 1 + int(after_start // self.iteration_seconds), after_start % self.iteration_seconds
 
-    def watch(self, process, output, wanted=math.inf):
+    def watch(self, process, output, checkpoint_count=math.inf):
         """Wait until a run has written a number of checkpoints, or has ended."""
         moments, last = [time.monotonic()], stamp(output)
-        while len(moments) <= wanted and process.is_alive():
+        while len(moments) <= checkpoint_count and process.is_alive():
             process.join(LOOK_SECONDS)
             if stamp(output) not in (last, None):
                 moments.append(time.monotonic())
@@ -230,8 +234,8 @@ def finish(start, output, pace):
     pace.watch(process, output)
     process.join()
     if process.exitcode:
-        said = output.with_suffix(".log").read_text()
-        raise RuntimeError(f"a run that was not killed ended with {process.exitcode}: {said}")
+        log = output.with_suffix(".log").read_text()
+        raise RuntimeError(f"a run that was not killed ended with {process.exitcode}: {log}")
 
 
 def start_run(context, iterations, output):

@@ -82,7 +82,7 @@ def tables(report):
     settings = report["settings"]
     most = settings["iterations"][0]
     counts = sorted({max(1, most // divisor) for divisor in (8, 4, 2, 1)})
-    titles = "optimiser | " + " | ".join(f"after {count}" for count in counts)
+    titles = "optimizer | " + " | ".join(f"after {count}" for count in counts)
     titles += " | stored, bytes per pixel | peak of the process, MiB"
     parts = [benchmark_report.machine_line(report["machine"])]
     for loss in LOSSES:

@@ -42,16 +42,16 @@ class Problem:
         self.means = torch.tensor(CHANNEL_MEANS, device=self.device)[:, None, None]
         self.targets, self.coefficients, self.chain = {}, {}, []
         for name, value in arrays.items():
-            kind, _, what = name.partition("/")
+            kind, _, key = name.partition("/")
             if kind == "target":
-                is_content = what.startswith("content/")
+                is_content = key.startswith("content/")
                 value = value.permute(2, 0, 1) if is_content else value
-                self.targets[what] = value.contiguous().to(self.device)
+                self.targets[key] = value.contiguous().to(self.device)
             elif kind == "coefficient":
-                self.coefficients[what] = float(value)
+                self.coefficients[key] = float(value)
             elif kind == "kernel":
                 kernel = value.permute(3, 2, 0, 1).contiguous().to(self.device)
-                self.chain.append((what, kernel, arrays[f"bias/{what}"].to(self.device)))
+                self.chain.append((key, kernel, arrays[f"bias/{key}"].to(self.device)))
         self.unit = max(self.coefficients.values())
         self.chains = {variant: self._chain_as(variant) for variant in VARIANTS}
 

@@ -30,8 +30,10 @@ def install(folder):
     for command in ([sys.executable, "-m", "venv", folder], [*pip, f"torch=={TORCH}", "numpy"]):
         finished = subprocess.run(command, capture_output=True, text=True)
         if finished.returncode:
-            said = (finished.stderr or finished.stdout).strip().splitlines()[-1:]
-            raise errors.InputError(f"--peer: PyTorch could not be installed: {' '.join(said)}")
+            last_line = (finished.stderr or finished.stdout).strip().splitlines()[-1:]
+            raise errors.InputError(
+                f"--peer: PyTorch could not be installed: {' '.join(last_line)}"
+            )
     return python
 
 
@@ -64,9 +66,9 @@ class Peer(contextlib.AbstractContextManager):
         self.process.stdin.close()
         self.process.wait()
 
-    def ask(self, what, **details):
+    def ask(self, request, **details):
         """Return its answer to one request."""
-        self.process.stdin.write(json.dumps({"do": what} | details) + "\n")
+        self.process.stdin.write(json.dumps({"do": request} | details) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:

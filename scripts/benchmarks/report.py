@@ -60,7 +60,7 @@ def config_from_flags(
     values: flags.FlagValues,
     size: int,
     iterations: int,
-    taken: Sequence[str] = (),
+    extra_flags: Sequence[str] = (),
     **settings: Any,
 ) -> TransferConfig:
     """Return the settings that all transfers of a benchmark share.
@@ -68,13 +68,13 @@ def config_from_flags(
     Args:
       values: parsed flags; of the main command's, `TAKEN` may be given.
       size, iterations: where the flags do not say.
-      taken: further flags of the main command that may be given.
+      extra_flags: further flags of the main command that may be given.
       settings: what the benchmark sets itself.
 
     Raises:
       InputError: another flag was given, or a value is not valid.
     """
-    cli_flags.take_only((*TAKEN, *taken), values, "the benchmark sets it itself")
+    cli_flags.take_only((*TAKEN, *extra_flags), values, "the benchmark sets it itself")
     defaults = {
         "content": str(ROOT / "data" / "river_town.jpg"),
         "style": (str(ROOT / "data" / "flowing_strokes.jpg"),),
@@ -88,11 +88,11 @@ def config_from_flags(
     return config
 
 
-def in_own_process(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+def in_own_process(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
     """Call in a new process: nothing is loaded or traced before, and a GPU is free afterwards."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(function, *arguments, **named).result()
+        return pool.submit(function, *arguments, **keywords).result()
 
 
 def progress_bar(title: str, total: int | None = None) -> tqdm:

@@ -115,7 +115,7 @@ def scaling(values):
 def plan_from_flags(values):
     """Return the `Plan` that the flags describe."""
     config = benchmark_report.config_from_flags(
-        values, size=256, iterations=25, taken=("content_layers", "style_layers")
+        values, size=256, iterations=25, extra_flags=("content_layers", "style_layers")
     )
     workers = values.workers and cli_flags.numbers("workers", values.workers, int)
     workers = workers and tuple(sorted(set(workers)))
@@ -146,8 +146,8 @@ def measure(plan):
     steps = itertools.count(1)
     last = plan.rounds * (1 + len(plan.workers)) + 1
 
-    def run(function, what, *arguments):
-        title = f"{next(steps)} of {last}: {what}"
+    def run(function, subject, *arguments):
+        title = f"{next(steps)} of {last}: {subject}"
         return benchmark_report.in_own_process(function, *arguments, title, time.monotonic())
 
     grids = {workers: [] for workers in (LOCAL, *plan.workers)}
@@ -155,9 +155,9 @@ def measure(plan):
         for workers, runs in grids.items():
             runs.append(run(run_grid, name_of(workers), plan.config, plan.cells, workers))
     counts = plan.driver_cells // 4, plan.driver_cells
-    driver = run(time_driver, "driver", plan.config, grids[LOCAL][0]["written"], counts)
+    driver = run(time_driver, "driver", plan.config, grids[LOCAL][0]["result_files"], counts)
     for grid in itertools.chain(*grids.values()):
-        grid["result_bytes"] = sum(map(len, grid.pop("written").values()))
+        grid["result_bytes"] = sum(map(len, grid.pop("result_files").values()))
     weights_bytes = weights.locate(plan.config.weights).path.stat().st_size
     facts = {"settings": plan.config.as_dict(), "driver": driver, "weights_bytes": weights_bytes}
     return facts | {"grids": grids}
@@ -206,7 +206,9 @@ def run_grid(config, count, workers, title, began):
                 bar.update()
         records = [outcome.record for outcome in outcomes]
         pictures = [outcome.output.read_bytes() for outcome in outcomes]
-        written = {path.name: path.read_bytes() for path in outcomes[0].output.parent.iterdir()}
+        result_files = {
+            path.name: path.read_bytes() for path in outcomes[0].output.parent.iterdir()
+        }
     return {
         "start": start - began,
         "connect": connect,
@@ -216,7 +218,7 @@ def run_grid(config, count, workers, title, began):
         "iterations": mean(record["iterations"] for record in records),
         "precision": records[0]["network_precision"],
         "pictures": sorted(hashlib.sha256(data).hexdigest() for data in pictures),
-        "written": written,
+        "result_files": result_files,
     }
 
 
@@ -230,16 +232,16 @@ def connected(workers):
             stack.enter_context(ray_executor.connected())
         import ray
 
-        have = ray.cluster_resources()
-        yield ray_executor.executor(have["CPU"] / workers, have.get("GPU", 0) / workers)
+        resources = ray.cluster_resources()
+        yield ray_executor.executor(resources["CPU"] / workers, resources.get("GPU", 0) / workers)
 
 
-def time_driver(config, written, counts, title, _began):
+def time_driver(config, result_files, counts, title, _began):
     """Return what a cell costs the driver, in cells that return a finished one's files at once.
 
     Args:
       config, title: see `run_grid`.
-      written: {name: bytes} of the finished one.
+      result_files: {name: bytes} of a finished cell.
       counts: cells of the grids to time.
 
     Returns:
@@ -251,11 +253,11 @@ def time_driver(config, written, counts, title, _began):
         from gatys_norm.experiments import grid as grid_runs
         from gatys_norm.experiments import ray as ray_executor
 
-        record = json.loads(written["result.json"])
+        record = json.loads(result_files["result.json"])
 
         def return_at_once(task, *_):
             _, config, output, *_ = task
-            return grid_runs.RunResult(config, output, record), written
+            return grid_runs.RunResult(config, output, record), result_files
 
         ray_executor._run = return_at_once  # in this process alone, which ends after this
         bar = stack.enter_context(benchmark_report.progress_bar(title, sum(counts)))
@@ -312,12 +314,13 @@ def grid_part(report):
         costs, seconds = median_costs(runs, workers), [whole(run) for run in runs]
         work = [len(run["ended"]) * run["evaluations"] for run in runs]
         ratios = [whole(base) / whole(run) for base, run in zip(local, runs, strict=True)]
-        same = all(run["pictures"] == local[0]["pictures"] for run in runs)
+        is_same = all(run["pictures"] == local[0]["pictures"] for run in runs)
         line = f"{name_of(workers)} | {short(median(seconds))} | {short(min(seconds))}–"
         line += f"{short(max(seconds))} | {short(costs.start)} | {short(costs.cell)} | "
         line += f"{short(costs.evaluation)} | "
-        line += short(median(done / took for done, took in zip(work, seconds, strict=True)))
-        lines.append(f"{line} | {median(ratios):.2f} | {'same' if same else 'others'}")
+        rates = [count / duration for count, duration in zip(work, seconds, strict=True)]
+        line += short(median(rates))
+        lines.append(f"{line} | {median(ratios):.2f} | {'same' if is_same else 'others'}")
     run = local[0]
     text = (
         f"{len(run['ended'])} transfers of {run['iterations']:.0f} iterations, "

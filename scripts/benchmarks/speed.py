@@ -90,8 +90,8 @@ def measure(plan):
         runs = 1 / transfers.SEARCH_SHARE + plan.repeats * (
             3 if peer else 1.5
         )  # as long as the paper's
-        left = plan.iterations * runs * median(timed[f"{size} float32"] for timed in rounds)
-        say(f"2 of 3: line searches; with all that follows some {left:.0f} s left")
+        seconds_left = plan.iterations * runs * median(timed[f"{size} float32"] for timed in rounds)
+        say(f"2 of 3: line searches; with all that follows some {seconds_left:.0f} s left")
         line_searches = transfers.measure_line_searches(plan)
         say(f"3 of 3: transfers at {plan.size} px to a loss that both presets reach")
         fixed_loss = transfers.measure_fixed_loss(plan, problem, peer)

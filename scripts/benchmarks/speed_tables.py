@@ -85,7 +85,7 @@ def peer_part(report):
 
 def line_search_part(runs):
     """Return the table of the line searches."""
-    titles = "line search | iterations | evaluations | for an iteration | last loss | s"
+    titles = "line search | iterations | evaluations | per iteration | last loss | s"
     lines = [
         f"{name} | {run['iterations']} | {sum(run['evaluations'])} | "
         f"{run['evaluations_per_iteration']:.2f} | {run['loss']:.4g} | {run['seconds']:.1f}"
@@ -99,7 +99,7 @@ def fixed_loss_part(report):
     """Return the table of the transfers to the fixed loss."""
     settings, fixed = report["settings"], report["fixed_loss"]
     titles = (
-        "contestant | loss | evaluations | optimiser, s | times as fast | all, s | times as fast"
+        "contestant | loss | evaluations | optimizer, s | times as fast | all, s | times as fast"
     )
     lines = []
     for name, result in fixed["contestants"].items():
@@ -117,8 +117,8 @@ def fixed_loss_part(report):
     )
     text = (
         f"Transfers at {settings['size'][0]} px end at a loss of {ends}; the times are those to "
-        f"the higher one. Runs of each: {settings['repeats']}. The optimiser's time is without, "
-        f"all the time with the start of the program, the tracing, and the loss every "
-        f"{settings['log_every']} iterations."
+        f"the higher one. Runs of each: {settings['repeats']}. The time of all includes the start "
+        f"of the program, the tracing, and the loss every {settings['log_every']} iterations; the "
+        "optimizer's does not."
     )
     return [text, benchmark_report.table(titles, lines)]

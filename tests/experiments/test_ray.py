@@ -251,7 +251,7 @@ def flags(folder, weights):
 def signalled(driver, folder, count, number):
     """Send a driver a signal once so many of its transfers are finished; returns its cluster."""
     wait_for(lambda: driver.poll() is not None or len(finished_in(folder)) >= count, 120)
-    assert driver.poll() is None, driver.said()
+    assert driver.poll() is None, driver.output()
     cluster = psutil.Process(driver.pid).children(recursive=True)
     addresses = listening_addresses(cluster)
     driver.send_signal(number)

@@ -57,9 +57,9 @@ def ground(
     return Ground(*(tf.constant(value, dtype) for value in (*vectors, *numbers)))
 
 
-def rosenbrock(**more):
+def rosenbrock(**traits):
     """Return a `Ground` that is the chained Rosenbrock function."""
-    return ground(curvatures=0.0, valley=1.0, **more)
+    return ground(curvatures=0.0, valley=1.0, **traits)
 
 
 STARTS = {
@@ -216,9 +216,9 @@ def solve(method, problem, iterations=200, seconds=ONE_ITERATION, dtype="float64
 def assert_same_state(actual, expected):
     """Every tensor and every count agree bit for bit."""
     for name, value in expected.results._asdict().items():
-        found = getattr(actual.results, name)
-        assert found.dtype == value.dtype, name
-        assert found.numpy().tobytes() == value.numpy().tobytes(), name
+        actual_value = getattr(actual.results, name)
+        assert actual_value.dtype == value.dtype, name
+        assert actual_value.numpy().tobytes() == value.numpy().tobytes(), name
     assert actual[1:] == expected[1:]
 
 

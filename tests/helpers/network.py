@@ -54,12 +54,12 @@ def use(monkeypatch, model, wrap=lambda extractor: extractor):
 
     file = weights.WeightsFile("small.h5", "small", "0" * 64)
     monkeypatch.setattr(weights, "locate", lambda source: file)
-    made = {}
+    extractors = {}
 
     def load_extractor(_file, layers, pooling, _precision):
         key = layers, pooling
-        if key not in made:
-            made[key] = wrap(vgg.Extractor(model, layers, pooling))
-        return made[key]
+        if key not in extractors:
+            extractors[key] = wrap(vgg.Extractor(model, layers, pooling))
+        return extractors[key]
 
     monkeypatch.setattr(vgg, "load_extractor", load_extractor)

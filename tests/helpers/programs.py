@@ -66,9 +66,9 @@ def start(program, *arguments, cwd=ROOT, env=None):
     return Program(str(program), [str(argument) for argument in arguments], str(cwd), environment)
 
 
-def start_new(*given, **changes):
+def start_new(*command, **changes):
     """Start a new process with pipes for its output; the first word is Python's if it is a .py."""
-    words = [str(word) for word in given]
+    words = [str(word) for word in command]
     if words[0] == COMMAND:
         words[:1] = [sys.executable, "-m", COMMAND]
     elif words[0].endswith(".py"):
@@ -125,7 +125,7 @@ class Program:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def said(self):
+    def output(self):
         """Return (standard output, standard error) so far."""
         return tuple(
             path.read_text(errors="replace") if path.exists() else "" for path in self._paths[:2]
@@ -137,8 +137,8 @@ class Program:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-            raise subprocess.TimeoutExpired(self.args, seconds, *self.said())
-        out, err = self.said()
+            raise subprocess.TimeoutExpired(self.args, seconds, *self.output())
+        out, err = self.output()
         if self._paths[2].exists():
             CPU_SECONDS.append(float(self._paths[2].read_text()))
         self._folder.cleanup()

@@ -49,22 +49,22 @@ def condition(terms, axis=None):
         return np.sum(np.abs(terms), axis) / np.abs(np.sum(terms, axis))
 
 
-def sum_error(terms, dtype="float64", axis=None, more=1):
+def sum_error(terms, dtype="float64", axis=None, roundings=1):
     """Return the most by which rounding may change Σ terms, absolutely.
 
     Args:
       terms: what is summed, or its magnitudes.
       dtype: the type in which the sum is formed.
       axis: over which it is formed; None is all.
-      more: the roundings in each term beside the additions: 1 for a product of two numbers.
+      roundings: those in each term besides the additions: 1 for a product of two numbers.
 
     Returns:
-      γ over the additions and `more`, times Σ|terms|: a number, or an array without `axis`.
+      γ over the additions and `roundings`, times Σ|terms|: a number, or an array without `axis`.
     """
     terms = np.asarray(terms, np.float64)
     total = np.sum(np.abs(terms), axis)
     additions = terms.size // max(1, np.size(total)) - 1
-    return gamma(additions + more, dtype) * total
+    return gamma(additions + roundings, dtype) * total
 
 
 def squared_norm_error(norm_squared, error_norm):
@@ -183,7 +183,7 @@ def there_and_back_error(values, gain, dtype="float64"):
     Either way the first one's error grows by the second one's largest gain, and the second works
     on values that the first one's largest gain has enlarged. Arguments as for `filter_error`.
     """
-    first, second = (filter_error(values, each, dtype) for each in (gain, 1 / gain))
+    first, second = (filter_error(values, step_gain, dtype) for step_gain in (gain, 1 / gain))
     return first / np.min(gain) + second * np.max(gain)
 
 

@@ -29,7 +29,7 @@ def small_config(folder, **changes):
     )
 
 
-def posed(config, size, in_strips=False):
+def objective_at(config, size, in_strips=False):
     """Return the objective of a transfer at a size, as the transfer itself sets it up.
 
     On the same extractor, so that losses agree to the bit.
@@ -37,5 +37,5 @@ def posed(config, size, in_strips=False):
     config = config.resolved()
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
-    scene = picture_inputs.resized(config, picture_inputs.load(config), size)
-    return objective.build_objective(config, extractor, scene, in_strips)
+    inputs = picture_inputs.resized(config, picture_inputs.load(config), size)
+    return objective.build_objective(config, extractor, inputs, in_strips)

@@ -21,7 +21,7 @@ def survey_of(names=NAMES, **items):
     return Survey("f" * 32, names, pairs, None)
 
 
-def named(survey, *items):
+def with_items(survey, *items):
     """The same survey with other names for its items."""
     old = dict.fromkeys(pair.item for pair in survey.pairs)
     new = dict(zip(old, items, strict=True))
@@ -33,8 +33,10 @@ def answered(survey, *viewers):
     """Answers of viewers, each given as [(score of A, score of B) or None if not reached, …]."""
     return [
         Answer(f"{viewer:032x}", number, pair.a, pair.b, *scores, 1)
-        for viewer, given in enumerate(viewers)
-        for number, (pair, scores) in enumerate(zip(survey.pairs, given, strict=True), start=1)
+        for viewer, scores_of_pairs in enumerate(viewers)
+        for number, (pair, scores) in enumerate(
+            zip(survey.pairs, scores_of_pairs, strict=True), start=1
+        )
         if scores is not None
     ]
 

@@ -32,12 +32,12 @@ def call(*arguments):
     return outcome(cli.run, ["/anywhere/gatys-norm", *arguments])
 
 
-def assert_refused(result, named):
-    """One line on stderr that holds `named`, nothing on stdout, code 2."""
+def assert_refused(result, expected_words):
+    """One line on stderr that holds `expected_words`, nothing on stdout, code 2."""
     code, out, err = result
     assert code == 2
     assert out == ""
     assert err.startswith("gatys-norm: ")
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1
-    assert named in err
+    assert expected_words in err

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import markdown_it
 import pytest
-from helpers.surveys import answered, named, survey_of, tabulated, times
+from helpers.surveys import answered, survey_of, tabulated, times, with_items
 
 from gatys_norm.survey import statistics as survey_statistics
 from gatys_norm.survey import table as survey_table
@@ -70,7 +70,7 @@ def test_marks_go_by_the_mean_before_rounding(scores, mark, shown):
     survey = survey_of(item={"row": ("column",)})
     table = tabulated(survey, *([(score, None)] for score in scores))
     rating = table.items[0].rows[0].lines[0][0]
-    assert (rating.mark, survey_table.shown(rating)) == (mark, shown)
+    assert (rating.mark, survey_table.as_text(rating)) == (mark, shown)
     sign = {"high": "**", "low": "*", "": ""}[mark]
     assert f"| row | original | {sign}{shown}{sign} |" in survey_table.markdown(table)
     assert next(csv.DictReader(io.StringIO(survey_table.as_csv(table))))["mark"] == mark
@@ -120,12 +120,12 @@ TEN_VIEWERS = {
 
 
 def test_ten_viewers_reproduce_cells_of_the_paper():
-    survey = named(survey_of(item={"town": "abcde", "sea": "abcde"}), "2(a) / 6(a)")
+    survey = with_items(survey_of(item={"town": "abcde", "sea": "abcde"}), "2(a) / 6(a)")
     columns = [*TEN_VIEWERS.values()] * 2
     table = tabulated(
         survey, *(list(zip(scores, scores, strict=True)) for scores in zip(*columns, strict=True))
     )
-    assert [*map(survey_table.shown, table.items[0].rows[0].lines[0])] == [*TEN_VIEWERS]
+    assert [*map(survey_table.as_text, table.items[0].rows[0].lines[0])] == [*TEN_VIEWERS]
     text = survey_table.markdown(table)
     survey_part, paper = text.split("This survey:")[1].split("Choi and Kim (2020):")
     assert "| town | original | *1.0±0.00* | *1.3±0.48* | 2.3±0.48 | **4.3±0.48** |" in survey_part
@@ -158,7 +158,7 @@ def test_ten_viewers_reproduce_cells_of_the_paper():
     ],
 )
 def test_the_paper_stands_beside_its_own_layout_only(name, rows, beside):
-    survey = named(survey_of(item=rows), name)
+    survey = with_items(survey_of(item=rows), name)
     table = tabulated(survey, [(3, 3)] * len(survey.pairs))
     assert [row.label for row in survey_table.paper_rows(table.items[0])] == [
         f"row {number}" for number in range(1, beside + 1)
@@ -176,7 +176,7 @@ def test_the_paper_stands_beside_its_own_layout_only(name, rows, beside):
 
 
 def hostile_table():
-    survey = named(survey_of((HOSTILE, f"B {HOSTILE}"), item={HOSTILE: (HOSTILE,)}), HOSTILE)
+    survey = with_items(survey_of((HOSTILE, f"B {HOSTILE}"), item={HOSTILE: (HOSTILE,)}), HOSTILE)
     return tabulated(survey, [(1, 5)])
 
 
@@ -236,7 +236,7 @@ def test_hostile_labels_stay_texts_in_html():
     ],
 )
 def test_labels_in_csv(label, kept):
-    survey = named(survey_of((label, "B"), item={label: (label,)}), label)
+    survey = with_items(survey_of((label, "B"), item={label: (label,)}), label)
     text = survey_table.as_csv(tabulated(survey, [(1, None)], [(2, None)]))
     first, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     assert tuple(first) == survey_table.COLUMNS

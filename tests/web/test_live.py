@@ -1020,7 +1020,7 @@ def test_a_real_run_is_watched_and_stopped(tmp_path, shown):
     )
     try:
         said = r"preview: (http://127\.0\.0\.1:\d+/)\n"
-        address = wait_for(lambda: re.match(said, program.said()[0]))
+        address = wait_for(lambda: re.match(said, program.output()[0]))
         shown.open(address[1])
         shown.wait_for(output=output.name)
         shown.wait(shown.color, seconds=120)
