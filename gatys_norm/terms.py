@@ -50,6 +50,11 @@ def layer_of(term: str) -> str:
     return term.split("/")[1]
 
 
+def style_of(term: str) -> str:
+    """Return the name of the style that a term compares; "" for a style alone, or for content."""
+    return term.partition("[")[2].partition("]")[0]
+
+
 def block_of(layer: str) -> int:
     """Return the number of the block that a layer, `convX_Y` or `reluX_Y`, lies in: X."""
     return int(re.findall(r"\d+", layer)[0])

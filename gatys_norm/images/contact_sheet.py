@@ -13,6 +13,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gatys_norm.text import one_line
+
 MARGIN = 12
 GAP = 6  # pixels between the cells of a grid
 LABEL_LINES = 2
@@ -125,9 +127,9 @@ def shortened(text: str, length: Callable[[str], float], most: float) -> str:
     return keep(max(0, fitting - 1))
 
 
-def one_line(text: str) -> str:
+def unicode_line(text: str) -> str:
     """Return `text` in one line of Unicode; the name of a file may be neither."""
-    return " ".join(text.encode(errors="replace").decode().split())
+    return one_line(text.encode(errors="replace").decode())
 
 
 def _font(size: float, bold: bool = False) -> _Font:
@@ -138,7 +140,9 @@ def _font(size: float, bold: bool = False) -> _Font:
 
 def _label_width(lines: Sequence[str], font: _Font) -> int:
     """Return the width in which a label of these lines can be read, at most `LABEL_EMS`."""
-    return math.ceil(min(LABEL_EMS * font.size, max(font.getlength(one_line(x)) for x in lines)))
+    return math.ceil(
+        min(LABEL_EMS * font.size, max(font.getlength(unicode_line(x)) for x in lines))
+    )
 
 
 def _at_height(picture: np.ndarray, height: int) -> Image.Image:
@@ -223,7 +227,7 @@ def _titled(grid: Image.Image, title: str, size: float) -> Image.Image:
 
 def _wrapped(text: str, font: _Font, width: int, most: int) -> list[str]:
     """Break text into at most `most` lines of at most `width` pixels; the last may be shortened."""
-    remainder = one_line(text)
+    remainder = unicode_line(text)
     lines: list[str] = []
     while remainder and len(lines) < most:
         if len(lines) == most - 1 or font.getlength(remainder) <= width:

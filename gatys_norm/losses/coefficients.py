@@ -8,7 +8,7 @@ import math
 import types
 from collections.abc import Mapping
 
-from gatys_norm.terms import content_term, is_style, layer_of, style_term
+from gatys_norm.terms import content_term, is_style, layer_of, style_of, style_term
 
 ONE_STYLE: Mapping[str, float] = types.MappingProxyType({"": 1.0})
 ALL: Mapping[str, float] = types.MappingProxyType({})
@@ -119,8 +119,7 @@ def _nonzero_energy(term: str, value: float) -> float:
     if not math.isfinite(value):
         raise NonFiniteError(f"{term}: the {kind} picture's energy at this layer is not finite")
     if not value > 0:
-        name = term.partition("[")[2].partition("]")[0]  # of one style among several
-        picture = f"{kind} picture {name}".strip()
+        picture = f"{kind} picture {style_of(term)}".strip()
         raise ZeroEnergyError(
             f"layer {layer} is zero everywhere for the {picture}, so the normalized loss "
             f"cannot be divided by its energy; leave {layer} out of {kind}_layers"

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from gatys_norm.losses.functional import at_least_float32, gram_matrix, guided_gram_matrix
 from gatys_norm.network import strips
-from gatys_norm.network.vgg import HEAD_BLOCKS, Extractor
+from gatys_norm.network.memory import HEAD_BLOCKS
+from gatys_norm.network.vgg import Extractor
 from gatys_norm.terms import block_of, is_style, layer_of
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from gatys_norm import surroundings
+from gatys_norm.text import one_line
 
 _lock = threading.RLock()  # the settings belong to the whole process
 
@@ -38,7 +39,7 @@ def _load_keras() -> None:
         surroundings.import_keras()
         backend = tf.keras.backend.backend()
     except (ImportError, ValueError, AttributeError) as error:
-        raise KerasError(f"Keras cannot be loaded: {' '.join(str(error).split())}") from error
+        raise KerasError(f"Keras cannot be loaded: {one_line(error)}") from error
     if backend != surroundings.KERAS_BACKEND:
         raise KerasError(
             f"Keras is loaded with the backend {backend} and this program needs "

@@ -73,7 +73,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
     figure = Figure((width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     if title:
-        unbroken = contact_sheet.one_line(title).replace(" = ", "\u00a0=\u00a0")
+        unbroken = contact_sheet.unicode_line(title).replace(" = ", "\u00a0=\u00a0")
         lines = textwrap.wrap(unbroken, _characters(figure, TITLE_SIZE))
         figure.suptitle(
             "\n".join(lines).replace("$", r"\$"), fontsize=TITLE_SIZE, fontweight="bold"
@@ -147,7 +147,7 @@ def bar_handle(index: int, name: str) -> Patch:
 
 def _label(name: str) -> str:
     """Return a name that matplotlib shows as it is: $ begins a formula, a first _ once hid it."""
-    line = contact_sheet.shortened(contact_sheet.one_line(name), len, LABEL_CHARACTERS)
+    line = contact_sheet.shortened(contact_sheet.unicode_line(name), len, LABEL_CHARACTERS)
     label = line.replace("$", r"\$")
     return f" {label}" if label.startswith("_") else label
 
