@@ -72,7 +72,7 @@ class TransferConfig:
     )
     content_masks: tuple[str, ...] | None = _setting(
         None,
-        "grey pictures, one per style: where in the content the style goes (white = there; colours "
+        "grey pictures, one per style: where in the content the style goes (white = there; colors "
         "count by their mean, transparent is white); default everywhere",
     )
     style_masks: tuple[str, ...] | None = _setting(
@@ -82,7 +82,7 @@ class TransferConfig:
     )
     color: str = _setting(
         "style",
-        "colours of the result: style (as the style gives them), luminance (the content's; only "
+        "colors of the result: style (as the style gives them), luminance (the content's; only "
         "luminance is transferred), or match (the style's, matched to the content's beforehand)",
         ("style", "luminance", "match"),
     )

@@ -57,7 +57,7 @@ class Metrics(TypedDict):
 
 
 class Timing(TypedDict):
-    """How long the optimisation took, without loading and compiling."""
+    """How long the optimization took, without loading and compiling."""
 
     seconds: float
     seconds_per_evaluation: float

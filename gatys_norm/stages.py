@@ -116,7 +116,7 @@ def measure(
       config: resolved `TransferConfig`.
       stage: the size of the result.
       extractor: φ in float32.
-      image: the result as it was optimised, H × W × 3.
+      image: the result as it was optimized, H × W × 3.
     """
     targets, masks = stage.objective.targets, stage.objective.masks
     style_terms = term_names((), config.style_layers, config.style_names)

@@ -1,4 +1,4 @@
-"""Files that hold several pictures, and colours that need no profile."""
+"""Files that hold several pictures, and colors that need no profile."""
 
 import io
 import struct
@@ -12,12 +12,12 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from gatys_norm.images import io as picture_io
 
-COLOUR = (200, 120, 90)
+COLOR = (200, 120, 90)
 SMALLER, PAGE, MASK = 1, 2, 4  # kinds of pages, as TIFF numbers them
 
 
-def flat(colour=COLOUR, size=(40, 30), mode="RGB"):
-    return Image.new("RGB", size, colour).convert(mode)
+def flat(color=COLOR, size=(40, 30), mode="RGB"):
+    return Image.new("RGB", size, color).convert(mode)
 
 
 def others(mode="RGB"):
@@ -45,7 +45,7 @@ def tiff_of_kinds(*kinds):
 
 
 def load(content):
-    """Load the bytes of a file; returns its colour, which must be one, and the warnings."""
+    """Load the bytes of a file; returns its color, which must be one, and the warnings."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         path = Path(folder, "picture")
@@ -67,16 +67,16 @@ def test_first_of_several_pages(compression, big_tiff):
     options = {"format": "TIFF", "compression": compression, "big_tiff": big_tiff}
     several = encoded(flat(), save_all=True, append_images=others(), **options)
     for content, expected in ((several, PAGES), (encoded(flat(), **options), [])):
-        colour, notes = load(content)
-        assert tuple(colour) == COLOUR
+        color, notes = load(content)
+        assert tuple(color) == COLOR
         assert notes == expected
 
 
 def test_pages_of_other_sizes_and_samples_change_nothing_of_the_first():
     pages = [flat("blue", (300, 200)), flat("lime", mode="L"), flat("lime", mode="F")]
     options = {"format": "TIFF", "save_all": True, "compression": "tiff_lzw"}
-    colour, notes = load(encoded(flat(), append_images=pages, **options))
-    assert tuple(colour) == COLOUR
+    color, notes = load(encoded(flat(), append_images=pages, **options))
+    assert tuple(color) == COLOR
     assert notes == PAGES
 
 
@@ -93,8 +93,8 @@ def test_pages_of_other_sizes_and_samples_change_nothing_of_the_first():
     ],
 )
 def test_smaller_versions_and_masks_are_no_pages(kinds, expected):
-    colour, notes = load(tiff_of_kinds(*kinds))
-    assert tuple(colour) == COLOUR
+    color, notes = load(tiff_of_kinds(*kinds))
+    assert tuple(color) == COLOR
     assert notes == expected
 
 
@@ -106,8 +106,8 @@ def test_damage_behind_the_first_page_is_no_page(offset):
     place = first + 2 + 12 * entries
     assert content[place : place + 4] == bytes(4)
     struct.pack_into("<L", content, place, first if offset == "first" else offset)
-    colour, notes = load(bytes(content))
-    assert tuple(colour) == COLOUR
+    color, notes = load(bytes(content))
+    assert tuple(color) == COLOR
     assert notes == []
 
 
@@ -124,7 +124,7 @@ def test_cameras_file_of_several_pictures_is_an_ordinary_jpeg(tmp_path):
     flat().save(path, "MPO", save_all=True, append_images=others())
     with Image.open(path) as picture:
         assert picture.format == "MPO"
-    assert np.abs(picture_io.load_picture(path) - COLOUR).max() <= 3
+    assert np.abs(picture_io.load_picture(path) - COLOR).max() <= 3
 
 
 def lab_picture():
@@ -139,14 +139,14 @@ def profile_of(space):
 @pytest.mark.parametrize(
     "profile", [None, profile_of("LAB"), profile_of("sRGB"), b"none"], ids=["no", "LAB", "RGB", "x"]
 )
-def test_lab_says_its_colours_without_a_profile(profile):
+def test_lab_says_its_colors_without_a_profile(profile):
     options = {} if profile is None else {"icc_profile": profile}
-    colour, notes = load(encoded(lab_picture(), format="TIFF", **options))
-    assert np.abs(colour - COLOUR).max() <= 2
+    color, notes = load(encoded(lab_picture(), format="TIFF", **options))
+    assert np.abs(color - COLOR).max() <= 2
     assert notes == []
 
 
-def test_profile_of_lab_is_unusable_for_other_colours():
-    colour, notes = load(encoded(flat(), format="TIFF", icc_profile=profile_of("LAB")))
-    assert tuple(colour) == COLOUR
-    assert notes == ["its colour profile is unusable (made for Lab, not RGB); taken as sRGB"]
+def test_profile_of_lab_is_unusable_for_other_colors():
+    color, notes = load(encoded(flat(), format="TIFF", icc_profile=profile_of("LAB")))
+    assert tuple(color) == COLOR
+    assert notes == ["its color profile is unusable (made for Lab, not RGB); taken as sRGB"]

@@ -192,7 +192,7 @@ PICTURES = {
     "noise": noise,
     "grey": lambda height, width, seed: noise(height, width, seed)[..., :1].repeat(3, axis=2),
     "flat": lambda height, width, seed: np.full((height, width, 3), seed % 256, np.float32),
-    "one colour": lambda height, width, seed: np.tile(
+    "one color": lambda height, width, seed: np.tile(
         np.random.default_rng(seed).integers(0, 256, 3).astype(np.float32), (height, width, 1)
     ),
     "black": lambda height, width, seed: np.zeros((height, width, 3), np.float32),
@@ -202,11 +202,11 @@ PICTURES = {
 
 @pytest.mark.parametrize("loss", ["original", "normalized"])
 @pytest.mark.parametrize("color", ["luminance", "match"])
-def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colours(
+def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colors(
     config, small_network, color, loss
 ):
     config = dataclasses.replace(config, color=color, loss=loss, iterations=(1,))
-    plain = ("grey", "one colour")
+    plain = ("grey", "one color")
     for content, style in (
         *itertools.product(["noise"], plain),
         *itertools.product(plain, ["noise"]),
@@ -239,7 +239,7 @@ def transfers(draw):
     content, *styles = (
         (draw(kind), draw(side), draw(side), draw(st.integers(0, 999))) for _ in range(1 + count)
     )
-    lighter = st.sampled_from(sorted(set(PICTURES) - {"black", "flat", "one colour"}))
+    lighter = st.sampled_from(sorted(set(PICTURES) - {"black", "flat", "one color"}))
     masks = [
         tuple(
             (draw(lighter), height, width, draw(st.integers(0, 999))) for _, height, width, _ in of

@@ -1,4 +1,4 @@
-"""Whole transfers with several styles, in regions, with colours kept, and by Adam.
+"""Whole transfers with several styles, in regions, with colors kept, and by Adam.
 
 On a network of a few channels, so that each takes a fraction of a second, and without tracing:
 what is computed twice by the same operations is then the same to the bit.
@@ -349,7 +349,7 @@ def test_a_damaged_checkpoint_of_adam_is_refused(name, change):
         stylize(config, None, damaged)
 
 
-# --- colours ------------------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------------------
 
 
 @both_losses
@@ -366,7 +366,7 @@ def test_luminance_alone_is_transferred(loss, kind):
 
 @both_losses
 def test_the_record_of_luminance_is_that_of_its_luminance(loss):
-    """x itself is in the checkpoint; the picture has its luminance and the content's colours."""
+    """x itself is in the checkpoint; the picture has its luminance and the content's colors."""
     seen = []
     config = dataclasses.replace(CONFIG, color="luminance", loss=loss)
     result = stylize(config, lambda progress: seen.append(progress.checkpoint()) and False)
@@ -383,7 +383,7 @@ def test_the_record_of_luminance_is_that_of_its_luminance(loss):
     assert_measures_are_of(result, target)
 
 
-def test_pictures_on_the_way_have_the_contents_colours_too():
+def test_pictures_on_the_way_have_the_contents_colors_too():
     content = picture_io.load_picture("content.png")
     seen = []
     stylize(ALONE, lambda progress: seen.append(progress.image()) and False, color="luminance")
@@ -391,10 +391,10 @@ def test_pictures_on_the_way_have_the_contents_colours_too():
         assert_same_chroma(image, content)
 
 
-def test_matched_colours_are_those_of_the_style_matched_beforehand():
+def test_matched_colors_are_those_of_the_style_matched_beforehand():
     """The same as a style file that was matched by hand, but for its rounding to 8 bits.
 
-    That is seen in the result, but far less than whether colours were matched: a fifth at most.
+    That is seen in the result, but far less than whether colors were matched: a fifth at most.
     """
     content, style = (picture_io.load_picture(path) for path in ("content.png", "x/a.png"))
     style = np.rint(style * [0.3, 0.1, 0.2] + [120, 20, 60])

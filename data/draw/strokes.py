@@ -18,7 +18,7 @@ TREE_PAINT = "#070b1c #0c1c2c #123338 #1d4a3c #3c6238 #7b8038 #c08a34"
 
 @dataclasses.dataclass
 class Coat:
-    """One layer of brush strokes: where they start, how they run, and their colours by tone."""
+    """One layer of brush strokes: where they start, how they run, and their colors by tone."""
 
     density: np.ndarray
     angle: np.ndarray
@@ -52,7 +52,7 @@ def trace_strokes(coat, rng, steps=8):
 
 
 def lay_coat(color, relief, coat, rng, bristles=6):
-    """Brush one coat onto a colour canvas and, bristle by bristle, onto a height map."""
+    """Brush one coat onto a color canvas and, bristle by bristle, onto a height map."""
     palette = np.array([rgb(code) for code in coat.palette.split()]) * 255
     paths = trace_strokes(coat, rng)
     middle = np.clip(paths[:, 0], 0, np.array(coat.tone.shape[::-1]) - 1).astype(int)

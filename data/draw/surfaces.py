@@ -1,6 +1,6 @@
 """What the panels of the town are painted with: walls, roofs, stone, railings, leaves.
 
-A painter is a function (u, v) → (colours in linear light, which points to keep).
+A painter is a function (u, v) → (colors in linear light, which points to keep).
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def stucco(width, eaves, peak, plaster, trim, seed, noise):
 
 
 def paint_windows(color, du, dv, fits, key, trim, shutters):
-    """Set glass, glazing bars, frames, shutters and sills into a wall's colours."""
+    """Set glass, glazing bars, frames, shutters and sills into a wall's colors."""
     storey, column, seed = key
     luck = hashed(storey, column, seed)
     high = 0.72

@@ -1,4 +1,4 @@
-"""Colours, noise and smooth steps that every picture is drawn with.
+"""Colors, noise and smooth steps that every picture is drawn with.
 
 A picture is a float array H × W × 3, RGB, 0–1; a field is a float array H × W.
 """
@@ -20,7 +20,7 @@ def linear(code):
 
 
 def mix(first, second, weight):
-    """Blend two colours or colour fields; `weight` (a field) is the share of the second."""
+    """Blend two colors or color fields; `weight` (a field) is the share of the second."""
     weight = np.asarray(weight)[..., None]
     return first * (1 - weight) + second * weight
 

@@ -12,7 +12,7 @@ from view import HAZE, UP, Panel, View
 TOWN_SCALE = 3
 QUAY = 2.6
 EYE_HEIGHT = 6.5
-HILLS = [  # height, swing, colour, haze
+HILLS = [  # height, swing, color, haze
     (0.115, 0.022, "#6f8fb0", 0.72),
     (0.085, 0.020, "#52705f", 0.55),
     (0.052, 0.015, "#4a6a3c", 0.34),

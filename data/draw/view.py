@@ -15,7 +15,7 @@ UP = np.array([0.0, 1.0, 0.0])
 
 @dataclasses.dataclass
 class Panel:
-    """A flat convex patch in space; `paint(u, v)` returns its colours and which points to keep."""
+    """A flat convex patch in space; `paint(u, v)` returns its colors and which points to keep."""
 
     origin: np.ndarray
     across: np.ndarray
@@ -74,7 +74,7 @@ class View:
             self.fill(panel, area, visible, u, v, depth, outward)
 
     def fill(self, panel, area, visible, u, v, depth, outward):
-        """Colour, light and haze the seen points of a panel."""
+        """Color, light and haze the seen points of a panel."""
         color, keep = panel.paint(u[visible], v[visible])
         if panel.lit:
             sky = SKY_LIGHT * (0.8 + 0.4 * outward[1])

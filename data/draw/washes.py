@@ -1,4 +1,4 @@
-"""The third painting: a misty lakeside in watercolour."""
+"""The third painting: a misty lakeside in watercolor."""
 
 import math
 
@@ -20,7 +20,7 @@ LAKE_TREES = [  # (x, height, spread) of each tree, then three pigments from pal
 
 
 class Paper:
-    """A sheet of watercolour paper on which transparent washes darken one another."""
+    """A sheet of watercolor paper on which transparent washes darken one another."""
 
     def __init__(self, width, height, rng):
         rows, columns = np.mgrid[0:height, 0:width]
@@ -143,7 +143,7 @@ def reeds(size, count, rng):
 
 
 def draw_soft_washes():
-    """The third painting: a misty lakeside in pale, broad watercolour washes."""
+    """The third painting: a misty lakeside in pale, broad watercolor washes."""
     rng = np.random.default_rng(17)
     paper = Paper(1024, 768, rng)
     groves = [(trees, crowns(paper, rng, trees), codes.split()) for trees, codes in LAKE_TREES]

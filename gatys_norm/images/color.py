@@ -1,4 +1,4 @@
-"""What a transfer does with colours: transfer luminance alone, or match the style's beforehand.
+"""What a transfer does with colors: transfer luminance alone, or match the style's beforehand.
 
 Gatys et al., "Preserving Color in Neural Artistic Style Transfer", arXiv:1606.05897, describes
 both. Pictures are float32 H × W × 3, RGB, 0–255.
@@ -41,7 +41,7 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Return the style with mean and covariance of the content's colours.
+    """Return the style with mean and covariance of the content's colors.
 
     s' = A (s − μ_s) + μ_o with A = Σ_o^½ Σ_s^−½, the only such map that is symmetric if the two
     covariances commute. Where the style does not vary, in a grey picture off the grey axis, it

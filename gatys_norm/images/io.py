@@ -54,7 +54,7 @@ class PictureError(ValueError):
 def load_picture(path: StrPath) -> np.ndarray:
     """Read a picture file as it is meant to be seen.
 
-    EXIF orientation is applied, colour profiles are converted to sRGB, transparency is laid over
+    EXIF orientation is applied, color profiles are converted to sRGB, transparency is laid over
     white, 16-bit samples are scaled to 8 bits, and of an animation the first frame is taken, of
     several pages the first. CMYK without a profile is converted by Pillow's plain formula.
 
@@ -119,7 +119,7 @@ def check_output_suffix(path: StrPath) -> None:
 def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
     """Write an image in the format its suffix names, in one step (see `write_atomically`).
 
-    PNG and WebP are lossless; JPEG has quality 95 and full-resolution colour.
+    PNG and WebP are lossless; JPEG has quality 95 and full-resolution color.
 
     Args:
       path: ends in one of SUFFIXES, in either case.
@@ -275,7 +275,7 @@ def _turn_upright(picture: ImageFile.ImageFile) -> None:
 
 
 def _scale_color_key(picture: ImageFile.ImageFile) -> None:
-    """Bring a PNG's transparent colour, which Pillow leaves at the file's depth, to 8 bits."""
+    """Bring a PNG's transparent color, which Pillow leaves at the file's depth, to 8 bits."""
     if picture.format == "PNG" and picture.tile and "transparency" in picture.info:
         scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(picture.tile[0][3]), 1)
         if scale != 1:
@@ -297,7 +297,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
     mode = _MODES_OF_COLOR.get(picture.mode, "RGB")
-    if profile and picture.mode != "LAB":  # whose numbers mean the same colours everywhere
+    if profile and picture.mode != "LAB":  # whose numbers mean the same colors everywhere
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             profile_mode = _MODES_OF_PROFILES.get(source.profile.xcolor_space)
@@ -312,7 +312,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> I
             assert converted is not None  # that is for a conversion in place
             return converted
         except Exception as error:
-            notes.append(f"its colour profile is unusable ({_message(error)}); taken as sRGB")
+            notes.append(f"its color profile is unusable ({_message(error)}); taken as sRGB")
     return picture.convert("RGB")
 
 

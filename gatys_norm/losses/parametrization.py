@@ -1,4 +1,4 @@
-"""What the optimiser moves instead of the pixels: x is a linear map of it.
+"""What the optimizer moves instead of the pixels: x is a linear map of it.
 
 Natural pictures hold power at low spatial frequencies, and so do the changes that a transfer
 makes; weighting the frequencies that way brings L-BFGS there in fewer evaluations.

@@ -100,7 +100,7 @@ class State(NamedTuple):
 
 
 class Optimizer(Protocol):
-    """A way to minimise a function of a flat x."""
+    """A way to minimize a function of a flat x."""
 
     @property
     def max_restarts(self) -> int:
@@ -144,7 +144,7 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimisation ended, and why.
+    """Where a minimization ended, and why.
 
     `status` is "completed" (the iterations are used up), "converged" (the gradient vanishes, or a
     step leaves x or its value as it was, to the bit), "stalled" (the optimizer finds no way on), or

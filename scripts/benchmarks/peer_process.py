@@ -81,7 +81,7 @@ class Peer(contextlib.AbstractContextManager):
 
 
 def check_agreement(peer, device, objective, start):
-    """See that the peer minimises the same loss; on a GPU both round products to TF32."""
+    """See that the peer minimizes the same loss; on a GPU both round products to TF32."""
     ours = objective.loss(objective.terms(start))
     theirs = peer.ask("evaluate", variant="float32 contiguous", least_seconds=0)["loss"]
     if abs(theirs / ours - 1) > (AGREEMENT if device == "cpu" else TF32_AGREEMENT):

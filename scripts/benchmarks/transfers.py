@@ -19,7 +19,7 @@ SEARCH_SHARE = 4  # the line searches get a fourth of the iterations
 def run_transfer(config, title, began):
     """Run one transfer and return a row for every logged iteration at the full size.
 
-    Seconds are the optimiser's, of all sizes; "wall" counts from `began`, so with the start of the
+    Seconds are the optimizer's, of all sizes; "wall" counts from `began`, so with the start of the
     process, the tracing and the logging. Losses are float32 whatever the network's precision, and
     evaluations are a list, coarse to fine.
     """

@@ -1,4 +1,4 @@
-"""The program that compares the optimisers."""
+"""The program that compares the optimizers."""
 
 import dataclasses
 import json

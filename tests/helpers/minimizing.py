@@ -1,4 +1,4 @@
-"""One function to minimise, all of whose traits are data, and the ways to minimise it.
+"""One function to minimize, all of whose traits are data, and the ways to minimize it.
 
 Tracing L-BFGS takes two seconds of CPU time. All tests of a file therefore share its graphs: they
 differ in the `Ground`, which is data, and not in the function.
@@ -132,7 +132,7 @@ METHODS |= {"adam": adam.Adam(RATE)}
 
 
 class Run(NamedTuple):
-    """A finished minimisation, and what was so at its start and after every piece.
+    """A finished minimization, and what was so at its start and after every piece.
 
     `evaluated` is how often its function says that it ran, `traces` how often it was traced.
     """
@@ -166,7 +166,7 @@ def run(
     stop_at_multiples_of=(),
     **changes,
 ):
-    """Minimise from `start`, an x or a state.
+    """Minimize from `start`, an x or a state.
 
     Args:
       method: one of `METHODS`.

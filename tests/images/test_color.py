@@ -1,4 +1,4 @@
-"""Colours: luminance and chroma against the matrix of BT.601, matching against NumPy's moments."""
+"""Colors: luminance and chroma against the matrix of BT.601, matching against NumPy's moments."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def chroma_and_luminance(picture):
 
 
 def moments(picture):
-    """Mean and covariance of the colours, each element by itself, float64."""
+    """Mean and covariance of the colors, each element by itself, float64."""
     values = picture.astype(np.float64).reshape(-1, 3)
     mean = values.sum(axis=0) / len(values)
     spread = values - mean
@@ -61,10 +61,10 @@ def storing_error(values):
 
 
 def map_error(style, content):
-    """The most by which float64 changes a matched colour.
+    """The most by which float64 changes a matched color.
 
     The map is made of roots and the inverse of the style's covariance, whose condition enlarges
-    their rounding, and it is applied to colours whose mean is a sum over all pixels.
+    their rounding, and it is applied to colors whose mean is a sum over all pixels.
     """
     (_, own), (mean, wanted) = moments(style), moments(content)
     largest = np.sqrt(np.trace(wanted) * style[..., 0].size) + np.abs(mean).max()
@@ -76,7 +76,7 @@ def lost_variation(content, pixels):
     """The most by which a content without variation in some direction moves a style in that.
 
     Rounding leaves it a variance of some units of the largest, of which the root is taken; no
-    whitened colour is longer than √pixels.
+    whitened color is longer than √pixels.
     """
     mean, covariance = moments(content)
     roundings = MATRICES + content[..., 0].size
@@ -175,7 +175,7 @@ def test_a_content_of_one_luminance_flattens_the_style():
     np.testing.assert_allclose(matched, 50, rtol=0, atol=error)
 
 
-# --- matched colours --------------------------------------------------------------------------
+# --- matched colors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -213,7 +213,7 @@ def test_the_map_is_the_product_of_the_two_square_roots():
 
 def test_equal_moments_leave_a_picture_as_it_is():
     style = noise(13)
-    turned = style[::-1, ::-1]  # the same colours elsewhere
+    turned = style[::-1, ::-1]  # the same colors elsewhere
     error = storing_error(style) + map_error(style, turned)
     np.testing.assert_allclose(colors.match_colors(style, turned), style, rtol=0, atol=error)
 
@@ -260,7 +260,7 @@ def test_a_grey_content_makes_the_style_grey():
 
 
 def test_rounding_alone_is_not_taken_for_variation():
-    """A style of one colour but for the last bits would otherwise become loud noise."""
+    """A style of one color but for the last bits would otherwise become loud noise."""
     generator = np.random.default_rng(20)
     style = flat(120, 80, 200) + generator.uniform(-1e-4, 1e-4, (9, 8, 3)).astype(np.float32)
     content = noise(21)
@@ -289,7 +289,7 @@ def test_whatever_the_pictures_the_result_is_finite_and_of_their_order(style, co
         colors.grey(colors.match_luminance(style, content)),
     ):
         assert np.isfinite(matched).all()
-        # No colour is further from the mean than the content's spread, times what √pixels allow.
+        # No color is further from the mean than the content's spread, times what √pixels allow.
         limit = np.abs(content).max() * (1 + np.sqrt(style[..., 0].size))
         lost = lost_variation(content, style[..., 0].size)
         assert np.abs(matched).max() <= limit * (1 + gamma(9, "float32")) + lost

@@ -37,7 +37,7 @@ def plain(color, height=30, width=40):
 
 
 def box_of(sheet, color):
-    """Return (top, bottom, left, right) of the rectangle of a colour; it must be a full one."""
+    """Return (top, bottom, left, right) of the rectangle of a color; it must be a full one."""
     found = (sheet == np.float32(color)).all(axis=2)
     lines, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     top, bottom, left, right = lines[0], lines[-1] + 1, columns[0], columns[-1] + 1

@@ -1,4 +1,4 @@
-"""What a transfer is made of: which files are read, their sizes and colours, and masks."""
+"""What a transfer is made of: which files are read, their sizes and colors, and masks."""
 
 import dataclasses
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_the_second_style_too_narrow_is_named():
         picture_inputs.load(config)
 
 
-# --- colours ------------------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------------------
 
 
 def test_colors_of_the_style_are_the_pictures_resized():
@@ -155,7 +155,7 @@ def test_matched_styles_have_the_contents_colors_and_the_content_stays():
     for style, picture in zip(scene.styles, pictures.styles, strict=True):
         assert style.shape == picture.shape
         values = style.reshape(-1, 3).astype(np.float64)
-        # Each colour is stored in float32; what float64 did before is nothing beside that.
+        # Each color is stored in float32; what float64 did before is nothing beside that.
         error = 2 * unit("float32") * np.abs(values).max()
         np.testing.assert_allclose(values.mean(axis=0), wanted.mean(axis=0), rtol=0, atol=error)
         expected = np.cov(wanted.T, bias=True)

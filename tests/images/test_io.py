@@ -26,7 +26,7 @@ WHITE = (255, 255, 255)
 OVER_WHITE = gamma(4, "float32") * 255
 # Tolerances in whole grey levels, of steps that round to such.
 ONE_STEP = 1  # two roundings to 8 bits, of half a level each: ours and what it is compared with
-TWO_STEPS = 2  # the same after another such step: ink and colour, or JPEG's luma and chroma
+TWO_STEPS = 2  # the same after another such step: ink and color, or JPEG's luma and chroma
 PROFILE = 1.5  # one step, and half a level for the profile's 16-bit numbers and its table
 JPEG = 4  # quality 95 rounds each wave to its step; else chroma is kept by pairs of pixels 4 apart
 
@@ -52,7 +52,7 @@ def encoded(picture, suffix, **options):
 
 
 def one_color(image):
-    """The colour of an image that has only one."""
+    """The color of an image that has only one."""
     assert image.dtype == np.float32
     assert image.shape[2] == 3
     assert (image == image[0, 0]).all()
@@ -124,7 +124,7 @@ def grey_profile(gamma):
 
 
 def black_ink_only_profile():
-    """A press whose coloured inks leave no trace: L* = 100 · (1 − K), a* = b* = 0."""
+    """A press whose colored inks leave no trace: L* = 100 · (1 − K), a* = b* = 0."""
     identity = bytes(range(256))
     corners = [(255 * (1 - index % 2), 128, 128) for index in range(16)]  # K turns fastest
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -256,7 +256,7 @@ def test_grey_jpeg_and_other_formats():
     [("RGBA", (128, 0, 0, 128), (255, 127, 127)), ("LA", (64, 128), (191, 191, 191))],
 )
 def test_premultiplied_tiff(mode, stored, expected):
-    """Associated alpha (ExtraSamples 1): the stored colour is already multiplied by alpha."""
+    """Associated alpha (ExtraSamples 1): the stored color is already multiplied by alpha."""
     straight = encoded(flat(mode, stored), ".tif")
     mark = struct.pack("<HHI", 338, 3, 1)
     at = straight.index(mark) + len(mark)
@@ -331,7 +331,7 @@ def test_other_damaged_metadata_does_not_keep_a_picture_from_being_turned():
     assert refused > 0  # which shows that some of it is damage to Pillow
 
 
-# --- colour profiles ---
+# --- color profiles ---
 
 
 @pytest.mark.parametrize("color", [(200, 120, 90), (60, 100, 130), (128, 128, 128), WHITE])
@@ -396,7 +396,7 @@ def test_cmyk_with_a_profile(suffix, black):
     "broken", [b"no profile", wide_gamut_profile()[:150], grey_profile(2.2), bytes(200)]
 )
 def test_unusable_profile_is_noted_and_ignored(broken):
-    with pytest.warns(UserWarning, match=r"picture\.png: its colour profile.*sRGB") as notes:
+    with pytest.warns(UserWarning, match=r"picture\.png: its color profile.*sRGB") as notes:
         assert one_color(load(flat("RGB", (10, 20, 30)), icc_profile=broken)) == (10, 20, 30)
     assert len(notes) == 1
     assert "\n" not in str(notes[0].message)
@@ -537,7 +537,7 @@ def test_text_that_swells_is_refused(tmp_path, kind):
 
 def test_text_keys_that_pose_as_metadata():
     chunks = [(b"tEXt", key + b"\0text") for key in (b"icc_profile", b"exif", b"gamma", b"xmp")]
-    with pytest.warns(UserWarning, match="colour profile"):
+    with pytest.warns(UserWarning, match="color profile"):
         assert one_color(load(png(8, 2, bytes([1, 2, 3]) * 16, chunks))) == (1, 2, 3)
 
 
@@ -668,7 +668,7 @@ def test_jpeg_keeps_full_resolution_color(tmp_path):
     stripes[:, ::2] = (200, 40, 40)
     stripes[:, 1::2] = (40, 40, 200)
     picture_io.save_picture(tmp_path / "a.jpg", stripes)
-    # Kept by pairs of pixels, the colours would meet half-way, 80 levels off.
+    # Kept by pairs of pixels, the colors would meet half-way, 80 levels off.
     assert np.abs(picture_io.load_picture(tmp_path / "a.jpg") - stripes).max() < 3 * JPEG
 
 

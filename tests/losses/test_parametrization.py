@@ -1,4 +1,4 @@
-"""The picture as a linear map of what the optimiser moves, against NumPy's full transform."""
+"""The picture as a linear map of what the optimizer moves, against NumPy's full transform."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What every optimiser keeps to: L-BFGS with either line search, and Adam.
+"""What every optimizer keeps to: L-BFGS with either line search, and Adam.
 
 What is particular to one of them is in test_lbfgs.py and test_adam.py.
 """

@@ -618,7 +618,7 @@ def loss_error(terms):
     """How far the loss may be from Σ coefficient · squared distance: all are positive.
 
     A term is its coefficient, rounded to float32, times a distance; the terms are added; what is
-    minimised is their sum times a constant, by which the loss is divided again.
+    minimized is their sum times a constant, by which the loss is divided again.
     """
     return gamma(1 + 1 + (terms - 1) + 2, "float32")
 
