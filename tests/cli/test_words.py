@@ -1,4 +1,4 @@
-"""The words of the command line are plain English: its help, and every message of the package."""
+"""The words are plain English: help, every message of the package, and the documentation."""
 
 import ast
 import re
@@ -15,6 +15,8 @@ DIALECT = (  # ways of saying a thing that no dictionary explains
 )
 COMMANDS = ("", *cli.COMMANDS, "survey build", "survey serve", "survey table")
 SOURCES = sorted((ROOT / "gatys_norm").rglob("*.py"))
+BRITISH = r"\b\w*(?:colour|optimis|minimis|normalis|neighbour|favour|artefact|labelled|licence)\w*"
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def dialect_in(text):
@@ -62,6 +64,20 @@ def test_help_is_plain(command):
 def test_messages_are_plain(path):
     found = {text: dialect_in(text) for text in literals(path.read_text(encoding="utf-8"))}
     assert {text: words for text, words in found.items() if words} == {}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_are_plain_and_american(path):
+    text = path.read_text(encoding="utf-8")
+    assert dialect_in(text) == []
+    assert re.findall(BRITISH, text, re.IGNORECASE) == []
+
+
+def test_british_spelling_is_seen():
+    text = "Colours of neighbouring, optimised and unlabelled pictures; normalized colors."
+    assert re.findall(BRITISH, text, re.IGNORECASE) == [
+        *("Colours", "neighbouring", "optimised", "unlabelled"),
+    ]
 
 
 @pytest.mark.parametrize(
