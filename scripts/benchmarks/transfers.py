@@ -11,17 +11,18 @@ import report as benchmark_report
 
 from gatys_norm.cli import errors, loading
 from gatys_norm.config import PRESETS
+from gatys_norm.runs.schedule import schedule
 
 SEARCH_SIZE = 256
 SEARCH_SHARE = 4  # the line searches get a fourth of the iterations
 
 
 def run_transfer(config, title, began):
-    """Run one transfer and return a row for every logged iteration at the full size.
+    """Run one transfer and return a row for every iteration logged in float32 at the full size.
 
     Seconds are the optimizer's, of all sizes; "wall" counts from `began`, so with the start of the
-    process, the tracing and the logging. Losses are float32 whatever the network's precision, and
-    evaluations are a list, coarse to fine.
+    process and the tracing. What bfloat16 says of the loss is left out: it would not compare.
+    Evaluations are a list, coarse to fine.
     """
     transfer = loading.start_tensorflow()
     moments = {}
@@ -38,6 +39,8 @@ def run_transfer(config, title, began):
     *coarse, full = record["stages"]
     before = sum(stage["iterations"] for stage in coarse)
     evaluations_before = [stage["evaluations"] for stage in coarse]
+    phases = schedule(config.resolved(), record["network_precision"]).phases[-1]
+    last_in_bfloat16 = phases[-2].last_iteration if len(phases) > 1 else 0
     return [
         {
             "iterations": before + row["iteration"],
@@ -46,7 +49,7 @@ def run_transfer(config, title, began):
             **moments[before + row["iteration"]],
         }
         for row in record["history"]
-        if row["size"] == full["size"] and row["iteration"] > 0
+        if row["size"] == full["size"] and row["iteration"] > last_in_bfloat16
     ]
 
 
