@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias, TypeVar
 
 _Value = TypeVar("_Value")
-Settings: TypeAlias = dict[str, Any]  # values of settings by name, as yet unchecked
+Settings: TypeAlias = dict[str, Any]  # values of settings by name, not yet checked
 
 CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
 LAYERS = tuple(
@@ -21,11 +21,11 @@ LAYERS = tuple(
     for block, count in enumerate(CONVOLUTIONS_PER_BLOCK, start=1)
     for index in range(1, count + 1)
 )
-# The paper's λ_os sweeps place the normalized loss's good range at 1e-2…1e-3 for every style; the
-# original loss has no such range, 1e-4 lies in the middle of its three.
+# In the paper's sweeps of λ_os the normalized loss has one good range for every style, 1e-3 to
+# 1e-2. The original loss has a different one per style; 1e-4 is the middle of the three.
 DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 LOSSES = ("original", "normalized")
-# {optimizer, a module of `optimizers`: the settings that it alone goes by}
+# {optimizer, a module of `optimizers`: the settings that only this optimizer uses}
 OPTIMIZER_SETTINGS = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
@@ -52,10 +52,10 @@ class TransferConfig:
     """The settings of one transfer; the defaults are the paper's.
 
     `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
-    stands for the default that the other settings imply; `resolved()` fills it in. `style` is a
-    tuple of paths; a path alone is taken as a tuple of one. Real numbers of every kind are taken,
-    NumPy's among them, and lists and arrays in place of tuples; the settings hold int, float or
-    tuple.
+    stands for the default that follows from the other settings; `resolved()` fills it in. `style`
+    is a tuple of paths; a single path is accepted too, and becomes a tuple of one. Real numbers of
+    every kind are accepted, also NumPy's, and lists and arrays instead of tuples; the settings hold
+    int, float or tuple.
 
         TransferConfig(content="town.jpg", style="waves.jpg", size=(256, 512), lambda_os=1e-2)
 
@@ -166,7 +166,7 @@ class TransferConfig:
 
     @property
     def style_names(self) -> tuple[str, ...]:
-        """A name for each style, made of its file's; the empty name if there is only one."""
+        """A name for each style, made from its file name; "" if there is only one style."""
         if len(self.style) == 1:
             return ("",)
         names: list[str] = []
@@ -182,7 +182,7 @@ class TransferConfig:
         return self.history if "history" in OPTIMIZER_SETTINGS[self.optimizer] else 1
 
     def resolved(self) -> "TransferConfig":
-        """Return the same settings with every `None` replaced and `iterations` one per size."""
+        """Return the same settings with every `None` replaced, and one of `iterations` per size."""
         iterations = self.iterations
         if len(iterations) == 1:
             iterations = iterations * len(self.size)
@@ -198,7 +198,7 @@ class TransferConfig:
         )
 
     def as_dict(self) -> Settings:
-        """Return the settings as plain JSON values; one style alone is a text."""
+        """Return the settings as plain JSON values; a single style is a string."""
         values = dataclasses.asdict(self)
         if len(self.style) == 1:
             values["style"] = self.style[0]
@@ -209,7 +209,7 @@ class TransferConfig:
 
 
 def filled_in(setting: _Value | None) -> _Value:
-    """Return a setting of resolved settings, in which none is `None`."""
+    """Return a setting of resolved settings, none of which is `None`."""
     assert setting is not None
     return setting
 
@@ -227,7 +227,7 @@ def from_dict(values: Settings) -> TransferConfig:
     """Return the `TransferConfig` that `as_dict` described.
 
     Args:
-      values: settings by name, as read from JSON; names left out take their default.
+      values: settings by name, as read from JSON; missing ones have their default.
 
     Raises:
       ConfigError: a name is unknown, or a value has the wrong type or range.
@@ -249,7 +249,7 @@ def is_list(field: dataclasses.Field[Any]) -> bool:
 
 
 def _plain(value: Any, is_list: bool) -> Any:
-    """Return a setting as Python's own int, float or tuple; what is none of these as it is."""
+    """Return a setting as Python's int, float or tuple; any other value unchanged."""
     if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and their elements
         value = value.tolist()
     if is_list and isinstance(value, (list, tuple)):

@@ -14,10 +14,10 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
-    """Open a file for writing bytes that takes the name `path` only once it is whole.
+    """Open a file for writing bytes, which gets the name `path` only when it is complete.
 
-    It is written as a temporary neighbour, synced, then renamed. What was at `path` before
-    survives any failure, and the temporary file is removed.
+    It is written as a temporary file in the same folder, synced, then renamed. After any failure
+    an earlier file at `path` is unchanged, and the temporary file is removed.
 
     Args:
       path: where the file goes.
@@ -48,10 +48,10 @@ def write_atomically(path: StrPath, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write several files, of which none takes its name before all are whole.
+    """Write several files, none of which gets its name before all are complete.
 
     Args:
-      contents: {path: bytes}; the first takes its name last.
+      contents: {path: bytes}; the first gets its name last.
 
     Raises:
       OSError: see `open_atomically`.
@@ -64,7 +64,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def can_be_written_to(folder: StrPath) -> bool:
-    """Tell whether a file can be made in a folder: what is said of its rights may be untrue."""
+    """Tell whether a file can be made in a folder, by making one: its access rights may mislead."""
     probe = Path(folder, f".{uuid.uuid4().hex}.tmp")
     try:
         probe.open("xb").close()
@@ -75,14 +75,14 @@ def can_be_written_to(folder: StrPath) -> bool:
 
 
 def remove_leftovers(path: StrPath) -> None:
-    """Remove the temporary files of writers of `path` that were killed; none may be at work."""
+    """Remove temporary files that killed writers of `path` left; call it while nobody writes."""
     path = Path(path)
     for temporary in path.parent.glob(f"{_temporary_prefix(path)}*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def _sync(file: BinaryIO) -> None:
-    """Bring what was written to the disk, where the file system can; some only say they cannot."""
+    """Bring what was written to the disk, unless the file system says that it cannot do that."""
     file.flush()
     try:
         os.fsync(file.fileno())
@@ -92,7 +92,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _temporary_prefix(path: Path) -> str:
-    """A hash, because the name itself may be as long as a name can be."""
+    """Return a hash of the name, because the name may have the greatest length already."""
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 

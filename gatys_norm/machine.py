@@ -18,12 +18,12 @@ except ImportError:  # Windows
 CPU_DESCRIPTION = Path("/proc/cpuinfo")  # only Linux has it
 CONTROL_GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-# Those that decide which way a sum of products is computed, and so how it is rounded.
+# Those that decide how a sum of products is computed, and so how it is rounded.
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
 def processor() -> dict[str, str]:
-    """Return what the operating system says of the first processor; empty but on Linux."""
+    """Return what Linux says about the first processor; empty on other systems."""
     with contextlib.suppress(OSError):
         lines = CPU_DESCRIPTION.read_text().partition("\n\n")[0].splitlines()
         facts = (line.partition(":") for line in lines)
@@ -32,14 +32,14 @@ def processor() -> dict[str, str]:
 
 
 def instruction_sets() -> list[str]:
-    """Return those of `INSTRUCTION_SETS` that the processor has; none where nothing tells."""
+    """Return those of `INSTRUCTION_SETS` that the processor has; empty where that is unknown."""
     facts = processor()
     features = (facts.get("flags") or facts.get("Features") or "").split()
     return [name for name in INSTRUCTION_SETS if name in features]
 
 
 def cores() -> int:
-    """Return how many cores this process may use: its affinity and its control groups' shares."""
+    """Return how many cores this process may use, by its affinity and its control groups."""
     shares = [quota / period for quota, period in _processor_quotas() if quota > 0 and period > 0]
     return min([affine_cores(), *(max(1, math.ceil(share)) for share in shares)])
 
@@ -52,7 +52,7 @@ def affine_cores() -> int:
 
 
 def _processor_quotas() -> Iterator[tuple[float, float]]:
-    """The (microseconds, of each so many) of every control group around this process."""
+    """Yield (quota, period) in microseconds for every control group around this process."""
     for folder in control_groups(""):
         words = _read(folder / "cpu.max").split()
         if len(words) == 2 and words[0] != "max":
@@ -64,15 +64,15 @@ def _processor_quotas() -> Iterator[tuple[float, float]]:
 
 
 def available_bytes() -> int:
-    """Return to how many bytes of main memory this process may grow without swapping.
+    """Return the number of bytes of main memory that this process may use without swapping.
 
-    That is the least of what the machine, every control group around the process and the limit of
-    its address space leave it. What it uses already is part of it.
+    That is the minimum of what the machine, every control group around the process, and the limit
+    of its address space allow. The bytes that it uses already are included.
     """
     usage = psutil.Process().memory_info()
     bounds = [psutil.virtual_memory().available + usage.rss]
     for limit, free in _control_group_limits():
-        bounds.append(min(limit, free + usage.rss))  # not all that is resident counts as its use
+        bounds.append(min(limit, free + usage.rss))  # a group does not count all of it
     if resource is not None:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
@@ -81,7 +81,7 @@ def available_bytes() -> int:
 
 
 def _control_group_limits() -> Iterator[tuple[int, int]]:
-    """The (limit, bytes left) of every control group around this process."""
+    """Yield (limit, free bytes) for every control group around this process."""
     for controller, limit_file, usage_file, cache_fact in (
         ("", "memory.max", "memory.current", "inactive_file"),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -94,15 +94,15 @@ def _control_group_limits() -> Iterator[tuple[int, int]]:
 
 
 def control_groups(controller: str) -> list[Path]:
-    """Return the folders of this process's control group and of all around it.
+    """Return the folders of this process's control group and of all groups around it.
 
     Args:
-      controller: that of version 1, such as "memory"; "" is version 2, which has one tree for all.
+      controller: of version 1, such as "memory"; "" for version 2, which has one tree for all.
     """
     for line in _read(CONTROL_GROUPS_OF_PROCESS).splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
-            # A container may show the path of the machine outside, and its own group as the root.
+            # A container may see the path outside of it, and its own group as the root.
             root = CONTROL_GROUPS / controller
             group = root / path.lstrip("/")
             folders = [group, *group.parents]

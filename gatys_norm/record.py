@@ -1,4 +1,4 @@
-"""The record of a run: what is written next to its picture, as types. No TensorFlow here."""
+"""The types of the record of a run, which is written next to its picture. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TermRecord(InitialAndFinal):
 
 
 class StageRecord(TypedDict):
-    """What became of one size."""
+    """The course and the end of one size."""
 
     size: int
     height: int
@@ -49,7 +49,7 @@ class StageRecord(TypedDict):
 
 
 class Metrics(TypedDict):
-    """{layer: value} of each measure; of several styles {style/layer: value}. None: undefined."""
+    """{layer: value} of each measure; with several styles {style/layer: value}. None: undefined."""
 
     content_distance: dict[str, float | None]
     style_distance: dict[str, float | None]
@@ -57,14 +57,14 @@ class Metrics(TypedDict):
 
 
 class Timing(TypedDict):
-    """How long the optimization took, without loading and compiling."""
+    """The time that the optimization took, without loading and compiling."""
 
     seconds: float
     seconds_per_evaluation: float
 
 
 class Environment(TypedDict):
-    """Versions, the device, and all else that the bytes of a picture depend on."""
+    """Versions, the device, and everything else that the bytes of a picture depend on."""
 
     python: str
     packages: dict[str, str]
@@ -76,14 +76,14 @@ class Environment(TypedDict):
 
 
 class WeightsRecord(TypedDict):
-    """Which weights the network had."""
+    """The weights that the network used."""
 
     source: str
     sha256: str
 
 
 class Identity(TypedDict):
-    """What tells one transfer from another."""
+    """What distinguishes one transfer from another."""
 
     config: dict[str, Any]
     network_precision: str
@@ -92,7 +92,7 @@ class Identity(TypedDict):
 
 
 class Record(Identity):
-    """What a run was and what came of it, in plain JSON values."""
+    """Settings and results of a run, as plain JSON values."""
 
     status: str
     iterations: int

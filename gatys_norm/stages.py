@@ -1,4 +1,4 @@
-"""A transfer under way: its sizes one after the other, and the log of what it did."""
+"""The sizes of a transfer, one after another, and the log of what the transfer did."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class Stage:
     """One size of a transfer.
 
     Attributes:
-      index: its number, from 0.
+      index: number of the size, counted from 0.
       size: long side of the content in pixels.
       inputs: the pictures at this size.
-      objective: the loss, with the network in float32.
-      start: the picture that x starts from, H × W × 3; None where a checkpoint has x.
+      objective: the loss, computed by the network in float32.
+      start: first picture of the optimization, H × W × 3, RGB, 0–255; None if x comes from a
+        checkpoint.
     """
 
     index: int
@@ -48,7 +49,13 @@ class Stage:
     def objective_in(
         self, precision: str, extractor_of: ExtractorOf, config: TransferConfig
     ) -> Objective:
-        """Return the loss as the network computes it in a precision."""
+        """Return the loss, computed by the network in another number format.
+
+        Args:
+          precision: "float32" or "bfloat16".
+          extractor_of: function from a precision to φ in that precision.
+          config: resolved `TransferConfig`.
+        """
         if precision == "float32":
             return self.objective
         return with_extractor(extractor_of(precision), self.objective, config, self.inputs)
@@ -62,21 +69,23 @@ def open_stage(
     in_strips: bool,
     coarse: np.ndarray | None,
 ) -> Stage:
-    """Set up a size.
+    """Resize the pictures to one size, set up the loss, and choose the first picture.
 
     Args:
       config: resolved `TransferConfig`.
       inputs: the pictures.
-      index: number of the size.
+      index: number of the size, counted from 0.
       extractor: φ in float32.
-      in_strips: whether the first blocks are computed in strips.
-      coarse: the result of the size before, H × W × 3.
+      in_strips: whether the first blocks of the network are computed in strips; see
+        `network.strips`.
+      coarse: result of the previous size, H × W × 3; None at the first size, and where x comes
+        from a checkpoint.
 
     Returns:
       Stage.
 
     Raises:
-      ZeroEnergyError, NonFiniteError: the loss cannot be set up.
+      ZeroEnergyError, NonFiniteError: see `losses.objective.build_objective`.
     """
     size = config.size[index]
     resized_inputs = resized(config, inputs, size)
@@ -93,7 +102,7 @@ def _start(
     resized_inputs: ResizedInputs,
     coarse: np.ndarray | None,
 ) -> np.ndarray:
-    """The picture that x starts from, H × W × 3."""
+    """Return the first picture of the optimization, H × W × 3, RGB, 0–255."""
     height, width, _ = shape = resized_inputs.content.shape
     if coarse is not None:
         return resize(coarse, height, width)
@@ -110,13 +119,13 @@ def _start(
 def measure(
     config: TransferConfig, stage: Stage, extractor: Extractor, image: np.ndarray
 ) -> Metrics:
-    """Return what a result is measured by; see `metrics.measure`.
+    """Return the measures of a result; see `metrics.measure`.
 
     Args:
       config: resolved `TransferConfig`.
       stage: the size of the result.
       extractor: φ in float32.
-      image: the result as it was optimized, H × W × 3.
+      image: x, H × W × 3, before `config.color` restores the colors of the content.
     """
     targets, masks = stage.objective.targets, stage.objective.masks
     style_terms = term_names((), config.style_layers, config.style_names)
@@ -137,7 +146,7 @@ def measure(
 
 
 class RunLog:
-    """What a transfer did so far: rows of its loss history, and the sizes that are finished."""
+    """The loss history of a transfer so far, and the records of its finished sizes."""
 
     def __init__(
         self, history: Sequence[HistoryRow] = (), stages: Sequence[StageRecord] = ()
@@ -146,9 +155,11 @@ class RunLog:
         self.stages = list(stages)
 
     def add_row(self, stage: Stage, state: State) -> None:
-        """Add the loss and all terms of the present x, as its evaluation gave them.
+        """Add a row for the present x: its loss, and the squared distance of each term.
 
-        With the network in bfloat16 these are bfloat16's: the log costs no evaluation of its own.
+        The values come from the evaluation that the optimizer made at x, so that the log needs no
+        evaluations. Where the network computes in bfloat16, they have the accuracy of bfloat16. If
+        the last row already has this size and iteration, nothing is added.
         """
         row_key = {"size": stage.size, "iteration": state.iterations}
         if self.history and row_key.items() <= self.history[-1].items():
@@ -170,7 +181,14 @@ class RunLog:
         return sum(stage["seconds"] for stage in self.stages)
 
     def close_stage(self, stage: Stage, state: State, status: str, seconds: float) -> None:
-        """Note how a size ended."""
+        """Add the last row and the record of a finished size.
+
+        Args:
+          stage: the size.
+          state: where its optimization ended.
+          status: why it ended; see `optimizers.base.Minimum`, or "interrupted".
+          seconds: time that its iterations took.
+        """
         self.add_row(stage, state)
         objective = stage.objective
         first = self._first_row(stage.size)
@@ -192,7 +210,14 @@ class RunLog:
         )
 
     def record(self, identity: Identity, status: str, stage: Stage, measures: Metrics) -> Record:
-        """Return the record of a transfer that has ended with `stage`."""
+        """Return the record of a finished transfer.
+
+        Args:
+          identity: settings and inputs of the transfer.
+          status: why it ended.
+          stage: the last size.
+          measures: see `measure`.
+        """
         first, last = self._first_row(stage.size), self.history[-1]
         evaluations, seconds = self.evaluations_before(), self.seconds_before()
         return {

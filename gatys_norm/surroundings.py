@@ -1,4 +1,4 @@
-"""What a user's surroundings hold that must not change a picture. No TensorFlow at import."""
+"""Environment variables and settings of Keras that must not change a picture. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 KERAS_BACKEND = "tensorflow"
-# Variables by which TensorFlow, XLA and oneDNN compute in other ways, or in fewer digits.
+# Variables that make TensorFlow, XLA and oneDNN compute in other ways, or with fewer digits.
 COARSER = (
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
@@ -18,18 +18,18 @@ COARSER = (
     "DNNL_DEFAULT_FPMATH_MODE",
     "NVIDIA_TF32_OVERRIDE",
 )
-# Variables that choose among ways of the same accuracy: the user's choice, which records keep.
+# Variables that choose among ways of equal accuracy. The user may set them; records keep them.
 RECORDED = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 def keras_over_tensorflow() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which TensorFlow may be imported: Keras comes with it, over it."""
+    """Return a context in which TensorFlow may be imported, with Keras on top of it."""
     return environment_variables({"KERAS_BACKEND": KERAS_BACKEND})
 
 
 @contextlib.contextmanager
 def environment_variables(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables, or take away those that are None; they return afterwards."""
+    """Set environment variables, or remove those that are None; restore them afterwards."""
     before = {name: os.environ.get(name) for name in changes}
     _put_variables(changes)
     try:
@@ -47,20 +47,21 @@ def _put_variables(values: Mapping[str, str | None]) -> None:
 
 
 def drop_coarser_ways() -> None:
-    """Take the variables of `COARSER` out of the environment, for a program of its own."""
+    """Remove the variables of `COARSER` from the environment of this process."""
     _put_variables(dict.fromkeys(COARSER))
 
 
 def variables_in_effect() -> dict[str, str]:
-    """Return those variables that TensorFlow's rounding depends on and that are set."""
+    """Return the variables that are set and that the rounding of TensorFlow depends on."""
     return {name: os.environ[name] for name in (*RECORDED, *COARSER) if os.environ.get(name)}
 
 
 def import_keras() -> None:
-    """Import Keras over TensorFlow, unless it has been imported.
+    """Import Keras on top of TensorFlow, unless it is imported already.
 
-    Importing TensorFlow also tries Keras; where that fails, for want of another backend, it leaves
-    a part of Keras behind that knows only that backend.
+    The import of TensorFlow tries to import Keras too. If that fails, because the user asked for
+    another backend that is not installed, a part of Keras stays loaded that knows only that
+    backend; it is unloaded first.
     """
     if "keras" not in sys.modules:
         for name in [name for name in sys.modules if name.startswith("keras.")]:

@@ -1,4 +1,4 @@
-"""Words and numbers as a reader sees them, the same in every room. No TensorFlow here."""
+"""Words and numbers as a reader sees them, the same in all of the package. No TensorFlow here."""
 
 import math
 
@@ -6,17 +6,17 @@ NOTHING = "–"  # stands in a table where there is no value
 
 
 def one_line(message: object) -> str:
-    """Return a text, or what an exception says, with each run of white space as one blank."""
+    """Return a text, or the message of an exception, with one space for each run of white space."""
     return " ".join(str(message).split())
 
 
 def finite_or_none(number: float | None) -> float | None:
-    """Return a number as a Python float; None for None, NaN and the infinities."""
+    """Return a number as a Python float; None for None, NaN and infinity."""
     return float(number) if number is not None and math.isfinite(number) else None
 
 
 def replace_between(page: str, begin: str, end: str, content: str) -> str:
-    """Return a page with `content` in place of what lies between two markers, which stay.
+    """Return a page with `content` between two markers, instead of what was between them.
 
     Raises:
       ValueError: the page does not have each marker once, `begin` before `end`.

@@ -1,4 +1,4 @@
-"""One transfer from settings to picture: the only place where the parts meet."""
+"""One transfer, from its settings to its picture: here all parts of the package meet."""
 
 from __future__ import annotations
 
@@ -47,19 +47,20 @@ INPUT_ERRORS = (
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a transfer stands.
+    """How far a transfer is.
 
     Attributes:
-      size: the present one, in pixels.
-      iteration: counted over all sizes.
-      iterations: how many there will be, over all sizes.
-      evaluations: of the loss, over all sizes.
-      loss: at the present size.
-      seconds: that the iterations took.
-      seconds_left: how long the rest will take, about.
-      image: returns the picture so far, float32 H × W × 3, RGB, not clipped.
-      checkpoint: returns the `Checkpoint` from which a transfer resumes exactly here.
-      history: returns the rows of the loss history so far, and {term: coefficient} of this size.
+      size: present size, the long side of the content in pixels.
+      iteration: number of iterations done, over all sizes.
+      iterations: number of iterations that the transfer will take, over all sizes.
+      evaluations: number of evaluations of the loss done, over all sizes.
+      loss: L(x) at the present size.
+      seconds: time that the iterations took, over all sizes.
+      seconds_left: estimated time until the end.
+      image: function that returns the present picture, float32 H × W × 3, RGB, not clipped.
+      checkpoint: function that returns the `Checkpoint` from which a transfer resumes here.
+      history: function that returns the rows of the loss history, and {term: coefficient} of the
+        present size.
     """
 
     size: int
@@ -78,8 +79,10 @@ class Progress:
 class TransferResult:
     """A finished transfer.
 
-    `image` is p, float32 H × W × 3, RGB, nominally 0–255 and not clipped; `record` is what is
-    written next to the picture, made of plain JSON values.
+    Attributes:
+      image: p, float32 H × W × 3, RGB, about 0–255, not clipped.
+      record: settings, loss history and measures, as plain JSON values; it is written next to the
+        picture.
     """
 
     image: np.ndarray
@@ -87,7 +90,7 @@ class TransferResult:
 
     @property
     def metrics(self) -> Metrics:
-        """What the picture is measured by; see `metrics.measure`."""
+        """The measures of the picture; see `losses.metrics.measure`."""
         return self.record["metrics"]
 
 
@@ -113,7 +116,7 @@ def stylize(config: TransferConfig, on_progress: OnProgress | None = None) -> Tr
 
 @dataclass
 class _Present:
-    """Where a transfer is: its size, its phase, and the optimizer's state."""
+    """The present size and phase of a transfer, and the state of its optimizer."""
 
     stage: Stage
     phase: int
@@ -125,12 +128,12 @@ class _Present:
 class Transfer:
     """A transfer that can be stopped and resumed.
 
-        transfer = Transfer(config)
+        transfer = Transfer(TransferConfig(content="town.jpg", style="waves.jpg"))
         transfer.restore(checkpoints.load("out.checkpoint.npz"))
         result = transfer.run()
 
     Attributes:
-      plan: `memory.Plan`, how much memory it needs.
+      plan: `memory.Plan`, the memory that the transfer needs.
     """
 
     def __init__(
@@ -139,12 +142,12 @@ class Transfer:
         inputs: LoadedInputs | None = None,
         weights_file: weights.WeightsFile | None = None,
     ) -> None:
-        """Load and check all that the settings name.
+        """Load and check the files that the settings name.
 
         Args:
           config: `TransferConfig`.
-          inputs: the pictures, where they are loaded already.
-          weights_file: the weights, where they are known already.
+          inputs: the pictures, if they are loaded already.
+          weights_file: the weights, if they are located already.
 
         Raises:
           PictureError, WeightsError: an input cannot be used.
@@ -164,7 +167,7 @@ class Transfer:
         self._restored: tuple[Checkpoint, State] | None = None
 
     def load_network(self) -> None:
-        """Load the weights, which may be refused, before anything is computed.
+        """Load the weights, so that unusable ones are refused before anything is computed.
 
         Raises:
           WeightsError: the file cannot be used.
@@ -172,14 +175,14 @@ class Transfer:
         self._extractor("float32")
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Return to where a checkpoint was taken, before `run`.
+        """Let `run` start from a checkpoint.
 
         Args:
-          checkpoint: as `Progress.checkpoint` gave it, or `checkpoints.load`; the iterations of
-            this transfer may be more.
+          checkpoint: result of `Progress.checkpoint` or `checkpoints.load`. This transfer may have
+            more iterations than the one that was stopped.
 
         Raises:
-          CheckpointMismatchError: the checkpoint is of another transfer, or damaged.
+          CheckpointMismatchError: the checkpoint belongs to another transfer, or is damaged.
         """
         facts, config, optimizer = checkpoint.facts, self._config, self._optimizer
         max_restarts = optimizer.max_restarts
@@ -199,19 +202,19 @@ class Transfer:
     def run(
         self, on_progress: OnProgress | None = None, stop_at_multiples_of: Collection[int] = ()
     ) -> TransferResult:
-        """Run what is left of the transfer.
+        """Run the transfer, from its start or from the checkpoint that `restore` was given.
 
         Args:
           on_progress: see `stylize`.
-          stop_at_multiples_of: iteration counts (within a size) at whose multiples `on_progress`
-            is sure to be called, for checkpoints and snapshots.
+          stop_at_multiples_of: numbers of iterations. `on_progress` is certain to be called at
+            every multiple of them, counted within a size, for checkpoints and snapshots.
 
         Returns:
           TransferResult.
 
         Raises:
           WeightsError, ZeroEnergyError, NonFiniteError: an input cannot be used.
-          OutOfMemoryError: the device has less memory than was planned for.
+          OutOfMemoryError: the device has less memory than `plan` assumes.
           CheckpointMismatchError: the loss at a checkpoint's picture is not finite.
         """
         with device.graphs_in_full_precision():
@@ -228,7 +231,7 @@ class Transfer:
                     return self._result(present, "stalled")
 
     def _opened(self, index: int, coarse: np.ndarray | None = None) -> _Present:
-        """Begin a size, from the result of the one before."""
+        """Start a size, from the result of the previous one."""
         stage, objective = self._stage(index, 0, coarse)
         start = objective.position(filled_in(stage.start))
         try:
@@ -242,7 +245,7 @@ class Transfer:
         return _Present(stage, 0, objective, state, 0.0)
 
     def _resumed(self) -> _Present:
-        """Continue the size of the checkpoint."""
+        """Continue the size at which the checkpoint was taken."""
         (_, facts), state = filled_in(self._restored)
         stage, objective = self._stage(facts["stage"], facts["phase"], None)
         if not math.isfinite(stage.objective.loss(stage.objective.terms(state.position))):
@@ -250,7 +253,7 @@ class Transfer:
         return _Present(stage, facts["phase"], objective, state, float(facts["seconds"]))
 
     def _stage(self, index: int, phase: int, coarse: np.ndarray | None) -> tuple[Stage, Objective]:
-        """Set up a size; returns it with the objective of one of its phases."""
+        """Set up a size; return it with the objective of one of its phases."""
         extractor = self._extractor("float32")
         with _within_memory(self._config.size[index]):
             stage = open_stage(
@@ -268,7 +271,7 @@ class Transfer:
         on_progress: OnProgress | None,
         stop_at_multiples_of: Collection[int],
     ) -> str:
-        """Run the rest of a size; returns its status."""
+        """Run the rest of a size; return its status."""
         stage, log_every = present.stage, self._config.log_every
         phases = self._schedule.phases[stage.index]
         seconds_before, stop = present.seconds, False
@@ -299,7 +302,7 @@ class Transfer:
             if stop and not (last_phase and stage.index == self._schedule.last_stage):
                 return "interrupted"
             if last_phase or minimum.status == "interrupted":
-                return _judged(present, minimum.status)
+                return _checked_status(present, minimum.status)
             seconds_before = present.seconds
             present.phase += 1
             present.objective = objective = self._objective_of(stage, present.phase)
@@ -349,7 +352,7 @@ class Transfer:
         return TransferResult(self._image(present), record)
 
     def _image(self, present: _Present) -> np.ndarray:
-        """Return x, H × W × 3, or the content with x's luminance."""
+        """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""
         image = _optimized(present)
         if self._config.color != "luminance":
             return image
@@ -374,11 +377,11 @@ def _optimized(present: _Present) -> np.ndarray:
     return present.stage.objective.image(present.state.position).numpy()
 
 
-def _judged(present: _Present, status: str) -> str:
-    """Return `status`, but "stalled", with a warning, if a loss or gradient was not finite.
+def _checked_status(present: _Present, status: str) -> str:
+    """Return `status`; but warn and return "stalled" if a loss or gradient was not finite.
 
-    From an infinite loss the search may have crept back until no step was left, as if it had
-    converged.
+    A line search that meets an infinite loss makes its steps smaller and smaller, until it stops as
+    if the optimization had converged.
     """
     if status not in ("stalled", "converged"):
         return status
@@ -403,7 +406,7 @@ def _judged(present: _Present, status: str) -> str:
 
 
 def _usable_precision(precision: str) -> str:
-    """Return `precision`, but float32, with a warning, where the device would emulate it."""
+    """Return `precision`; but warn and return "float32" where the device has to emulate it."""
     if precision == "float32" or device.has_fast_bfloat16():
         return precision
     warnings.warn(
@@ -415,13 +418,13 @@ def _usable_precision(precision: str) -> str:
 
 
 def _available() -> float:
-    """How many bytes a transfer may take; on a GPU its own allocator has the last word."""
+    """Return how many bytes a transfer may take; no limit on a GPU, whose allocator decides."""
     return math.inf if device.gpus() else machine.available_bytes()
 
 
 @contextlib.contextmanager
 def _within_memory(size: int) -> Iterator[None]:
-    """Turn TensorFlow's error that memory is full into `OutOfMemoryError`."""
+    """Turn TensorFlow's error for full memory into `OutOfMemoryError`."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

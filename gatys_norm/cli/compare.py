@@ -58,7 +58,7 @@ def compare(values: flags.FlagValues) -> int:
     outputs = {loss: with_part(sheet, loss) for loss in LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
     page_pictures = {part: with_part(sheet, part.replace(" ", "-")) for part in parts}
-    page = run_folder.beside(sheet, ".html")
+    page = run_folder.derived_path(sheet, ".html")
     pictures = [*outputs.values()], [*page_pictures.values()]
     inputs = check_and_load(sheet, *pictures, page, configs["original"], values)
     if code := run_both(configs, inputs, outputs, values):

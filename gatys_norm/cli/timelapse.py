@@ -55,7 +55,7 @@ def timelapse(values: flags.FlagValues) -> int:
     """Find the pictures and write the animation."""
     output = Path(cli_flags.required(values, "output"))
     paths, sizes = find_pictures(output)
-    target = Path(values.timelapse or run_folder.beside(output, "-timelapse.webp"))
+    target = Path(values.timelapse or run_folder.derived_path(output, "-timelapse.webp"))
     check_target(target, paths, is_named=bool(values.timelapse))
     long_side = min(max(sizes[-1]), values.long_side or LARGEST_SIDE)
     shape = size_for_long_side(*sizes[-1], long_side)

@@ -1,4 +1,4 @@
-"""The coefficients that tell the original loss from the normalized one. No tensors here.
+"""The coefficients, in which the original and the normalized loss differ. No tensors here.
 
 Both losses are L(x) = Σ coefficient · squared distance(features of x, target). Equation numbers
 are those of Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
@@ -15,7 +15,7 @@ ALL: Mapping[str, float] = types.MappingProxyType({})
 
 
 class ZeroEnergyError(ValueError):
-    """A layer gives nothing but zeros, so that its loss cannot be divided by its energy."""
+    """A layer is zero everywhere, so that its loss cannot be divided by its energy."""
 
 
 class NonFiniteError(ArithmeticError):
@@ -32,16 +32,17 @@ def original_coefficients(
 ) -> dict[str, float]:
     """Coefficients of the original loss (Eq. 2–4).
 
-    content/j: λ_os · ½ · λ_o(j); style/j: β · (1 / (2 H_j W_j C_j))² · λ_s(j), H_j W_j being the
-    number of positions that count: those of the region, if a style is kept to one.
+    content/j: λ_os · ½ · λ_o(j); style/j: β · (1 / (2 H_j W_j C_j))² · λ_s(j). For a style that has
+    a region of x, H_j W_j is the number of positions in the region.
 
     Args:
       lambda_os: λ_os.
       content_weights: {layer: λ_o(j)}.
       style_weights: {layer: λ_s(j)}.
       feature_shapes: {layer: (H_j, W_j, C_j)} of φ_j(x), for the style layers.
-      blend: {style: its weight}, of which β is the share of the sum; 1 for one style.
-      shares: {style term: share of φ_j(x)'s positions that lie in the style's region}, 1 if none.
+      blend: {style: weight}; β is the weight divided by the sum of all, so 1 for a single style.
+      shares: {style term: share of the positions of φ_j(x) that lie in the style's region}; 1 where
+        a term is missing.
 
     Returns:
       {term: float}.
@@ -74,7 +75,7 @@ def normalized_coefficients(
       style_weights: {layer: λ_s(j)}.
       energies: {term: E°_j or Eᴳ_j}, the energy of each term's target (Eq. 13).
       pixel_count: w = H_o · W_o.
-      blend: {style: its weight}, of which β is the share of the sum; 1 for one style.
+      blend: {style: weight}; β is the weight divided by the sum of all, so 1 for a single style.
 
     Returns:
       {term: float}.
@@ -87,7 +88,7 @@ def normalized_coefficients(
         content_term(layer): lambda_os * weight
         for layer, weight in relative_weights(content_weights).items()
     }
-    # The printed Eq. 14 sums the style weights over C, a misprint for S.
+    # As printed, Eq. 14 sums the style weights over C; that is a misprint for S.
     style = _style_weights(relative_weights(style_weights), blend)
     return {
         term: pixel_count * weight / _nonzero_energy(term, energies[term])

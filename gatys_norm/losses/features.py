@@ -1,4 +1,7 @@
-"""What the losses and measures compare of a picture: features and Gram matrices, by term."""
+"""The features and Gram matrices that the losses and the measures compare, by term.
+
+The *value* of a content term is φ_j of a picture, that of a style term is the Gram matrix G(φ_j).
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,19 @@ def compute(
     in_strips: bool = False,
     masks: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Compute what the terms compare of a picture; differentiable.
+    """Compute the values of terms for a picture; differentiable.
 
     Args:
       extractor: φ, with the layers of `terms`.
-      image: H × W × 3, RGB, 0–255; of known shape if `in_strips`.
-      terms: names `content/…` or `style/…`.
-      in_strips: whether to save memory, for an eighth more work; see `network.strips`.
+      image: H × W × 3, RGB, 0–255; its shape must be known while tracing if `in_strips`.
+      terms: names of content and style terms; see `gatys_norm.terms`.
+      in_strips: whether to compute blocks 1 and 2 strip by strip, which needs less memory and an
+        eighth more work; see `network.strips`.
       masks: see `term_values`.
 
     Returns:
-      {term: φ_j or G(φ_j)}, float32 or wider; strips change them by rounding only.
+      {term: φ_j, H_j × W_j × C_j, or G(φ_j), C_j × C_j}, float32 or wider, in the order of
+      `terms`. With strips the values differ by rounding only.
     """
     if not in_strips:
         return term_values(extractor(image), terms, masks)
@@ -55,7 +60,14 @@ def _values_of_strip(
     terms: Sequence[str],
     masks: Mapping[str, tf.Tensor],
 ) -> list[tf.Tensor]:
-    """Return the values of `terms` for the rows of one strip; see `strips.run_head`."""
+    """Return the values of `terms` for one strip; `strips.run_head` calls it for every strip.
+
+    Args:
+      features: {layer: the strip's rows of φ_j}.
+      rows_of: (array, stride) → the strip's rows of an array that covers the whole picture.
+      terms: names of terms of blocks 1 and 2.
+      masks: {style term: m of the whole picture, H_j × W_j}.
+    """
     masks_of_rows = {
         term: rows_of(masks[term], strips.stride_of(layer_of(term)))
         for term in terms
@@ -68,7 +80,7 @@ def _values_of_strip(
 def compiled(
     extractor: Extractor, terms: tuple[str, ...], in_strips: bool = False
 ) -> Callable[[tf.Tensor, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """Return the compiled (image, masks) → {term: value} of this extractor."""
+    """Return `compute` for fixed terms, compiled: (image, masks) → {term: value}."""
 
     def run(image: tf.Tensor, masks: Mapping[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         return compute(extractor, image, terms, in_strips, masks)
@@ -81,15 +93,17 @@ def term_values(
     terms: Iterable[str],
     masks: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """What is compared of one picture: its features for content terms, Gram matrices for style.
+    """Return the values of terms, from features of a picture or of some of its rows.
+
+    φ_j for a content term; G(φ_j) for a style term; Φ_jᵀ diag(m) Φ_j for a style term with a mask.
 
     Args:
       features: {layer: φ_j}, each H_j × W_j × C_j.
-      terms: names.
-      masks: {style term: m, H_j × W_j}, where a term is of a region only.
+      terms: names of content and style terms.
+      masks: {style term: m, H_j × W_j} for the terms that compare a region only.
 
     Returns:
-      {term: φ_j or G(φ_j)}, float32 or wider.
+      {term: value}, float32 or wider.
     """
     gram_of = functools.cache(lambda layer: gram_matrix(features[layer]))
     values = {}

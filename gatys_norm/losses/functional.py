@@ -30,10 +30,11 @@ def guided_gram_matrix(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """G(φ_j) = Φ_jᵀΦ_j, divided by nothing (Eq. 5).
 
-    Its gradient Φ_j (dG + dGᵀ) takes one product in the features' own type; TensorFlow's takes two.
+    Its gradient Φ_j (dG + dGᵀ) is one product in the type of the features; TensorFlow would compute
+    two.
 
     Args:
-      features: φ_j, H_j × W_j × C_j; Φ_j is the same as (H_j W_j) × C_j.
+      features: φ_j, H_j × W_j × C_j; Φ_j is φ_j reshaped to (H_j W_j) × C_j.
 
     Returns:
       C_j × C_j, symmetric, float32 or wider.
@@ -49,7 +50,7 @@ def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
 
 
 def at_least_float32(values: tf.Tensor) -> tf.Tensor:
-    """Return `values` as float32, or in their own type if that is wider."""
+    """Return `values` as float32, or unchanged if their type is wider."""
     return tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values
 
 
@@ -77,12 +78,12 @@ def squared_distances(
     targets: Mapping[str, tf.Tensor],
     image: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """The distance of every term, before its coefficient.
+    """Return the squared distance of every term, without its coefficient.
 
     Args:
       values: {term: φ_j(x) or G(φ_j(x))}.
       targets: {term: φ_j(o) or G(φ_j(s))}.
-      image: x, H × W × 3; given, `total_variation` is a term too.
+      image: x, H × W × 3; if it is given, `total_variation` is a term too.
 
     Returns:
       {term: scalar}: ‖φ_j(o) − φ_j(x)‖² or ‖G(φ_j(s)) − G(φ_j(x))‖²_F.

@@ -1,4 +1,4 @@
-"""What a finished picture is measured by; the same for both losses, so that the two compare."""
+"""Measures of a finished picture, the same for both losses, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def style_distance(target: tf.Tensor, gram: tf.Tensor) -> float:
 
 
 def style_reflection(target: tf.Tensor, gram: tf.Tensor, content_gram: tf.Tensor) -> float:
-    """1 − ‖G_j(s) − G_j(x)‖_F / ‖G_j(s) − G_j(o)‖_F: 0 nothing transferred, 1 all.
+    """1 − ‖G_j(s) − G_j(x)‖_F / ‖G_j(s) − G_j(o)‖_F.
+
+    It is 0 if nothing of the style was transferred, and 1 if all of it was.
 
     Args:
       target: G_j(s), C_j × C_j.
@@ -55,19 +57,19 @@ def measure(
     style_layers: Iterable[str],
     styles: Iterable[str] = ("",),
 ) -> Metrics:
-    """All three measures, layer by layer; of several styles, style by style.
+    """Return all three measures for every layer, and with several styles for every style.
 
     Args:
       values: {term: φ_j(x) for `content/j`, G_j(x) for `style/j`}.
       content_values: the same of o.
       style_values: the same of s, style terms only.
-      content_layers: the layers whose content distance is wanted.
-      style_layers: the layers whose style distance and reflection are wanted.
-      styles: the names of the styles; the empty one for a style alone.
+      content_layers: layers at which the content distance is measured.
+      style_layers: layers at which style distance and style reflection are measured.
+      styles: names of the styles; "" for a single style.
 
     Returns:
-      {"content_distance": {layer: float}, "style_distance": …, "style_reflection": …}, float32
-      arithmetic; an undefined value is None. Of a style with a name the layer is `name/layer`.
+      {"content_distance": {layer: float}, "style_distance": …, "style_reflection": …}, computed in
+      float32; an undefined value is None. With several styles the keys are `style/layer`.
     """
     distances = {
         layer: content_distance(content_values[term], values[term])

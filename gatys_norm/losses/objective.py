@@ -30,13 +30,25 @@ _Shape: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Objective:
-    """L = Σ coefficient · distance of x of one shape, as a function of a flat position.
+    """The loss L(x) = Σ_t c_t · d_t(x) at one size, as a function of a flat position.
 
-    x is float32, RGB, 0–255; position and x are the same, or go with each other as the
-    parametrization says. `function(position, *data)` gives L / unit, its gradient, and the squared
-    distances in the order of `coefficients`; `unit` is the largest coefficient: multiplying all
-    coefficients by a constant then changes no bit of what the optimizer sees. Objectives of one
-    extractor, shape and parametrization share their graph.
+    t runs over the terms; d_t is the squared distance of its features, or Gram matrices, of x from
+    its target, and c_t its coefficient. x is a picture, H × W × 3, RGB, 0–255. The optimizer moves
+    the position, a vector of 3 · H · W values, from which x follows by the parametrization.
+
+    The optimizer sees L / unit, with unit = max_t c_t, so that multiplying all coefficients by the
+    same constant does not change a single bit of the result. Objectives of the same extractor,
+    parametrization and `in_strips` share one compiled function, which is traced once per shape.
+
+    Attributes:
+      extractor: φ.
+      shape: (H, W, 3) of x.
+      targets: {term: φ_j(o), or G(φ_j(s))}.
+      coefficients: {term: c_t}; it decides the order of the terms.
+      parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
+      in_strips: whether the first blocks are computed in strips; see `network.strips`.
+      is_grey: whether x has three equal channels, as for color "luminance".
+      masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
     """
 
     extractor: Extractor
@@ -55,12 +67,12 @@ class Objective:
 
     @property
     def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """The compiled (position, *data) → (L / unit, its gradient, squared distances)."""
+        """The compiled (position, *data) → (L / unit, its gradient, the d_t as one vector)."""
         return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
 
     @property
     def data(self) -> tuple[_Shape, _Tensors, _Tensors, _Tensors]:
-        """What `function` needs besides the position."""
+        """The arguments of `function` after the position."""
         dtype = next(iter(self.targets.values())).dtype
         relative = {
             term: tf.constant(value / self.unit, dtype) for term, value in self.coefficients.items()
@@ -72,7 +84,7 @@ class Objective:
         return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
 
     def position(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
-        """Return the flat position of x = `image`."""
+        """Return the flat position that belongs to x = `image`."""
         return parametrization.from_image(image, self.parametrization)
 
     def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,17 +92,19 @@ class Objective:
         return self.function(position, *self.data)[:2]
 
     def terms(self, position: tf.Tensor) -> dict[str, float]:
-        """Return {term: squared distance} as floats."""
+        """Return {term: squared distance} at a position, as floats."""
         return self.by_term(self.function(position, *self.data)[2])
 
     def by_term(self, distances: tf.Tensor) -> dict[str, float]:
-        """Return {term: squared distance} of the distances that `function` gives."""
+        """Return {term: squared distance} for the squared distances that `function` returned."""
         return dict(zip(self.coefficients, distances.numpy().tolist(), strict=True))
 
     def terms_not_finite(self, position: tf.Tensor) -> list[str]:
-        """Return the names of the terms whose value, or else gradient, is not finite.
+        """Return the names of the terms that make the loss or its gradient infinite or NaN.
 
-        Where they are finite one by one and only their sum is not, it names all of them.
+        These are the terms whose value is not finite; if there are none, those whose gradient is
+        not finite; if there are none either, all terms, because only their sum is not finite. The
+        list is empty if the loss and its gradient are finite.
         """
         value, gradient = self.value_and_gradient(position)
         if _is_finite(value) and _is_finite(gradient):
@@ -111,7 +125,7 @@ class Objective:
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
     def loss(self, terms: Mapping[str, float]) -> float:
-        """Return L from what `terms` gave."""
+        """Return L for the result of `terms`."""
         return sum(self.coefficients[term] * terms[term] for term in self.coefficients)
 
 
@@ -165,14 +179,15 @@ def build_objective(
     Args:
       config: resolved `TransferConfig`.
       extractor: φ, with all layers of `config`.
-      scene: `Scene`; x has the shape of its content.
-      in_strips: see `loss_features.compute`.
+      inputs: the pictures at one size; x has the shape of the content.
+      in_strips: see `losses.features.compute`.
 
     Returns:
       Objective.
 
     Raises:
-      ZeroEnergyError: a layer is zero everywhere and the loss is the normalized one.
+      ZeroEnergyError: the loss is the normalized one and a layer is zero everywhere.
+      NonFiniteError: the loss is the normalized one and the energy of a layer is not finite.
     """
     shape = inputs.content.shape
     masks = region_masks(config, config.style_names, inputs.content_masks, shape)
@@ -192,11 +207,18 @@ def build_objective(
 def with_extractor(
     extractor: Extractor, objective: Objective, config: TransferConfig, inputs: ResizedInputs
 ) -> Objective:
-    """Return the objective `posed` as another precision's extractor computes it.
+    """Return an objective whose features another extractor computes, in another precision.
 
-    Its targets are computed anew, because what rounding does to a network it does to both sides of
-    a comparison; against float32's targets that error would soon outweigh what is left to gain.
-    The coefficients stay, so that the losses of both compare. Arguments as for `build_objective`.
+    The targets are computed again with this extractor: features of x and targets then have similar
+    rounding errors, which cancel in their difference. Compared with targets in float32, the
+    rounding error would soon be larger than the distance that is left. The coefficients stay the
+    same, so that the values of both objectives can be compared.
+
+    Args:
+      extractor: φ in the other precision.
+      objective: result of `build_objective`.
+      config: resolved `TransferConfig`.
+      inputs: the pictures that `objective` was built from.
     """
     targets = _targets(config, extractor, inputs, objective.in_strips)
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
@@ -208,16 +230,19 @@ def region_masks(
     masks: Iterable[np.ndarray],
     shape: Sequence[int],
 ) -> dict[str, tf.Tensor]:
-    """Bring each style's mask to the size of each of its layers.
+    """Resize the mask of each style to the size of each style layer.
+
+    A mask m says which part of a picture counts for a style. At layer j the Gram matrix of that
+    region is G_j = Φ_jᵀ diag(m_j) Φ_j, where m_j is m averaged down to H_j × W_j.
 
     Args:
-      config: `TransferConfig`.
-      styles: names of styles.
-      masks: one for each of them, H × W of any size, or none at all.
-      shape: that of the picture under them, (H, W, …).
+      config: `TransferConfig`, of which the style layers are used.
+      styles: names of the styles.
+      masks: one per style, H × W of any size, from 0 (outside) to 1 (inside); or none at all.
+      shape: (H, W, …) of the picture that the masks belong to.
 
     Returns:
-      {style term: H_j × W_j}; empty without masks.
+      {style term: m_j, H_j × W_j}; empty without masks.
     """
     height, width = shape[:2]
     return {
@@ -232,6 +257,7 @@ def region_masks(
 def _targets(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, in_strips: bool
 ) -> dict[str, tf.Tensor]:
+    """Return {term: φ_j(o), or G(φ_j(s)) scaled to the size of its region in x}."""
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, in_strips)
     targets = values_of(tf.constant(inputs.content), {})
@@ -244,7 +270,7 @@ def _targets(
         values_of = loss_features.compiled(
             extractor, term_names((), config.style_layers, (name,)), in_strips
         )
-        targets |= _as_large(
+        targets |= _scaled_to_region(
             values_of(tf.constant(style), masks_of_style),
             _shares(masks_of_style),
             _shares(masks_of_image),
@@ -252,15 +278,29 @@ def _targets(
     return targets
 
 
-def _as_large(
-    grams: _Tensors, own: Mapping[str, float], wanted: Mapping[str, float]
+def _scaled_to_region(
+    grams: _Tensors, style_shares: Mapping[str, float], image_shares: Mapping[str, float]
 ) -> dict[str, tf.Tensor]:
-    """Scale Gram matrices as if their region had as large a share of the picture as x's has."""
-    return {term: gram * (wanted.get(term, 1) / own.get(term, 1)) for term, gram in grams.items()}
+    """Scale the Gram matrices of a style picture to the size of the style's region in x.
+
+    A Gram matrix is a sum over positions, so it grows with its region: with the mask m and N
+    positions, G = Φᵀ diag(m) Φ is Σ m = N · r times the average of φ φᵀ in the region, r being the
+    share of the picture that the region covers. The result is G_s · r_x / r_s: the average of the
+    style's region, as if that region had the share r_x of the style picture instead of r_s.
+
+    Args:
+      grams: {term: G_s, C_j × C_j}.
+      style_shares: {term: r_s}; 1 where a term is missing.
+      image_shares: {term: r_x}; 1 where a term is missing.
+    """
+    return {
+        term: gram * (image_shares.get(term, 1) / style_shares.get(term, 1))
+        for term, gram in grams.items()
+    }
 
 
 def _shares(masks: _Tensors) -> dict[str, float]:
-    """Return {term: share of the positions that lie in its region}."""
+    """Return {term: share of the positions that lie in its region, the mean of the mask}."""
     return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
 
 

@@ -1,7 +1,7 @@
-"""What the optimizer moves instead of the pixels: x is a linear map of it.
+"""The variable that the optimizer moves instead of the pixels: x is a linear function of it.
 
-Natural pictures hold power at low spatial frequencies, and so do the changes that a transfer
-makes; weighting the frequencies that way brings L-BFGS there in fewer evaluations.
+In natural pictures low spatial frequencies have most of the power, and so they have in the changes
+that a transfer makes. With the frequencies weighted accordingly, L-BFGS needs fewer evaluations.
 """
 
 import functools
@@ -27,10 +27,10 @@ def to_image(
     with the gain g = f^−½ of the spatial frequency f, scaled to mean 1.
 
     Args:
-      position: flat, of as many values as the picture.
-      shape: (H, W, 3).
+      position: vector of 3 · H · W values.
+      shape: (H, W, 3) of x.
       parametrization: "pixel" or "fourier".
-      is_grey: whether x is the luminance of that only, in all three channels.
+      is_grey: whether all three channels of x are the luminance of that picture.
 
     Returns:
       H × W × 3.
@@ -58,7 +58,7 @@ def _to_color(position: tf.Tensor, shape: tuple[int, int, int], parametrization:
 
 
 def from_image(image: tf.Tensor | np.ndarray, parametrization: str) -> tf.Tensor:
-    """Return the flat position at which `to_image` gives `image` (H × W × 3), to rounding."""
+    """Return the position for which `to_image` gives `image`, H × W × 3, except for rounding."""
     image = tf.convert_to_tensor(image)
     if parametrization == "fourier":
         height, width, _ = image.shape
@@ -74,9 +74,9 @@ def _filtered(planes: tf.Tensor, gain: np.ndarray) -> tf.Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _gain(height: int, width: int) -> np.ndarray:
-    """g for every frequency that a real picture's transform keeps, H × (W / 2 + 1)."""
+    """Return g for every frequency of the transform of a real picture, H × (W / 2 + 1)."""
     vertical, horizontal = np.fft.fftfreq(height)[:, np.newaxis], np.fft.fftfreq(width)
     frequency = np.hypot(vertical, horizontal)
-    frequency[0, 0] = 1 / max(height, width)  # the mean goes with the lowest frequency
+    frequency[0, 0] = 1 / max(height, width)  # the mean is treated as the lowest frequency
     gain = frequency**EXPONENT
     return (gain / gain.mean())[:, : width // 2 + 1]

@@ -1,4 +1,4 @@
-"""What TensorFlow computes on here: GPUs, number types, threads, versions."""
+"""The device that TensorFlow computes on: GPUs, number types, threads, versions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ COMPUTE_CAPABILITY_OF_BFLOAT16 = (8, 0)
 
 
 def gpus() -> list[Any]:
-    """Return the GPUs that TensorFlow sees, as its `PhysicalDevice`s; none means the CPU."""
+    """Return the GPUs that TensorFlow sees, as `PhysicalDevice`s; without any it uses the CPU."""
     return tf.config.list_physical_devices("GPU")
 
 
 def has_fast_bfloat16() -> bool:
-    """Tell whether the device computes in bfloat16 itself, rather than by way of float32.
+    """Tell whether the device computes in bfloat16 itself, instead of emulating it in float32.
 
-    GPUs do from compute capability 8.0 on; CPUs with AMX or AVX-512 BF16, which only Linux tells.
+    GPUs do if their compute capability is 8.0 or more, CPUs if they have AMX or AVX-512 BF16. The
+    features of a CPU are known on Linux only.
     """
     details = _details_of_gpus()
     if details:
@@ -44,9 +45,9 @@ def has_fast_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def graphs_in_full_precision() -> Iterator[None]:
-    """Switch off what rewrites graphs to coarser numbers or fuses operations; all returns after.
+    """Switch off what rewrites graphs to coarser numbers or fuses operations; restore it after.
 
-    These settings belong to the whole process, and a library cannot know who set them.
+    These settings belong to the whole process, and other code may have set them.
     """
     optimizer = tf.config.optimizer
     options, jit = optimizer.get_experimental_options(), optimizer.get_jit()
@@ -60,10 +61,10 @@ def graphs_in_full_precision() -> Iterator[None]:
 
 
 def environment() -> Environment:
-    """Return package versions, the device, and all else that the bytes of a picture depend on.
+    """Return versions, the device, and everything else that the bytes of a picture depend on.
 
-    `threads` is how many TensorFlow computes one operation with, `onednn` whether its convolutions
-    are oneDNN's, `variables` what is set of the environment variables that rounding depends on.
+    `threads` is the number of threads that TensorFlow uses for one operation, `onednn` whether it
+    uses oneDNN, `variables` the environment variables that are set and that rounding depends on.
     """
     names = [
         detail.get("device_name", gpu.name)
@@ -81,9 +82,10 @@ def environment() -> Environment:
 
 
 def thread_count() -> int:
-    """Return how many threads compute one operation.
+    """Return the number of threads that TensorFlow uses for one operation.
 
-    By default TensorFlow goes by its environment variable, then by the cores of the process.
+    If the program has not set it, it is that of the environment variable TF_NUM_INTRAOP_THREADS, or
+    else the number of cores.
     """
     requested_count = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     return (

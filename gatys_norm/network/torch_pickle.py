@@ -1,4 +1,4 @@
-"""Tensors out of a file in PyTorch's legacy layout, without PyTorch and without trusting the file.
+"""Tensors from a file in PyTorch's legacy layout, without PyTorch and without trusting the file.
 
 The layout, which `torch.save` wrote before it wrote zip archives, little-endian throughout:
 three pickles (a magic number, a version, facts about the machine), a pickle of the saved object in
@@ -19,8 +19,8 @@ import numpy as np
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 
-# What a dict of tensors is pickled with. Every other opcode is refused before unpickling starts, so
-# nothing builds instances, sets state, looks names up by other ways or asks for large buffers.
+# The opcodes that a dict of tensors needs. All others are refused before unpickling starts, so that
+# nothing builds instances, sets state, looks up names in other ways or allocates large buffers.
 _OPCODES = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE "  # noqa: SIM905
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS "
@@ -34,7 +34,7 @@ class LegacyPickleError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-    """A flat run of numbers, to be read later from the end of the file."""
+    """A vector of numbers, which is read later, from the end of the file."""
 
     key: str
     dtype: np.dtype[Any]
@@ -61,14 +61,14 @@ def read_tensors(data: bytes) -> dict[str, np.ndarray]:
       the memory of `data`.
 
     Raises:
-      LegacyPickleError: the data is truncated, of another layout, inconsistent, or asks for a name
-        that tensors do not need. Nothing from the file is ever called.
+      LegacyPickleError: the data is truncated, has another layout, is inconsistent, or refers to a
+        name that tensors do not need. Nothing from the file is ever called.
     """
     try:
         return _read_tensors(io.BytesIO(data))
     except LegacyPickleError:
         raise
-    except Exception as error:  # a damaged pickle may raise nearly anything
+    except Exception as error:  # a damaged pickle can raise any type
         raise LegacyPickleError(f"damaged or truncated ({error})") from error
 
 
@@ -103,8 +103,8 @@ def _unpickle(stream: io.BytesIO, storages: dict[str, _Storage]) -> Any:
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name not in _OPCODES:
             raise LegacyPickleError(f"uses the pickle instruction {opcode.name}")
-        # CPython allocates its memo up to the highest index named, used or not. An honest pickle
-        # numbers its objects from zero, so it names none higher than the bytes it has used.
+        # CPython allocates its memo up to the highest index, whether used or not. A regular pickle
+        # numbers its objects from 0, so no index is larger than the number of bytes read.
         if opcode.name == "LONG_BINPUT" and (argument or 0) > stream.tell():
             raise LegacyPickleError(f"uses memo index {argument}")
     return _Unpickler(io.BytesIO(data[start : stream.tell()]), storages).load()
@@ -118,7 +118,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages = storages
 
     def find_class(self, module: str, name: str) -> object:
-        """Give our own stand-in for an allowed name; nothing is imported."""
+        """Return this module's replacement for an allowed name; nothing is imported."""
         if (module, name) not in _NAMES:
             raise LegacyPickleError(f"asks for {module}.{name}, which tensors do not need")
         return _NAMES[module, name]
@@ -143,12 +143,12 @@ class _Unpickler(pickle.Unpickler):
 def _rebuild_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, backward_hooks: Any
 ) -> _Tensor:
-    """Stand in for `torch._utils._rebuild_tensor_v2`; the last two arguments are training's."""
+    """Replace `torch._utils._rebuild_tensor_v2`; the last two arguments matter in training only."""
     if type(storage) is not _Storage or type(shape) is not tuple:
         raise LegacyPickleError("a tensor without a storage or a shape")
     if not all(_is_size(number) for number in (offset, *shape)):
         raise LegacyPickleError("a tensor's sizes are not whole numbers")
-    # Only whole, ordered tensors: other strides could show a few bytes as terabytes.
+    # Only contiguous tensors: with other strides a few bytes could become terabytes.
     if strides != tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape))):
         raise LegacyPickleError(f"a tensor of shape {shape} is not stored row by row")
     if offset + math.prod(shape) > storage.count:
@@ -157,7 +157,7 @@ def _rebuild_tensor(
 
 
 def _no_backward_hooks() -> None:
-    """Stand in for `collections.OrderedDict`, which the layout uses for an empty set of hooks."""
+    """Replace `collections.OrderedDict`, which the layout uses for an empty set of hooks."""
 
 
 _NAMES: dict[tuple[str, str], object] = {

@@ -1,6 +1,6 @@
 """The frozen feature extractor, built on `tf.keras.applications.VGG19`."""
 
-from __future__ import annotations  # keras is loaded when it is first used, not before
+from __future__ import annotations  # Keras is loaded when it is first used
 
 import functools
 import re
@@ -16,10 +16,10 @@ from gatys_norm.terms import block_of
 
 HEAD_STRIDE = 2**HEAD_BLOCKS
 SLOW_CHANNELS = 256
-MINUS_MEANS = (-103.939, -116.779, -123.68)  # blue, green, red, of the ImageNet pictures
+MINUS_MEANS = (-103.939, -116.779, -123.68)  # of blue, green and red in the ImageNet pictures
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
-# Name, convolution, bias; a pooling has only the name.
+# Name, convolution, bias; a pooling has a name only.
 _Step: TypeAlias = tuple[str, Callable[[tf.Tensor], tf.Tensor] | None, tf.Tensor]
 
 
@@ -42,11 +42,18 @@ def load_model(weights_file: WeightsFile) -> tf.keras.Model:
 def load_extractor(
     weights_file: WeightsFile, layers: frozenset[str], pooling: str, precision: str
 ) -> Extractor:
-    """Return the `Extractor` of these weights; the same one when asked again.
+    """Return the `Extractor` of these weights; the same object for the same arguments.
+
+        from gatys_norm.images import io as picture_io
+
+        weights_file = weights.locate("auto")
+        layers = frozenset({"conv4_2", "relu5_1"})
+        extractor = load_extractor(weights_file, layers, pooling="max", precision="float32")
+        features = extractor(picture_io.load_picture("town.jpg"))["conv4_2"]  # H_j × W_j × 512
 
     Args:
       weights_file: what `weights.locate` returned.
-      layers: frozenset of names `convX_Y` or `reluX_Y`.
+      layers: names `convX_Y` (before the ReLU) or `reluX_Y` (after it).
       pooling: "max" or "avg".
       precision: "float32" or "bfloat16".
 
@@ -57,15 +64,15 @@ def load_extractor(
 
 
 class Extractor(tf.Module):
-    """φ: a picture to the features of the wanted layers.
+    """φ: the features of a picture at some layers of VGG-19.
 
-    Keras fuses the ReLU into each convolution layer, so its `block4_conv2` output is ReLU4_2. Here
-    the chain is rebuilt with the two apart: `conv4_2` is the output before the ReLU, `relu4_2`
-    after it. Nothing deeper than the deepest wanted layer is computed. Kernels are constants: only
-    the picture can be differentiated.
+    In Keras each convolution layer includes its ReLU, so the output of `block4_conv2` is ReLU4_2.
+    Here the two are separate: `conv4_2` is the output before the ReLU, `relu4_2` the one after it.
+    Layers deeper than the deepest one asked for are not computed. Kernels are constants: gradients
+    exist with respect to the picture only.
 
-    The chain is cut after block 2 into `head` and `tail`, because the head holds most of the
-    memory and can be run on some rows of the picture at a time.
+    The network is divided after block 2 into `head` and `tail`: the head needs most of the memory,
+    and can be run on a few rows of the picture at a time (see `network.strips`).
     """
 
     def __init__(
@@ -75,16 +82,16 @@ class Extractor(tf.Module):
         pooling: str = "max",
         compute_dtype: tf.DType = tf.float32,
     ) -> None:
-        """Take the kernels out of a Keras model.
+        """Take the kernels and biases from a Keras model.
 
         Args:
           model: Keras model of `blockX_convY` convolutions and `blockX_pool` poolings, in order.
           layers: names `convX_Y` or `reluX_Y`.
           pooling: "max" or "avg".
-          compute_dtype: type that the network computes in, and of the features.
+          compute_dtype: number type of the computation and of the features.
 
         Raises:
-          ValueError: a layer is not in the model; the message lists those that are.
+          ValueError: the model does not have a layer; the message lists those that it has.
         """
         super().__init__()
         self._compute_dtype = tf.as_dtype(compute_dtype)
@@ -96,28 +103,28 @@ class Extractor(tf.Module):
 
     @property
     def has_tail(self) -> bool:
-        """Whether a wanted layer lies behind the head."""
+        """Whether a layer deeper than the head is asked for."""
         return bool(self._tail)
 
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j(image)}.
 
         Args:
-          image: H × W × 3, RGB, 0–255 (values outside are allowed), H and W at least 16 for all
-            of VGG-19.
+          image: H × W × 3, RGB, 0–255 (values outside are allowed); H and W must be at least 16
+            for the layers of block 5.
 
         Returns:
-          {layer: H_j × W_j × C_j} in the network's type.
+          {layer: H_j × W_j × C_j} in the number type of the network.
         """
         features, value = self.head(image)
         return features | self.tail(value)
 
     def head(self, image: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Compute ({layer: φ_j(image)} of blocks 1 and 2, what block 3 takes in)."""
+        """Compute ({layer: φ_j(image)} of blocks 1 and 2, the input of block 3)."""
         return self._run(tf.cast(_preprocessed(image), self._compute_dtype), self._head)
 
     def tail(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Compute {layer: φ_j} of the blocks from 3 on, from what `head` gave."""
+        """Compute {layer: φ_j} of blocks 3 to 5, from the input of block 3."""
         return self._run(value, self._tail)[0]
 
     def _run(
@@ -144,16 +151,16 @@ def feature_size(layer: str, height: int, width: int) -> tuple[int, int]:
 
 
 def _preprocessed(image: tf.Tensor) -> tf.Tensor:
-    """What `tf.keras.applications.vgg19.preprocess_input` makes of a picture, 1 × H × W × 3, BGR.
+    """Return the result of `tf.keras.applications.vgg19.preprocess_input`, 1 × H × W × 3, BGR.
 
-    Keras's own function goes by Keras's global number type and image layout.
+    Keras's function itself depends on the global number type and image layout of Keras.
     """
     image = tf.convert_to_tensor(image)
     return image[tf.newaxis, ..., ::-1] + tf.constant(MINUS_MEANS, image.dtype)
 
 
 def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType) -> list[_Step]:
-    """The chain as (name, convolution, bias) up to the deepest of `layers`; poolings have none."""
+    """Return (name, convolution, bias) up to the deepest of `layers`; None, None for poolings."""
     steps: list[_Step] = []
     available: list[str] = []
     missing = set(layers)
@@ -179,10 +186,10 @@ def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType)
 
 
 def _convolution(kernel: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return value → its convolution with a 3 × 3 kernel, stride 1, as large as the value.
+    """Return the function that convolves with a 3 × 3 kernel: stride 1, output as large as input.
 
-    On a CPU oneDNN's float32 convolution slows down from 256 channels on while its transposed one
-    does not; with the kernel mirrored the two are the same.
+    On a CPU oneDNN's float32 convolution is slow for 256 and more channels, but its transposed
+    convolution is not. With a mirrored kernel both give the same result.
     """
     on_cpu = not device.gpus()
     if kernel.dtype != tf.float32 or kernel.shape[2] < SLOW_CHANNELS or not on_cpu:

@@ -1,6 +1,6 @@
-"""Where VGG-19's weights come from: found or fetched, verified, and loaded into the Keras model.
+"""The weights of VGG-19: found or fetched, verified, and loaded into the Keras model.
 
-Importing this module loads neither TensorFlow nor h5py and touches neither network nor files.
+The import of this module loads no TensorFlow and no h5py, and reads and fetches nothing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-_SOCKET_SECONDS = 5.0  # a socket that stays silent so long has failed
-_PATIENT_SECONDS = 10.0  # after that, connections yet to be tried get a tenth of the time
+_SOCKET_SECONDS = 5.0  # a socket that is silent for so long has failed
+_PATIENT_SECONDS = 10.0  # after that, new connections get a tenth of the time
 _CACHED_FILE = "vgg19_imagenet_8bit_notop.h5"
 
 
 class WeightsError(ValueError):
-    """Weights are not available or not usable; the message names them and a way out."""
+    """Weights are not available or not usable; the message names them and what would help."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +53,12 @@ class WeightsFile:
 
 
 def locate(source: str) -> WeightsFile:
-    """Find the weights, fetching them into a cache on first use.
+    """Find the weights; fetch them into a cache when they are first used.
 
     Args:
-      source: "imagenet", Keras's ImageNet file (its cache, else its download); "imagenet-8bit",
-        the same network with the values of each kernel rounded to a codebook of 256; "auto", the
-        former or, with a warning, the latter; or the path of a Keras .h5 or .weights.h5 file.
+      source: "imagenet", the ImageNet file of Keras, from its cache or downloaded;
+        "imagenet-8bit", the same network with each kernel rounded to 256 values; "auto", the first
+        of the two, or the second with a warning; or the path of a Keras .h5 or .weights.h5 file.
 
     Returns:
       A `WeightsFile`.
@@ -101,11 +101,11 @@ def cached_files() -> dict[str, Path]:
 
 
 def load_into(model: tf.keras.Model, weights_file: WeightsFile) -> None:
-    """Load a file's weights into a model, all of them or none worth using.
+    """Load the weights of a file into a model.
 
     Args:
       model: `tf.keras.applications.VGG19(include_top=False, weights=None)`. After an error its
-        weights are partly NaN.
+        weights are NaN in part.
       weights_file: a `WeightsFile`.
 
     Raises:
@@ -113,16 +113,16 @@ def load_into(model: tf.keras.Model, weights_file: WeightsFile) -> None:
         or holds values that are not finite.
     """
     path = weights_file.path
-    for layer in model.layers:  # so that a weight the file leaves out does not pass for loaded
+    for layer in model.layers:  # so that a weight that is not in the file is noticed
         layer.set_weights([np.full_like(values, np.nan) for values in layer.get_weights()])
     try:
         _check_structure(path, max(math.prod(weight.shape) for weight in model.weights))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Keras leaves out with a warning is caught below
+            warnings.simplefilter("ignore")  # weights that Keras skips are noticed below
             model.load_weights(str(path))
     except WeightsError:
         raise
-    except Exception as error:  # h5py and Keras raise nearly anything on a damaged file
+    except Exception as error:  # h5py and Keras raise many types for a damaged file
         raise WeightsError(
             f"{path}: not readable as Keras weights of VGG19(include_top=False): {_line(error)}"
         ) from error
@@ -168,7 +168,7 @@ def check_path(source: str) -> None:
             f"weights: {source}: {problem}; give auto, imagenet, imagenet-8bit, "
             "or the path of a Keras .h5 or .weights.h5 file"
         )
-    if not source.endswith((".h5", ".hdf5")):  # Keras tells layouts apart by the name
+    if not source.endswith((".h5", ".hdf5")):  # Keras chooses the layout by the name
         raise WeightsError(f"weights: {source}: not named as a Keras .h5 or .weights.h5 file")
 
 
@@ -184,24 +184,24 @@ def _described(path: Path, source: str) -> WeightsFile:
 
 
 def _imagenet() -> WeightsFile:
-    """Let Keras find or download its file, whose hash it checks each time."""
+    """Let Keras find or download its file; it checks the hash every time."""
     import tensorflow as tf
 
     from gatys_norm.network import keras_vgg19
 
-    # Starts the devices before the clock does, which can take longer than a network is given.
+    # Starts the devices first: that can take longer than the time limit of a connection.
     keras_vgg19.make()
     keras_utils = tf.keras.utils
     was_talking = keras_utils.is_interactive_logging_enabled()
-    keras_utils.disable_interactive_logging()  # its progress bar goes to the standard output
+    keras_utils.disable_interactive_logging()  # its progress bar is on standard output
     try:
         with _cache_lock(), _impatient_sockets():
             keras_vgg19.make(weights="imagenet")
-            # With the file in Keras's cache this fetches nothing: it tells where the file is.
+            # The file is in the cache of Keras by now: this only returns its path.
             path = keras_utils.get_file(_KERAS_FILE, origin=_KERAS_FILE, cache_subdir="models")
     except WeightsError:
         raise
-    except Exception as error:  # what Keras itself raises for an unreachable host
+    except Exception as error:  # Keras raises this for a host that cannot be reached
         raise WeightsError(
             f"imagenet: Keras could not fetch {_KERAS_FILE} ({_line(error)}); put that file into "
             "~/.keras/models by hand, or set weights to imagenet-8bit"
@@ -214,10 +214,10 @@ def _imagenet() -> WeightsFile:
 
 @contextlib.contextmanager
 def _impatient_sockets() -> Iterator[None]:
-    """Bound how long an unreachable host is waited for; a download under way may take its time.
+    """Limit the time that is spent on a host that does not answer, but not that of a download.
 
-    A name may stand for a dozen addresses, each tried in turn, so a network that drops packets
-    costs a dozen timeouts; those begun after `_PATIENT_SECONDS` are therefore short.
+    A host name can have a dozen addresses, which are tried in turn, so that a network that drops
+    packets costs a dozen timeouts. Those that begin after `_PATIENT_SECONDS` are therefore short.
     """
     previous = socket.getdefaulttimeout()
     hurry = threading.Timer(_PATIENT_SECONDS, socket.setdefaulttimeout, [_SOCKET_SECONDS / 10])
@@ -253,7 +253,7 @@ def _fetch_into(path: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the folder that holds what was fetched, ours alone; it need not exist yet.
+    """Return this program's folder for fetched files; it may not exist yet.
 
     Raises:
       WeightsError: there is no home folder.
@@ -266,7 +266,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def _cache_lock() -> Iterator[None]:
-    """Let one process at a time fetch. The lock ends with its process, however that ends."""
+    """Let only one process fetch at a time. The lock ends when its process ends, in any way."""
     folder = cache_folder()
     with contextlib.ExitStack() as stack:
         try:
@@ -282,5 +282,5 @@ def _cache_lock() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """Put an exception's message on one line of bearable length."""
+    """Return the message of an exception as one line of at most 300 characters."""
     return textwrap.shorten(str(error), 300) or type(error).__name__

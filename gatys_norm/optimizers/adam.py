@@ -1,6 +1,6 @@
-"""Adam (Kingma and Ba, 2015) behind the protocol of `base`.
+"""Adam (Kingma and Ba, 2015) with the protocol of `base`.
 
-It keeps two vectors of the size of x, where L-BFGS keeps two for each correction pair.
+It stores two vectors as large as x; L-BFGS stores two for each correction pair.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from gatys_norm.config import TransferConfig
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # as Keras has them
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # as in Keras
 
 
 class AdamResults(NamedTuple):
-    """The fields of `base.Results`, and the means of the gradient and of its square."""
+    """The fields of `base.Results`, and the running means of the gradient and of its square."""
 
     converged: tf.Tensor
     failed: tf.Tensor
@@ -51,12 +51,12 @@ def make(config: TransferConfig) -> Adam:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam, one evaluation per iteration.
+    """Adam, with one evaluation per iteration.
 
-    It stalls where a step leads to a value or gradient that is not finite, which is undone.
+    A step to a value or gradient that is not finite is undone, and Adam stops as stalled.
 
     Attributes:
-      learning_rate: about the largest step of a value of x, in its own unit.
+      learning_rate: η, about the largest change of a value of x in one step, in grey levels.
     """
 
     learning_rate: float
@@ -76,7 +76,7 @@ class Adam:
     def advance(
         self, evaluate: Evaluate, state: State, count: int, data: Data, may_restart: bool
     ) -> tuple[State, int]:
-        """See `base.Optimizer.advance`; it never begins anew."""
+        """See `base.Optimizer.advance`; it never empties its memory."""
         before = int(state.results.num_iterations)
         dtype = state.position.dtype
         results = _compile(evaluate)(
@@ -104,9 +104,9 @@ class Adam:
 
 
 def step(results: AdamResults, learning_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return position, momentum and velocity one step on.
+    """Return position, momentum and velocity after one step.
 
-    With t the number of the step and g the gradient: m ← β₁ m + (1 − β₁) g,
+    With the number t of the step and the gradient g: m ← β₁ m + (1 − β₁) g,
     v ← β₂ v + (1 − β₂) g², x ← x − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε).
     """
     gradient = results.objective_gradient
@@ -138,7 +138,7 @@ def _compile(evaluate: Evaluate) -> _Piece:
             value, gradient, terms = evaluate(position, *data)
             value, gradient = value * scale, gradient * scale
             finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
-            # In place of a slope a zero, or NaN where the gradient is not finite.
+            # Instead of a slope: 0, or NaN if the gradient is not finite.
             tried = tf.concat([[value, tf.reduce_sum(0 * gradient)], terms], axis=0)
             evaluations = results.num_objective_evaluations + 1
             stepped = AdamResults(

@@ -1,10 +1,11 @@
-"""What all optimizers share: the protocol that each keeps, and the driver that runs any of them.
+"""What all optimizers share: the protocol that each follows, and `minimize`, which runs each.
 
 An optimizer is a module of this folder with a function `make(config) -> Optimizer`, and a line in
-`config.OPTIMIZER_SETTINGS`. The driver runs it in pieces and knows none of them.
+`config.OPTIMIZER_SETTINGS`. `minimize` runs it piece by piece, and knows the protocol only.
 
-The objective is multiplied by a constant so that the first step, minus the gradient, has a root
-mean square of one pixel; without it the original loss would begin with steps of 1e10 grey levels.
+The objective is multiplied by a constant, its *scale*, so that the first step, minus the gradient,
+has a root mean square of one grey level. Otherwise the first step of the original loss would be
+1e10 grey levels.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 SECONDS_PER_PIECE = 1.0
 
-# (x, *data) → (value, gradient like x, terms): x is flat, data is what the value depends on besides
-# x, terms is a vector of what the value was summed up from, which is kept of the x that is taken.
+# (x, *data) → (value, gradient, terms). x and its gradient are vectors, `data` is everything else
+# that the value depends on, `terms` is a vector of the numbers that the value is the sum of.
 Evaluate: TypeAlias = Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 Data: TypeAlias = tuple[Any, ...]
 OnPiece: TypeAlias = "Callable[[State, float], bool]"
@@ -34,10 +35,21 @@ ArrayShapes: TypeAlias = dict[str, tuple[tuple[int, ...], str]]  # {name: (shape
 
 
 class Results(Protocol):
-    """What every optimizer knows after an iteration; a NamedTuple of tensors, with more of its own.
+    """The state of an optimizer after an iteration, a NamedTuple of tensors.
 
-    `terms` are those of `position`. `tried` is (value, slope, *terms) of another place
-    where the last iteration looked; not finite, it tells why the optimizer got no further.
+    These are the fields that all optimizers have; each adds fields of its own.
+
+    Attributes:
+      converged: whether the gradient is 0, or the last step changed nothing.
+      failed: whether the optimizer found no better x.
+      num_iterations: iterations since the memory was last emptied.
+      num_objective_evaluations: evaluations of the objective.
+      position: x, a vector.
+      objective_value: value at `position`, multiplied by the scale.
+      objective_gradient: gradient at `position`, multiplied by the scale.
+      terms: terms of the value at `position`.
+      tried: (value, slope, *terms) at another x that the last iteration evaluated. If they are not
+        finite, they tell why the optimizer stopped.
     """
 
     @property
@@ -66,10 +78,14 @@ class Results(Protocol):
 
 
 class State(NamedTuple):
-    """Everything a later piece needs.
+    """The state of an optimization between two pieces.
 
-    `results` counts iterations since the memory was last emptied, because TFP reads from that
-    count how much of the memory is filled; `iterations` counts them all.
+    Attributes:
+      results: `Results`. They count the iterations since the memory was last emptied, because TFP
+        derives from that count how much of the memory is used.
+      scale: constant that the objective is multiplied by.
+      iterations: number of all iterations.
+      restarts: how often the memory was emptied.
     """
 
     results: Results
@@ -79,40 +95,40 @@ class State(NamedTuple):
 
     @property
     def position(self) -> tf.Tensor:
-        """The present x, flat."""
+        """The present x, a vector."""
         return self.results.position
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the objective so far."""
+        """The number of evaluations of the objective so far."""
         return int(self.results.num_objective_evaluations)
 
     @property
     def value(self) -> float:
-        """The objective at the present x, unscaled."""
+        """The objective at the present x, not multiplied by the scale."""
         return float(self.results.objective_value) / self.scale
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the results as NumPy arrays by name, as far as a later piece needs them."""
+        """Return {field of `results`: NumPy array}, without `tried`, which no later piece needs."""
         return {
             name: value.numpy() for name, value in self.results._asdict().items() if name != "tried"
         }
 
 
 class Optimizer(Protocol):
-    """A way to minimize a function of a flat x."""
+    """A method that minimizes a function of a vector x."""
 
     @property
     def max_restarts(self) -> int:
-        """How often it may empty its memory and begin anew."""
+        """How often it may empty its memory and start again from its present x."""
 
     def init(self, evaluate: Evaluate, position: tf.Tensor, data: Data = ()) -> State:
         """Evaluate the objective once and set its scale.
 
         Args:
           evaluate: see `Evaluate`.
-          position: x to start from, flat.
-          data: what the objective depends on besides x.
+          position: first x, a vector.
+          data: further arguments of the objective.
 
         Raises:
           FloatingPointError: the value or the gradient is not finite.
@@ -121,34 +137,38 @@ class Optimizer(Protocol):
     def advance(
         self, evaluate: Evaluate, state: State, count: int, data: Data, may_restart: bool
     ) -> tuple[State, int]:
-        """Return the state after at most `count` iterations, and how many they were.
+        """Return the state after at most `count` iterations, and the number of iterations done.
 
         Args:
           evaluate: see `Evaluate`; a `tf.function`.
-          state: what `init`, or an earlier piece, returned.
-          count: of iterations; 0 only traces.
-          data: with tensors of the same shapes another run traces nothing.
-          may_restart: whether to begin anew, where the optimizer knows how, instead of failing.
+          state: result of `init` or of an earlier piece.
+          count: largest number of iterations; 0 only traces the graph.
+          data: further arguments of the objective; tensors of the same shapes need no new tracing.
+          may_restart: whether the optimizer, instead of failing, may empty its memory and start
+            again, if it can do that.
         """
 
     def array_shapes(self, value_count: int, term_count: int) -> ArrayShapes:
         """Return {name: (shape, type)} of `State.arrays` for an x of `value_count` values."""
 
     def results_from(self, arrays: Mapping[str, np.ndarray]) -> Results:
-        """Return the results that `State.arrays` was made of.
+        """Return the results from which `State.arrays` made these arrays.
 
         Raises:
-          ValueError: an array holds what no run has left in it.
+          ValueError: an array holds values that no run can have.
         """
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimization ended, and why.
+    """The end of a minimization.
 
-    `status` is "completed" (the iterations are used up), "converged" (the gradient vanishes, or a
-    step leaves x or its value as it was, to the bit), "stalled" (the optimizer finds no way on), or
-    "interrupted" (`on_piece` asked to stop).
+    Attributes:
+      state: the last state.
+      status: "completed" if all iterations were done, "converged" if the gradient is 0 or a step
+        changes not a single bit of x or of its value, "stalled" if the optimizer finds no better x,
+        "interrupted" if `on_piece` asked to stop.
+      seconds: time that the iterations took.
     """
 
     state: State
@@ -173,27 +193,39 @@ def minimize(
     data: Data = (),
     may_restart: bool = True,
 ) -> Minimum:
-    """Continue from `state` until `iterations` are done.
+    """Minimize a function, from `state` until a number of iterations is done.
 
-    The pieces are as long as fit into about a second, so that progress is seen and an interruption
-    is quick. Where the pieces end changes nothing in the result.
+        from gatys_norm.config import TransferConfig
+
+        @tf.function
+        def evaluate(x):
+            terms = tf.square(x - 1)
+            return tf.reduce_sum(terms), 2 * (x - 1), terms
+
+        optimizer = load(TransferConfig(optimizer="lbfgs"))
+        state = optimizer.init(evaluate, tf.zeros([3]))
+        minimum = minimize(optimizer, evaluate, state, iterations=20)
+        print(minimum.status, minimum.state.position)
+
+    It runs in pieces of about one second, so that progress can be shown and a run can be stopped
+    soon. The result does not depend on where pieces end.
 
     Args:
       optimizer: `Optimizer`.
-      evaluate: see `Evaluate`; a `tf.function`, or else the graph holds a copy of it at every
-        place where a line search may probe.
-      state: what `optimizer.init`, or an earlier run, returned.
-      iterations: in all.
-      stop_at_multiples_of: a piece ends at every multiple of these iteration counts.
-      on_piece: called with the `State` and the seconds spent after each piece; returning True
-        stops the run.
-      data: what the objective depends on besides x.
+      evaluate: see `Evaluate`. It should be a `tf.function`; otherwise the graph contains a copy of
+        it for every point of a line search.
+      state: result of `optimizer.init` or of an earlier run.
+      iterations: number of iterations, those of `state` included.
+      stop_at_multiples_of: a piece ends at every multiple of these numbers of iterations.
+      on_piece: called after each piece with the `State` and the seconds that the iterations of this
+        call took; if it returns True, the run ends.
+      data: further arguments of the objective.
       may_restart: see `Optimizer.advance`.
 
     Returns:
       Minimum.
     """
-    optimizer.advance(evaluate, state, 0, data, may_restart)  # so that no timing holds the tracing
+    optimizer.advance(evaluate, state, 0, data, may_restart)  # traces before the clock starts
     seconds, seconds_per_iteration = 0.0, math.inf
     while True:
         status = _finished(state, iterations)
@@ -213,16 +245,16 @@ def minimize(
 def first_results(
     evaluate: Evaluate, position: tf.Tensor, data: Data
 ) -> tuple[dict[str, tf.Tensor], float]:
-    """Evaluate the objective at its start.
+    """Evaluate the objective at the first x.
 
     Returns:
-      The results that every optimizer begins with, by name, and the scale of the objective.
+      ({field of `Results`: tensor}, scale of the objective).
 
     Raises:
       FloatingPointError: the value or the gradient is not finite.
     """
     value, gradient, terms = evaluate(position, *data)
-    # float64, because the squares of the original loss's gradients can leave float32's range.
+    # float64, because the squares of the gradient of the original loss can exceed float32.
     step = float(tf.sqrt(tf.reduce_mean(tf.square(tf.cast(gradient, tf.float64)))))
     if not (math.isfinite(float(value)) and math.isfinite(step)):
         raise FloatingPointError("the loss or its gradient is not finite at the start")
@@ -241,14 +273,14 @@ def first_results(
 
 
 def nothing_tried(terms: tf.Tensor) -> tf.Tensor:
-    """Return what `Results.tried` is before anything was tried: zeros."""
+    """Return `Results.tried` before an optimizer has evaluated another x: zeros."""
     return tf.zeros([2 + terms.shape[0]], terms.dtype)
 
 
 def reevaluate(evaluate: Evaluate, state: State, data: Data = ()) -> State:
-    """Return `state` with value, gradient and terms of another objective of the same scale.
+    """Return `state` with value, gradient and terms of another objective, and the same scale.
 
-    The memory is kept: it describes the curvature of both where the two are nearly the same.
+    The optimizer keeps its memory: the curvatures of two similar objectives are similar too.
     """
     value, gradient, terms = evaluate(state.position, *data)
     results = state.results._replace(
@@ -264,7 +296,7 @@ def reevaluate(evaluate: Evaluate, state: State, data: Data = ()) -> State:
 
 
 def common_shapes(value_count: int, term_count: int) -> ArrayShapes:
-    """Return {name: (shape, type)} of what `State.arrays` has of every optimizer."""
+    """Return {name: (shape, number type)} of the arrays that every optimizer has."""
     return {
         "converged": ((), "bool"),
         "failed": ((), "bool"),
@@ -278,7 +310,7 @@ def common_shapes(value_count: int, term_count: int) -> ArrayShapes:
 
 
 def tensors_from(arrays: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
-    """Return the tensors of `State.arrays`, and `tried`."""
+    """Return {field of `Results`: tensor} for `State.arrays`; `tried` is zero."""
     tensors = {name: tf.constant(value) for name, value in arrays.items()}
     return tensors | {"tried": nothing_tried(tensors["terms"])}
 

@@ -1,4 +1,4 @@
-"""`tfp.optimizer.lbfgs_minimize` behind the protocol of `base`."""
+"""L-BFGS: `tfp.optimizer.lbfgs_minimize` with the protocol of `base`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def make(config: TransferConfig) -> LBFGS:
 
 @dataclass(frozen=True)
 class LBFGS:
-    """L-BFGS; a line search that fails empties the memory and begins anew, a few times.
+    """L-BFGS. When a line search fails, it empties its memory and starts again, a few times.
 
     Attributes:
-      history: correction pairs.
-      line_search: "unit_step" or "hager_zhang".
-      max_restarts: how often a failed line search may empty the memory.
+      history: number of correction pairs in the memory.
+      line_search: "unit_step" or "hager_zhang"; see `line_search`.
+      max_restarts: how often the memory may be emptied.
     """
 
     history: int
@@ -70,7 +70,7 @@ class LBFGS:
         return state, new_iterations
 
     def _would_help(self, state: State) -> bool:
-        """An empty memory that failed at once would fail again from the same place."""
+        """Tell whether an empty memory may help: not where it has just failed with an empty one."""
         fresh = int(state.results.num_iterations) <= 1
         finite = math.isfinite(float(state.results.objective_value))
         return state.restarts < self.max_restarts and not fresh and finite

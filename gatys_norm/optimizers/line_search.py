@@ -1,7 +1,7 @@
-"""What replaces names in TFP's L-BFGS while it is traced: direction, memory and line search.
+"""Replacements for parts of TFP's L-BFGS: search direction, memory and line search.
 
-TFP has no argument for any of them. This is the one place that does so, and the reason why the TFP
-series is pinned.
+TFP has no arguments for them, so they replace functions of TFP by name while L-BFGS is traced. Only
+this module does that, and it is the reason why the version of TFP is pinned.
 """
 
 from __future__ import annotations
@@ -45,9 +45,16 @@ class LBFGSResults(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """The objective at a step `x` along a direction: value `f`, slope `df`, and all the rest.
+    """The objective at a step `x` along a direction.
 
-    The first three names are those that TFP's search goes by; it hands on the others.
+    Attributes:
+      x: length of the step, as a multiple of the direction.
+      f: value.
+      df: slope, the derivative of f with respect to x.
+      full_gradient: gradient with respect to the position.
+      terms: see `base.Evaluate`.
+
+    The search of TFP uses the first three, under these names, and passes the others through.
     """
 
     x: tf.Tensor
@@ -65,7 +72,7 @@ _Search: TypeAlias = Callable[
 
 @contextlib.contextmanager
 def in_place_of_stock(name: str) -> Iterator[None]:
-    """Let `lbfgs_minimize` be traced with the line search of this name.
+    """Return a context in which `lbfgs_minimize` is traced with the line search of this name.
 
     Args:
       name: "unit_step" or "hager_zhang".
@@ -88,11 +95,13 @@ def in_place_of_stock(name: str) -> Iterator[None]:
 
 
 def _search_direction(results: LBFGSResults) -> tf.Tensor:
-    """The direction of TFP's two loops, in the compact form of Byrd, Nocedal and Schnabel (1994).
+    """Return the L-BFGS direction, in the compact form of Byrd, Nocedal and Schnabel (1994).
 
-    With the corrections as rows of S and Y, oldest first, ρ the diagonal and U the upper triangle
-    of S Yᵀ, the first loop solves U α = S g and the second Uᵀ δ = ρ α − γ Y (g − Yᵀ α). TFP walks
-    over the corrections one by one and keeps every vector in between.
+    S and Y hold the steps and the changes of the gradient as rows, the oldest first; ρ is the
+    diagonal and U the upper triangle of S Yᵀ, and γ = ρ_last / ‖y_last‖². The first loop of L-BFGS
+    solves U α = S g, the second Uᵀ δ = ρ α − γ Y (g − Yᵀ α); the direction is
+    −(γ (g − Yᵀ α) + Sᵀ δ). TFP computes the same in two loops over the corrections, and stores
+    every vector in between.
     """
     steps, changes = results.position_deltas, results.gradient_deltas
     gradient = results.objective_gradient
@@ -143,11 +152,11 @@ def _step(
     max_iterations: tf.Tensor,
     value_absolute_tolerance: tf.Tensor,
 ) -> LBFGSResults:
-    """Search along the direction and go to the best point; TFP's step, which keeps more of it.
+    """Search along the direction and move to the best point, as `line_search_step` of TFP does.
 
-    The search is along zeros, fails and stays where it is, if the direction is not finite: two
-    equal gradients in a row, as on one side of a kink, make TFP divide 0 by 0, and its step of
-    length 0 along NaN would lose the position.
+    Unlike TFP's it also stores `terms` and `tried`. If the direction is not finite, it is replaced
+    by zeros: the search then fails and the position stays the same. That happens after two equal
+    gradients in a row, for which TFP divides 0 by 0; a step along NaN would destroy the position.
     """
     direction = tf.where(_all_finite(direction), direction, tf.zeros_like(direction))
     dtype = direction.dtype
@@ -189,7 +198,7 @@ def _step(
         terms=point.terms,
         tried=_first_not_finite(_summary(trial), _summary(search_result.right)),
     )
-    # What was not finite before the search fails where it is.
+    # If the loss was not finite before the search, the position stays the same.
     return tf.cond(results.failed, lambda: before, lambda: after)
 
 
@@ -200,7 +209,7 @@ def _hager_zhang(
     is_over: tf.Tensor,
     max_iterations: tf.Tensor,
 ) -> HagerZhangLineSearchResult:
-    """TFP's search from a trial step."""
+    """Return the result of TFP's search, which begins with the trial step."""
     result = hager_zhang(
         along,
         value_at_initial_step=trial,
@@ -218,11 +227,11 @@ def _unit_step_first(
     is_over: tf.Tensor,
     max_iterations: tf.Tensor,
 ) -> HagerZhangLineSearchResult:
-    """Take the trial step if it meets the strong Wolfe conditions, else search from it.
+    """Accept the trial step if it meets the strong Wolfe conditions; otherwise search from it.
 
-    f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the search direction. TFP's Hager–Zhang
-    search evaluates this step too but never asks whether it would do, and brackets first: about
-    2.9 evaluations an iteration where one is nearly always enough.
+    They are f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the direction. TFP's Hager–Zhang
+    search evaluates this step too, but does not test it and brackets a minimum first. It needs
+    about 2.9 evaluations per iteration; here one is nearly always enough.
     """
     enough_decrease = trial.f <= start.f + SUFFICIENT_DECREASE * start.df
     flat_enough = tf.abs(trial.df) <= CURVATURE * tf.abs(start.df)

@@ -1,4 +1,4 @@
-"""What a stopped transfer needs to continue: its file, and the check of what was read from one.
+"""The state of a stopped transfer: its file, and the checks of what is read from the file.
 
 No TensorFlow here.
 """
@@ -24,13 +24,24 @@ if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
     from gatys_norm.runs.schedule import Schedule
 
-FACTS = "facts"  # the array of the file that holds them as JSON
+FACTS = "facts"  # name of the array that holds them, as JSON
 
 
 class Facts(Identity):
-    """What a checkpoint says besides its arrays, in plain JSON values.
+    """The part of a checkpoint that is not arrays, as plain JSON values.
 
-    `stage` and `phase` are numbers of the `Schedule`, the rest is of the present size.
+    Besides the `Identity` of the transfer:
+
+    Attributes:
+      stage: number of the present size, counted from 0; see `Schedule`.
+      phase: number of the present phase of that size, counted from 0.
+      scale: factor by which the optimizer multiplies the loss; see `optimizers.base`.
+      iterations: number of iterations done at the present size.
+      restarts: how often the optimizer has emptied its memory at the present size.
+      in_strips: whether the first blocks of the network are computed in strips.
+      seconds: time that the iterations of the present size took.
+      history: rows of the loss history, over all sizes.
+      stages: records of the finished sizes.
     """
 
     stage: int
@@ -45,7 +56,15 @@ class Facts(Identity):
 
 
 class Checkpoint(NamedTuple):
-    """What a stopped transfer needs to continue; read from a file it is hostile until checked."""
+    """The state of a stopped transfer, from which it can continue.
+
+    One that was read from a file may be damaged or forged: it must not be used before
+    `check_facts` and `check_arrays` have accepted it.
+
+    Attributes:
+      arrays: {name: array} of `optimizers.base.State.arrays`.
+      facts: everything else.
+    """
 
     arrays: Mapping[str, np.ndarray]
     facts: Facts
@@ -56,7 +75,7 @@ class CheckpointError(ValueError):
 
 
 def save(path: StrPath, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, uncompressed; the previous one stays until this one is whole.
+    """Write a checkpoint, uncompressed; an earlier file stays until this one is complete.
 
     Raises:
       OSError: see `files.open_atomically`.
@@ -70,13 +89,13 @@ def save(path: StrPath, checkpoint: Checkpoint) -> None:
 
 
 def load(path: StrPath) -> Checkpoint:
-    """Return the checkpoint that `save` wrote, hostile until checked.
+    """Return the checkpoint that `save` wrote, without checking its content.
 
     Raises:
       CheckpointError: the file is missing, damaged or not a checkpoint.
     """
     try:
-        # Opened here, because NumPy leaves a file open whose archive is damaged.
+        # Opened here, because NumPy does not close a file whose archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop(FACTS).tobytes())
@@ -87,7 +106,7 @@ def load(path: StrPath) -> Checkpoint:
         return Checkpoint(arrays, cast(Facts, described["facts"]))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no checkpoint to continue from") from error
-    except Exception as error:  # zipfile and NumPy's reader let a dozen types through
+    except Exception as error:  # zipfile and NumPy raise a dozen types
         raise CheckpointError(f"{path}: is damaged or not a checkpoint ({error})") from error
 
 
@@ -100,7 +119,7 @@ def is_checkpoint(path: Path) -> bool:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return "facts" in json.loads(stored[FACTS].tobytes())
-    except Exception:  # zipfile and NumPy's reader let a dozen types through
+    except Exception:  # zipfile and NumPy raise a dozen types
         return False
 
 
@@ -111,17 +130,17 @@ def check_facts(
     schedule: Schedule,
     max_restarts: int,
 ) -> None:
-    """Refuse facts of another transfer, and those that a run would stumble over later.
+    """Refuse facts that belong to another transfer, or with which a run would fail later.
 
     Args:
-      facts: of a checkpoint, hostile until checked.
-      identity: an `Identity`, what is asked for.
-      config: resolved `TransferConfig`.
-      schedule: that of the transfer.
-      max_restarts: how often the optimizer may have begun anew.
+      facts: of the checkpoint, not checked yet.
+      identity: `Identity` of the transfer that is to continue.
+      config: resolved `TransferConfig` of that transfer.
+      schedule: `Schedule` of that transfer.
+      max_restarts: how often the optimizer can have emptied its memory.
 
     Raises:
-      CheckpointMismatchError: the reason.
+      CheckpointMismatchError: the message says what differs or is damaged.
     """
     identities.check(facts, identity, config)
     try:
@@ -131,14 +150,14 @@ def check_facts(
 
 
 def check_arrays(checkpoint: Checkpoint, shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-    """Refuse arrays that a run would stumble over later.
+    """Refuse arrays with which a run would fail later.
 
     Args:
-      checkpoint: with facts that are checked.
-      shapes: {name: (shape, type)} of the arrays that there should be.
+      checkpoint: checkpoint whose facts `check_facts` has accepted.
+      shapes: {name: (shape, number type)} that the arrays must have.
 
     Raises:
-      CheckpointMismatchError: the reason.
+      CheckpointMismatchError: the message says what is damaged.
     """
     try:
         _check_arrays(checkpoint.arrays, shapes, checkpoint.facts["iterations"])
@@ -149,11 +168,12 @@ def check_arrays(checkpoint: Checkpoint, shapes: Mapping[str, tuple[tuple[int, .
 def history(facts: Facts, config: TransferConfig) -> list[HistoryRow]:
     """Return the loss history of a checked checkpoint.
 
-    Of several styles the terms are named after the files, which may have other names by now.
+    With several styles, the names of the terms contain the names of the style files. The files may
+    have been renamed since, so the terms get the names that they have in `config`.
 
     Args:
-      facts: of the checkpoint.
-      config: resolved `TransferConfig`.
+      facts: of the checkpoint, accepted by `check_facts`.
+      config: resolved `TransferConfig` of the transfer that continues.
     """
     names = dict(zip(loss_terms(from_dict(facts["config"])), loss_terms(config), strict=True))
     renamed = [

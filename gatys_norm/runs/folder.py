@@ -1,4 +1,4 @@
-"""The files of one run: picture, record and checkpoint, side by side and written atomically."""
+"""The files of one run: picture, record and checkpoint, in one folder, written atomically."""
 
 import contextlib
 import errno
@@ -25,18 +25,18 @@ RECORD_LIMIT = 100_000_000  # bytes
 
 
 class OutputError(ValueError):
-    """The picture cannot be written where it was asked for; the message names path and reason."""
+    """The picture cannot be written at the given path; the message names path and reason."""
 
 
 class RecordError(ValueError):
-    """No settings can be read from a file; the message names path and reason."""
+    """Settings cannot be read from a file; the message names path and reason."""
 
 
-def beside(output: StrPath, ending: str) -> Path:
-    """Return the name of a file that goes with a picture and with no other.
+def derived_path(output: StrPath, ending: str) -> Path:
+    """Return the path of a file that belongs to one picture and to no other.
 
-    It is `out` + `ending` for `out.png`, and `out.jpg` + `ending` for `out.jpg`, so that pictures
-    whose names differ in their suffix alone have files of their own.
+    It is `out` + `ending` for `out.png`, but `out.jpg` + `ending` for `out.jpg`, so that two
+    pictures whose names differ only in the suffix do not share files.
     """
     output = Path(output)
     stem = Path(output.stem)
@@ -45,13 +45,13 @@ def beside(output: StrPath, ending: str) -> Path:
 
 
 def record_path(output: StrPath) -> Path:
-    """`out.json` for `out.png`; see `beside`."""
-    return beside(output, ".json")
+    """`out.json` for `out.png`; see `derived_path`."""
+    return derived_path(output, ".json")
 
 
 def checkpoint_path(output: StrPath) -> Path:
-    """`out.checkpoint.npz` for `out.png`; see `beside`."""
-    return beside(output, ".checkpoint.npz")
+    """`out.checkpoint.npz` for `out.png`; see `derived_path`."""
+    return derived_path(output, ".checkpoint.npz")
 
 
 def snapshot_path(output: StrPath, iteration: int) -> Path:
@@ -75,7 +75,7 @@ def snapshots(output: StrPath) -> dict[int, Path]:
 
 
 def result_paths(output: StrPath) -> tuple[Path, Path]:
-    """The files of a finished run, the one that takes its name last first."""
+    """Return the files of a finished run; the first is the one that gets its name last."""
     return record_path(output), Path(output)
 
 
@@ -85,15 +85,15 @@ def _written_files(output: StrPath) -> tuple[Path, Path, Path]:
 
 @contextlib.contextmanager
 def locked(output: StrPath) -> Iterator[None]:
-    """Hold the files of a run for this process alone.
+    """Lock the files of a run, so that no other process writes them.
 
-    The lock is the operating system's and ends with the process, however that ends.
+    The lock belongs to the operating system and ends when the process ends, in any way.
 
     Args:
-      output: path of the picture to come.
+      output: path of the picture to write.
 
     Raises:
-      OutputError: another run is writing there, or nobody can.
+      OutputError: another run is writing there, or the folder cannot be written to.
     """
     path = _lock_path(output)
     lock: BinaryIO | None = None
@@ -116,16 +116,16 @@ def locked(output: StrPath) -> Iterator[None]:
 
 
 def _let_go(lock: BinaryIO | None, path: Path) -> None:
-    """Remove the lock unless another process holds it.
+    """Remove the lock file unless another process holds the lock.
 
     Args:
-      lock: the open file; None if a signal or an error came while it was being opened.
-      path: of the lock.
+      lock: the open lock file; None if a signal or an error interrupted its opening.
+      path: path of the lock file.
     """
     with contextlib.suppress(OSError), lock or open(path, "ab") as file:
         try:
             is_ours = _acquire(file, path)
-        except OSError:  # nothing can be locked here, by anyone
+        except OSError:  # this file system has no locks
             is_ours = True
         if is_ours:
             path.unlink(missing_ok=True)
@@ -136,30 +136,30 @@ def _lock_path(output: StrPath) -> Path:
 
 
 def _acquire(lock: BinaryIO, path: Path) -> bool:
-    """Lock the open file, unless another process has or it is no longer the one at `path`."""
+    """Lock the open file; return False if another process holds it, or has replaced it."""
     try:
         is_ours = filelock.lock_descriptor(lock.fileno(), blocking=False)
     except OSError as error:
         if filelock.has_fcntl or error.errno != errno.ENOSYS:
             raise
-        is_ours = True  # a system without locks, where nobody can hold one
+        is_ours = True  # a system without locks: no process can hold one
     try:
         return is_ours and os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except FileNotFoundError:  # its holder has just taken it away
+    except FileNotFoundError:  # its holder has just removed it
         return False
 
 
 def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool = False) -> None:
-    """See before the work starts that picture and record can be written.
+    """Check, before the work starts, that picture and record can be written.
 
     Args:
-      output: path of the picture to come.
+      output: path of the picture to write.
       inputs: paths of the pictures that must not be overwritten.
-      snapshots: snapshots will be written too.
+      snapshots: whether snapshots will be written too.
 
     Raises:
-      OutputError: unknown suffix, missing or read-only folder, a name too long, a folder in the
-        place of a file to write, or one of the inputs.
+      OutputError: the suffix is unknown, the folder is missing or read-only, the name is too long,
+        or a file to write is a folder or one of the inputs.
     """
     output = Path(output)
     try:
@@ -188,16 +188,18 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
 def check_derived(
     output: StrPath, config: TransferConfig, snapshot_every: int, resume: bool
 ) -> None:
-    """See before the work starts that the files next to the picture replace nobody else's.
+    """Check, before the work starts, that the files next to the picture replace no foreign files.
+
+    The picture itself is not checked: the user has named it.
 
     Args:
-      output: path of the picture to come, which the user has named; `check_output` accepts it.
+      output: path of the picture to write, which `check_output` has accepted.
       config: `TransferConfig`.
-      snapshot_every: iterations between snapshots; 0 is none.
-      resume: the run resumes from the checkpoint; whoever reads that says what is wrong with it.
+      snapshot_every: iterations between snapshots; 0 for no snapshots.
+      resume: whether the run continues from the checkpoint, which is then checked when it is read.
 
     Raises:
-      OutputError: a file that this program has not written has the name of one to come.
+      OutputError: a file to write exists and was not written by this program.
     """
     check_ours(record_path(output), _is_record)
     if not resume:
@@ -211,7 +213,7 @@ def check_derived(
     except OSError as error:
         raise OutputError(f"{output}: the folder cannot be read ({error.strerror})") from error
     for iteration, path in earlier.items():
-        # After the first size snapshots are taken at any iteration behind a multiple.
+        # After the first size, the iteration of a snapshot may be any number above a multiple.
         is_taken = len(config.size) > 1 or iteration % snapshot_every == 0
         if is_taken and iteration <= sum(config.resolved().iterations):
             check_ours(path, is_our_picture)
@@ -221,8 +223,8 @@ def check_ours(path: StrPath, is_ours: Callable[[Path], bool]) -> None:
     """Raise OutputError if there is a file at `path` that this program has not written.
 
     Args:
-      path: a name made from that of the output.
-      is_ours: tells whether a regular file is this program's; `is_our_picture`, say.
+      path: path of a file to write.
+      is_ours: function that tells whether this program wrote a regular file, as `is_our_picture`.
     """
     path = Path(path)
     if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
@@ -233,7 +235,7 @@ def check_ours(path: StrPath, is_ours: Callable[[Path], bool]) -> None:
 
 
 def is_our_picture(path: StrPath) -> bool:
-    """Tell whether a picture is marked as this program's, or holds the settings of a run."""
+    """Tell whether this program wrote a picture: it is marked, or holds the settings of a run."""
     try:
         return picture_io.is_marked(path) or "content" in load_config(path)
     except (picture_io.PictureError, RecordError, TypeError):
@@ -249,15 +251,17 @@ def _is_record(path: Path) -> bool:
 
 
 def check_space(output: StrPath, config: TransferConfig, pixel_count: int) -> None:
-    """See before the work starts that a checkpoint fits on the disk next to the one before it.
+    """Check, before the work starts, that the disk has space for two checkpoints.
+
+    Two, because the old one stays until the new one is complete.
 
     Args:
-      output: path of the picture to come.
+      output: path of the picture to write.
       config: `TransferConfig`.
       pixel_count: H · W of x at the last size.
 
     Raises:
-      OutputError: the disk has too little room.
+      OutputError: the disk has too little space.
     """
     arrays = 2 * config.stored_pairs + 2  # the optimizer's memory, position and gradient
     needed = 2 * arrays * pixel_count * 3 * np.dtype(np.float32).itemsize
@@ -270,7 +274,7 @@ def check_space(output: StrPath, config: TransferConfig, pixel_count: int) -> No
 
 
 def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
-    """Write the picture, with the settings inside if it is a PNG, and the record next to it.
+    """Write the picture, which contains the settings if it is a PNG, and the record next to it.
 
     Args:
       output: path of the picture.
@@ -278,17 +282,17 @@ def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
       record: plain JSON values with a `config`.
 
     Raises:
-      OSError: neither could be written; what was there before is still there.
+      OSError: they could not be written; earlier files are unchanged.
     """
-    text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may be no valid Unicode
+    text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may not be valid Unicode
     picture = picture_io.encode_picture(output, image, {"config": json.dumps(record["config"])})
     contents = (text.encode() + b"\n", picture)
-    # The record takes its name last: where it is, the picture is too.
+    # The record gets its name last: if it exists, the picture does too.
     files.write_together(dict(zip(result_paths(output), contents, strict=True)))
 
 
 def load_config(path: StrPath) -> Any:
-    """Return the settings kept in a picture (.png) or in a record (.json), not yet checked.
+    """Return the settings in a picture (.png) or a record (.json), not checked yet.
 
     Raises:
       RecordError: the file is missing, is neither, or holds no settings.
@@ -314,7 +318,7 @@ def _load_json(path: StrPath) -> Any:
 
 
 def is_finished(output: StrPath, config: TransferConfig) -> bool:
-    """Tell whether picture and record of a run with just these settings are there, complete.
+    """Tell whether picture and record of a run with exactly these settings exist and are complete.
 
     Args:
       output: path of the picture.

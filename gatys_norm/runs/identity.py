@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of the transfer that is asked for. No TensorFlow here."""
+"""Whether a checkpoint belongs to the transfer that is to continue. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 from gatys_norm.config import OPTIMIZER_SETTINGS, TransferConfig, from_dict
 from gatys_norm.runs.schedule import schedule
 
-# The facts of a checkpoint, hostile until checked.
+# The facts of a checkpoint, not checked yet; or those of the transfer that is to continue.
 Facts: TypeAlias = Mapping[str, Any]
 
-# {setting that names pictures: (the fact that has their hashes, what each is)}
+# {setting that names pictures: (fact that holds their hashes, what each picture is called)}
 PICTURES = {
     "content": ("content", "content picture"),
     "style": ("styles", "style picture"),
@@ -21,29 +21,30 @@ PICTURES = {
     "content_masks": ("content_masks", "content mask"),
     "style_masks": ("style_masks", "style mask"),
 }
-# Settings that x does not depend on, or that are compared by what they stand for.
+# Settings that x does not depend on, or that are compared in another way: by hashes, for example.
 NOT_COMPARED = (*PICTURES, "weights", "precision", "iterations", "log_every")
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class CheckpointMismatchError(ValueError):
-    """A checkpoint is of another transfer, or damaged; the message says which."""
+    """A checkpoint belongs to another transfer or is damaged; the message says what differs."""
 
 
 def check(facts: Facts, identity: Facts, config: TransferConfig) -> None:
-    """Refuse a checkpoint of another transfer.
+    """Refuse a checkpoint from which this transfer would not give the same picture as without it.
 
-    Pictures and weights count by their hashes, whatever their names are. Settings that x does not
-    depend on do not count, nor do more iterations at the present size or other numbers at sizes to
-    come, as long as x so far is the same.
+    Pictures and weights are compared by their hashes, not by their names. Every setting that x
+    depends on must be equal. The numbers of iterations may differ as far as they have not mattered
+    yet: those of the present size may be increased, those of later sizes may be changed.
 
     Args:
-      facts: of the checkpoint, hostile until checked.
-      identity: what is asked for: `pictures`, and as far as known `network_precision`, `weights`.
-      config: `TransferConfig`.
+      facts: of the checkpoint, not checked yet.
+      identity: facts of the transfer that is to continue: `pictures`, and, if they are known
+        already, `network_precision` and `weights`.
+      config: `TransferConfig` of that transfer.
 
     Raises:
-      CheckpointMismatchError: what differs, with both values.
+      CheckpointMismatchError: the message says what differs, with both values.
     """
     try:
         reason = next(_reasons(facts, identity, config.resolved()), None)
@@ -54,7 +55,7 @@ def check(facts: Facts, identity: Facts, config: TransferConfig) -> None:
 
 
 def damaged(reason: object) -> CheckpointMismatchError:
-    """Return the error that says that a checkpoint is damaged."""
+    """Return the error for a damaged checkpoint."""
     return CheckpointMismatchError(f"the checkpoint is damaged ({reason})")
 
 
@@ -65,7 +66,7 @@ def check_number(
     most: float = sys.float_info.max,
     kind: type | tuple[type, ...] = (int, float),
 ) -> None:
-    """Raise ValueError unless a value of this name is a number within these bounds."""
+    """Raise ValueError unless `values[name]` is a number from `least` to `most`."""
     value = values[name]
     is_number = isinstance(value, kind) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
@@ -98,7 +99,7 @@ def _other_pictures(
 
 
 def _names_compared(config: TransferConfig) -> Iterator[str]:
-    """The settings on which x depends, besides the pictures and the number of iterations."""
+    """Yield the settings that x depends on, without pictures, weights and numbers of iterations."""
     unused = {name for names in OPTIMIZER_SETTINGS.values() for name in names}
     unused -= set(OPTIMIZER_SETTINGS[config.optimizer])
     if config.init != "noise":
@@ -111,7 +112,7 @@ def _names_compared(config: TransferConfig) -> Iterator[str]:
 def _other_network(facts: Facts, identity: Facts, config: TransferConfig) -> Iterator[str]:
     old = facts["network_precision"]
     new = identity.get("network_precision")
-    # Until the device is known, float32 may come to stand for bfloat16.
+    # Until the device is known, bfloat16 may still become float32.
     if old not in ({new} if new else {"float32", config.precision}):
         yield _difference("precision", old, new or config.precision)
     old, new = facts["weights"], identity.get("weights")
@@ -154,7 +155,7 @@ def _as_text(value: object) -> str:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """None as no value, a text as one."""
+    """Return a list: empty for None, of one value for a string."""
     if isinstance(value, str):
         return [value]
     return list(value or ())

@@ -1,4 +1,4 @@
-"""Which sizes a transfer goes through, in which precision, and up to which iteration."""
+"""The sizes of a transfer, their precisions, and their numbers of iterations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
-# bfloat16 is too coarse for a Wolfe test near the end, so the last tenth is float32.
+# Near the end bfloat16 is too coarse for the Wolfe conditions, so the last tenth uses float32.
 FLOAT32_SHARE = 0.1
 
 
 class Phase(NamedTuple):
-    """A part of a size: what the network computes in, and the last iteration of the part."""
+    """A part of a size: the precision of the network, and the last iteration of the part."""
 
     precision: str
     last_iteration: int
@@ -23,11 +23,11 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """The course of a transfer, worked out before it begins.
+    """The plan of a transfer, made before it begins.
 
     Attributes:
-      sizes: from coarse to fine; the index of one is the number of its stage.
-      phases: of each size, at least one.
+      sizes: long sides in pixels, from coarse to fine; the index of a size is its stage number.
+      phases: the phases of each size, at least one.
     """
 
     sizes: tuple[int, ...]
@@ -39,22 +39,22 @@ class Schedule:
         return len(self.sizes) - 1
 
     def iterations(self, stage: int) -> int:
-        """Return how many iterations a size takes."""
+        """Return the number of iterations of a size."""
         return self.phases[stage][-1].last_iteration
 
     def iterations_from(self, stage: int) -> int:
-        """Return how many iterations a size and those after it take."""
+        """Return the number of iterations of a size and all later ones."""
         return sum(self.iterations(index) for index in range(stage, len(self.sizes)))
 
     def seconds_left(
         self, stage: int, iteration: int, seconds: float, pixel_counts: Mapping[int, int]
     ) -> float:
-        """Return how long the rest will take, an iteration taking time in proportion to the pixels.
+        """Estimate the time until the end: that of an iteration is proportional to the pixels.
 
         Args:
           stage: number of the present size.
-          iteration: of the present size, 1 or more.
-          seconds: that the iterations of the present size took.
+          iteration: iterations done at the present size, 1 or more.
+          seconds: time that they took.
           pixel_counts: {size: number of pixels}.
         """
         costs = {
@@ -70,7 +70,7 @@ def schedule(config: TransferConfig, precision: str) -> Schedule:
 
     Args:
       config: resolved `TransferConfig`.
-      precision: what the network computes in on this device.
+      precision: number format of the network on this device.
     """
     coarse = [(Phase(precision, count),) for count in config.iterations[:-1]]
     return Schedule(config.size, (*coarse, _last_phases(config.iterations[-1], precision)))

@@ -74,7 +74,7 @@ def test_no_two_pictures_share_a_derived_name():
     for derive in (
         run_folder.record_path,
         run_folder.checkpoint_path,
-        lambda name: run_folder.beside(name, ".html"),
+        lambda name: run_folder.derived_path(name, ".html"),
     ):
         assert len({derive(name) for name in names}) == len(set(names))
 
