@@ -3,13 +3,13 @@
     from gatys_norm import TransferConfig, stylize
     result = stylize(TransferConfig(content="town.jpg", style="painting.jpg"))
 
-TensorFlow is loaded when `stylize` is first looked up, not before.
+TensorFlow is loaded when `stylize` is used for the first time, not before.
 """
 
 from gatys_norm import surroundings
 from gatys_norm.config import TransferConfig
 
-TYPE_CHECKING = False  # not typing's own, which would be another import
+TYPE_CHECKING = False  # not from typing, which would be another import
 if TYPE_CHECKING:
     from gatys_norm.transfer import TransferResult, stylize
 

@@ -1,4 +1,4 @@
-"""`python -m gatys_norm`, and what pip installs as `gatys-norm`."""
+"""`python -m gatys_norm`, which pip installs as `gatys-norm`."""
 
 import signal
 import sys
@@ -6,10 +6,10 @@ from typing import NoReturn
 
 
 def main(*command: str) -> NoReturn:
-    """Run the program and end the process. Before and after it Ctrl-C ends at once.
+    """Run the program and end the process. Before and after it, Ctrl-C ends the process at once.
 
     Args:
-      command: words that come before those of the command line, such as "compare".
+      command: words before those of the command line, for example "compare".
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What is asked about the program itself, or needed in a report of a fault."""
+"""Answers about the program itself, for users and for bug reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatys_norm.cli import loading
 
 
 def version() -> str:
-    """Return one line: the versions of this program and of TensorFlow, which is not loaded."""
+    """Return one line with the versions of this program and of TensorFlow, without loading it."""
     return f"gatys-norm {_version_of('gatys-norm')}, TensorFlow {_version_of('tensorflow')}"
 
 
@@ -24,7 +24,7 @@ def _version_of(package: str) -> str:
 
 
 def devices(weights_source: str) -> str:
-    """Return what a transfer would run with, one fact per line; loads TensorFlow, fetches nothing.
+    """Return what a transfer would use, one fact per line; loads TensorFlow, fetches no weights.
 
     Args:
       weights_source: the value of --weights.
@@ -54,7 +54,7 @@ def devices(weights_source: str) -> str:
 
 
 def _weights(source: str) -> str:
-    """Return which file of weights a transfer would take, without fetching any."""
+    """Return the file of weights that a transfer would use, without fetching any."""
     from gatys_norm.network import weights
 
     try:

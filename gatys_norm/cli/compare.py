@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Add --report and the two λ_os, because one number suits both losses only by chance."""
+    """Add --report and one λ_os per loss, because the same number rarely fits both losses."""
     flags.DEFINE_bool("report", False, "write an HTML page of both results", flag_values=values)
     for loss in LOSSES:
         flags.DEFINE_float(
@@ -74,7 +74,7 @@ def compare(values: flags.FlagValues) -> int:
         if values.report:
             write_report(page, configs["original"], outputs, records, page_pictures)
             print(f"with a slider: {page}")
-    except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for a format
+    except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for its format
         note = "both results are kept, the same command with --resume continues"
         return errors.report_unwritten(f"{sheet} or a file next to it", error, note)
     return 0
@@ -88,7 +88,7 @@ def check_and_load(
     config: TransferConfig,
     values: flags.FlagValues,
 ) -> LoadedInputs:
-    """Refuse what cannot be written, and what would replace files that are not of this program.
+    """Refuse paths that cannot be written, or that would replace files of other programs.
 
     Args:
       sheet: the labelled picture.
@@ -99,7 +99,7 @@ def check_and_load(
       values: parsed flags.
 
     Returns:
-      The pictures that both transfers begin with.
+      The pictures of both transfers.
     """
     from gatys_norm.images import inputs as picture_inputs
     from gatys_norm.runs import folder as run_folder
@@ -144,7 +144,7 @@ def run_both(
     outputs: Mapping[str, Path],
     values: flags.FlagValues,
 ) -> int:
-    """Run the transfers that are not finished; returns the first exit code that is not 0."""
+    """Run the transfers that are not finished; return the first exit code that is not 0."""
     from gatys_norm.runs import folder as run_folder
 
     with transfer_command.previewing(values) as preview:
@@ -161,7 +161,7 @@ def run_both(
 
 
 def print_measures(records: Mapping[str, Record]) -> None:
-    """Print what the two results are measured by, side by side."""
+    """Print the measures of both results, side by side."""
     measured: dict[str, Any] = {loss: record["metrics"] for loss, record in records.items()}
     longest = max(len(layer) for layers in measured[LOSSES[0]].values() for layer in layers)
     print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in LOSSES))
@@ -198,7 +198,7 @@ def write_report(
     records: Mapping[str, Record],
     page_pictures: Mapping[str, Path],
 ) -> None:
-    """Write the page, and next to it the loss curves and copies of the inputs to go with it.
+    """Write the page, and next to it the loss curves and copies of the inputs that it shows.
 
     Args:
       page: path of the page.

@@ -1,4 +1,4 @@
-"""Standard streams and signals of a command. No TensorFlow."""
+"""The standard streams and signals of a command. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Interrupted(BaseException):
 
 
 class ForgivingStream:
-    """A text stream whose words may get lost: nothing that happens to its reader raises."""
+    """A text stream that raises nothing when its reader is gone; its text is then lost."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class ForgivingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text; returns how much was taken."""
+        """Write text; return the number of characters."""
         try:
             return self._stream.write(text)
         except (OSError, ValueError):  # a ValueError if the stream is closed
@@ -53,7 +53,7 @@ class ForgivingStream:
             self._lose()
 
     def _lose(self) -> None:
-        """Send the rest nowhere, so that Python's own flush at its end succeeds."""
+        """Send all further text to the null device, so that Python's last flush succeeds."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -62,13 +62,13 @@ class ForgivingStream:
 
 @contextlib.contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """Let the words of a command get lost where nobody takes them: a closed pipe, a full disk."""
+    """Ignore errors when writing to the standard streams: a closed pipe, a full disk."""
     _fill_closed_descriptors()
     with contextlib.ExitStack() as stack:
         for name in ("stdout", "stderr"):
-            stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115  # as long as Python
+            stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115  # open until Python ends
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # not every terminal has λ and →
+                stream.reconfigure(errors="backslashreplace")  # some terminals have no λ and →
             forgiving = ForgivingStream(stream)
             stack.callback(setattr, sys, name, stream)
             stack.callback(forgiving.flush)
@@ -77,7 +77,7 @@ def forgiving_streams() -> Iterator[None]:
 
 
 def _fill_closed_descriptors() -> None:
-    """Open what was closed of 0, 1 and 2, so that no file of ours gets a number others write to."""
+    """Open descriptors 0, 1 and 2 if they are closed, so that no other file gets their numbers."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -87,7 +87,7 @@ def _fill_closed_descriptors() -> None:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Silence native code, which writes its start-up lines to the descriptor itself."""
+    """Silence native code, which writes its first lines directly to the descriptor."""
     with open(os.devnull, "wb") as nowhere, contextlib.ExitStack() as stack:
         sys.stderr.flush()
         original = os.dup(2)
@@ -99,7 +99,7 @@ def silent_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Raise `Interrupted` for a signal that asks to end, unless the user has it ignored (nohup)."""
+    """Raise `Interrupted` for a signal that asks to end, unless it is ignored, as by nohup."""
     _received.clear()
 
     def end(number: int, _frame: types.FrameType | None) -> None:
@@ -111,7 +111,7 @@ def ending_in_order() -> Iterator[None]:
 
 
 def raise_if_interrupted() -> None:
-    """Raise `Interrupted` once more where code of others has swallowed it."""
+    """Raise `Interrupted` again, if other code has caught it."""
     if _received:
         raise Interrupted(_received[-1])
 
@@ -119,7 +119,7 @@ def raise_if_interrupted() -> None:
 def leave(code: int) -> NoReturn:
     """End the process with an exit code.
 
-    After a signal this skips Python's own end, at which half-loaded modules would complain.
+    After a signal this skips the shutdown of Python, in which half-loaded modules would fail.
     """
     if code > 128:
         os._exit(code)
@@ -128,10 +128,10 @@ def leave(code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[list[int]]:
-    """Note signals that ask to end instead of ending, so that a run can end in order.
+    """Store signals that ask to end, so that a run can first save its state.
 
     Yields:
-      The list of signals received so far. A second one of the same kind ends the program at once.
+      The list of signals received so far. A second signal of the same kind ends the program.
     """
     received: list[int] = []
 
@@ -145,7 +145,7 @@ def signals_noted() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _handling(handler: Any) -> Iterator[None]:
-    """Handle the signals that are not ignored, if this is the main thread: no other one can."""
+    """Handle the signals that are not ignored, if this is the main thread; others cannot."""
     previous = {}
     if threading.current_thread() is threading.main_thread():
         for number in ENDING_SIGNALS:

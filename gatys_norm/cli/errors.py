@@ -1,4 +1,4 @@
-"""What ends a command with one line and an exit code. No TensorFlow."""
+"""Errors that end a command with one line and an exit code. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SETTINGS = {field.name for field in dataclasses.fields(TransferConfig)}
 
 
 class LoadingError(Exception):
-    """TensorFlow or what it needs cannot be loaded; ends in one line and exit code 1."""
+    """TensorFlow, or a package that it needs, cannot be loaded; one line, exit code 1."""
 
 
 class InputError(Exception):
-    """Something given on the command line cannot be used; ends in one line and exit code 2."""
+    """Something on the command line cannot be used; one line, exit code 2."""
 
 
 @contextlib.contextmanager
 def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
-    """Turn errors of the library into `InputError`.
+    """Convert errors of the library to `InputError`.
 
     Args:
-      errors: the types that are turned; all others pass.
-      prefix: what the line begins with, such as `--output: `. Without one, a message that begins
-        with the name of a setting gets the dashes of its flag.
+      errors: types of errors that are converted; all others are passed on.
+      prefix: beginning of the line, for example `--output: `. Without a prefix, a message that
+        begins with the name of a setting gets the dashes of its flag.
     """
     try:
         yield
@@ -41,17 +41,17 @@ def refusing(*errors: type[Exception], prefix: str = "") -> Iterator[None]:
 
 
 def with_dashes(message: str) -> str:
-    """Return a message of the library, `size: …`, as the command line says it: `--size: …`."""
+    """Return a message of the library, `size: …`, for the command line: `--size: …`."""
     name, separator, _ = message.partition(": ")
     return f"--{message}" if separator and name in SETTINGS else message
 
 
 def report_unwritten(path: StrPath, error: Exception, note: str) -> int:
-    """Say in one line that a file could not be written and what is kept; returns the exit code."""
+    """Print one line: a file could not be written, and a note; return the exit code."""
     print(f"gatys-norm: {path}: could not be written ({reason(error)}); {note}", file=sys.stderr)
     return FAILED
 
 
 def reason(error: Exception) -> str:
-    """Return why a file could not be written, without its name."""
+    """Return the reason why a file could not be written, without its name."""
     return getattr(error, "strerror", None) or str(error)

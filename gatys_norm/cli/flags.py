@@ -1,4 +1,4 @@
-"""The flags of a transfer, made from `TransferConfig`, and the settings that they give."""
+"""The flags of a transfer, made from `TransferConfig`, and the settings that they describe."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _define_setting(values: flags.FlagValues, field: dataclasses.Field[Any]) -> 
 
 
 def _scalar_type(field: dataclasses.Field[Any]) -> Any:
-    """The type of a setting, of its elements if it is a list, without the `None` it may allow."""
+    """Return the type of a setting, or of its elements if it is a list; without `None`."""
     kind = field.type
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
@@ -95,11 +95,11 @@ def _scalar_type(field: dataclasses.Field[Any]) -> Any:
 def config_from_flags(values: flags.FlagValues, **changes: Any) -> TransferConfig:
     """Return the `TransferConfig` that the flags describe.
 
-    With `--config_from` the settings are those of an earlier run; those of a preset that is given
-    override them, and flags that are given override both.
+    With `--config_from` the settings are those of an earlier run. A preset on the command line
+    overrides them, and other flags on the command line override both.
 
     Args:
-      values: parsed flags, those of `make_flags` among them.
+      values: parsed flags, which include those of `make_flags`.
       changes: settings that override the flags.
 
     Raises:
@@ -125,7 +125,7 @@ def _settings_of_run(path: str) -> Settings:
 
 
 def _settings_given(values: flags.FlagValues) -> Settings:
-    """The settings whose flags are on the command line."""
+    """Return the settings whose flags are on the command line."""
     settings: Settings = {}
     for field in dataclasses.fields(TransferConfig):
         flag = values[field.name]
@@ -141,7 +141,7 @@ def numbers(name: str, texts: Iterable[str], kind: Callable[[str], Any]) -> tupl
     """Return the elements of a list flag, converted by `kind`: int, float or str.
 
     Raises:
-      InputError: one of them is not of that kind.
+      InputError: an element cannot be converted.
     """
     description = "whole numbers" if kind is int else "numbers"
     converted = []
@@ -164,7 +164,7 @@ def expanded(paths: _Paths) -> _Paths:
 def define_path(
     name: str, default: str | None, explanation: str, flag_values: flags.FlagValues
 ) -> None:
-    """Define a flag whose value is a path, in which ~ stands for the home folder."""
+    """Define a flag whose value is a path, in which ~ is replaced by the home folder."""
     flags.DEFINE(_PathParser(), name, default, explanation, flag_values)
 
 
@@ -190,12 +190,12 @@ def required(values: flags.FlagValues, name: str) -> Any:
 
 
 def refuse_flags(names: Iterable[str], values: flags.FlagValues, reason: str) -> None:
-    """Raise `InputError` if one of these flags was given."""
+    """Raise `InputError` if one of these flags is on the command line."""
     for name in names:
         if values[name].present:
             raise InputError(f"--{name}: is not taken here; {reason}")
 
 
 def take_only(names: Collection[str], values: flags.FlagValues, reason: str) -> None:
-    """Raise `InputError` if a flag of a transfer other than these was given."""
+    """Raise `InputError` if another flag of a transfer is on the command line."""
     refuse_flags((name for name in make_flags() if name not in names), values, reason)

@@ -1,6 +1,6 @@
-"""Loading TensorFlow: without its start-up lines, deterministic, and with a way out where it fails.
+"""Loading TensorFlow: without its first lines, deterministic, and with help if it fails.
 
-Importing this module does not load it.
+The import of this module does not load it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gatys_norm.text import one_line
 
 
 def start_tensorflow() -> types.ModuleType:
-    """Import TensorFlow and start its devices; returns the module `gatys_norm.transfer`.
+    """Import TensorFlow and start its devices; return the module `gatys_norm.transfer`.
 
-    From then on warnings are shown as `show_warnings` says.
+    Afterwards warnings are shown as by `show_warnings`.
 
     Raises:
       LoadingError: it cannot be imported.
@@ -33,16 +33,16 @@ def start_tensorflow() -> types.ModuleType:
         console.raise_if_interrupted()
         transfer.tf.config.experimental.enable_op_determinism()
         if "TF_NUM_INTRAOP_THREADS" not in os.environ:
-            with contextlib.suppress(RuntimeError):  # another run of this process has begun
+            with contextlib.suppress(RuntimeError):  # another run in this process has set it
                 transfer.tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
-        transfer.tf.config.list_logical_devices()  # starts the devices, which is noisy too
-    transfer.tf.get_logger().setLevel("ERROR")  # it warns of a graph for every size
+        transfer.tf.config.list_logical_devices()  # starts the devices, which also writes lines
+    transfer.tf.get_logger().setLevel("ERROR")  # it warns about the graph of every size
     show_warnings()
     return transfer
 
 
 def show_warnings() -> None:
-    """Show warnings of this package as lines, and no others, whatever PYTHONWARNINGS says."""
+    """Show warnings of this package as lines, and no other warnings; ignore PYTHONWARNINGS."""
     warnings.simplefilter("ignore")
     warnings.showwarning = _show_warning
     warnings.simplefilter("default", UserWarning)
@@ -50,10 +50,10 @@ def show_warnings() -> None:
 
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
-    """Turn the failure of a heavy import into `LoadingError`."""
+    """Convert the failure of an import to `LoadingError`."""
     try:
         yield
-    except Exception as error:  # a damaged or half-installed package raises nearly anything
+    except Exception as error:  # a damaged or half-installed package raises many types
         reason = one_line(error) or type(error).__name__
         way_out = "install the program and its packages anew"
         if sys.flags.optimize > 1:  # TensorFlow reads its own docstrings

@@ -1,4 +1,4 @@
-"""The installed program: its first word picks the command, and without one it is a transfer."""
+"""The installed program: its first word is the command; without a command it runs a transfer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Other commands, each with its own --help:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names, or a transfer; returns the exit code."""
+    """Run the command that the first word names, or a transfer; return the exit code."""
     words = list(sys.argv if argv is None else argv)[1:]
     if not words or words[0].startswith("-"):
         return program.call(USAGE, transfer.transfer, [PROGRAM, *words], transfer.define_flags)

@@ -21,16 +21,16 @@ def call(
     values: flags.FlagValues | None = None,
     takes_operands: bool = False,
 ) -> int:
-    """Parse flags, run `command(values)`, and turn everything a user can get wrong into one line.
+    """Parse flags, run `command(values)`, and report every error of a user in one line.
 
     Args:
-      usage: what `--help` begins with.
+      usage: first part of the output of `--help`.
       command: called with the parsed flags; returns an exit code or None.
       argv: program name and arguments.
       define_flags: called with the flag values to define more flags.
-      values: the `FlagValues` to begin with; those of a transfer when None.
-      takes_operands: `command(values, operands)` is called with the arguments that are no flags,
-        which are refused otherwise.
+      values: the `FlagValues` to add flags to; those of a transfer if None.
+      takes_operands: whether arguments that are not flags are allowed; the command is then called
+        as `command(values, operands)`.
 
     Returns:
       Exit code.
@@ -74,7 +74,7 @@ def _run(
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Fill the flag values; returns the arguments that are no flags."""
+    """Parse the arguments into the flag values; return the arguments that are not flags."""
     try:
         return values(argv)[1:]
     except UnicodeDecodeError as error:
@@ -84,7 +84,7 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 def _print_help(usage: str, values: flags.FlagValues) -> None:
-    """Print the usage and the flags; those seldom set by hand only for --helpfull."""
+    """Print the usage and the flags; those that are rarely set only for --helpfull."""
     if not values.helpfull:
         for name in cli_flags.SELDOM_SET & set(values):
             delattr(values, name)

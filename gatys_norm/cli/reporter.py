@@ -1,4 +1,4 @@
-"""What happens after each piece of iterations: bar, preview, checkpoint, snapshot, stop."""
+"""The work after each piece of iterations: bar, preview, checkpoint, snapshot, stop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Called with the `Progress` of a transfer; returns whether the transfer is to stop.
+    """Called with the `Progress` of a transfer; returns whether the transfer has to stop.
 
-    As a context it closes its bar at the end.
+    As a context manager it closes its bar at the end.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Reporter:
         print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{note}")
 
     def _keep(self, path: Path, save: Callable[..., None], *contents: Any) -> None:
-        """Save something that the run can do without: a full disk must not cost the result."""
+        """Save an intermediate file; if that fails, warn, and let the run continue."""
         try:
             save(path, *contents)
         except (OSError, ValueError) as error:
@@ -86,9 +86,9 @@ class Reporter:
             warnings.warn(f"{path}: could not be written ({reason}){note}", stacklevel=2)
 
     def _passed(self, every: int, progress: Progress) -> bool:
-        """Whether a multiple of `every` lies in the last piece.
+        """Tell whether the last piece contains a multiple of `every`, counted over all sizes.
 
-        Pieces end at multiples counted within a size, which need not be multiples of the whole.
+        Pieces end at multiples that are counted within a size.
         """
         before = progress.iteration - 1 if self.last_iteration is None else self.last_iteration
         return every > 0 and progress.iteration // every > before // every

@@ -66,7 +66,7 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
 
     Args:
       values: parsed flags.
-      command: the command that was given, which the summary quotes.
+      command: the command line, which the summary contains.
     """
     figures = study_flags.figures_from_flags(values)
     study = study_flags.study_from_flags(values)
@@ -110,7 +110,7 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
 
 
 def check_folders(values: flags.FlagValues) -> None:
-    """Make the folders, unless one holds files of others under the names of those to be written.
+    """Make the folders, unless one has files of other programs with the names of files to write.
 
     Raises:
       InputError: a folder cannot be made, or holds such files.
@@ -129,7 +129,7 @@ def check_folders(values: flags.FlagValues) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether an earlier run has written into a folder: it leaves transfers, or claims."""
+    """Tell whether an earlier run wrote into a folder: it has transfers or claims."""
     try:
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         return all({"name", "original", "normalized"} <= set(claim) for claim in claims)
@@ -153,14 +153,14 @@ def check_pictures(study: Study) -> None:
 
 
 def with_found_weights(study: Study) -> Study:
-    """Return the study with the weights that `--weights` leads to, looked for only once."""
+    """Return the study with the weights that `--weights` means, which are located only once."""
     source = weights.locate(study.base.weights).source
     return dataclasses.replace(study, base=dataclasses.replace(study.base, weights=source))
 
 
 @contextlib.contextmanager
 def executor_from_flags(values: flags.FlagValues) -> Iterator[Execute | None]:
-    """Give what `grid.run_grid` takes as `execute`, connected as long as the context lasts."""
+    """Yield the argument `execute` of `grid.run_grid`, connected until the context ends."""
     if values.executor == "local":
         yield None
         return
@@ -186,16 +186,16 @@ def run_all(
     checkpoint_every: int,
     execute: Execute | None,
 ) -> tuple[Results, int | None]:
-    """Run the transfers of a grid behind one bar.
+    """Run the transfers of a grid, with one progress bar.
 
     Args:
       configs: settings of the transfers.
-      folder: where each gets a folder of its own.
-      checkpoint_every: iterations between checkpoints; 0 is none.
+      folder: folder in which each transfer gets its own folder.
+      checkpoint_every: iterations between checkpoints; 0 for no checkpoints.
       execute: see `executor_from_flags`.
 
     Returns:
-      {settings: result}, and the number of the signal that stopped the grid before its end.
+      ({settings: result}, number of the signal that stopped the grid, or None).
     """
     from gatys_norm.experiments import grid
 
@@ -225,7 +225,7 @@ def run_all(
 
 
 def interval(seconds: float) -> str:
-    """Return seconds as a bar shows them."""
+    """Return seconds in the format of a progress bar."""
     return tqdm.format_interval(seconds) if math.isfinite(seconds) else "?"
 
 

@@ -15,7 +15,7 @@ from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.config import ConfigError
 from gatys_norm.experiments import figures as paper_figures
 
-DATA = Path(__file__).parents[2] / "data"  # of a clone; what pip installs has none
+DATA = Path(__file__).parents[2] / "data"  # in a clone; an installed package has none
 CONTENT = "river_town"
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every")
@@ -23,7 +23,7 @@ NUMBERS = ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
 
 
 def samples(*names: str) -> list[str] | None:
-    """Return the paths of sample pictures, from the present folder; None where one is missing."""
+    """Return the paths of sample pictures from the present folder; None if one is missing."""
     paths = [DATA / f"{name}.jpg" for name in names]
     return [os.path.relpath(path) for path in paths] if all(map(Path.is_file, paths)) else None
 
@@ -79,7 +79,7 @@ def _define_executor(values: flags.FlagValues) -> None:
 
 
 def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
-    """Return the names of the wanted figures, in the paper's order."""
+    """Return the names of the figures that --figures asks for, in the order of the paper."""
     names = values.figures
     if names == ["all"]:
         return paper_figures.FIGURES

@@ -54,7 +54,7 @@ LOSSES = ("original loss", "normalized loss")
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command that the second word names; returns the exit code."""
+    """Run the command that the second word names; return the exit code."""
     name = argv[1] if len(argv) > 1 else ""
     if name not in COMMANDS:
         return program.call(USAGE, refuse, argv[:2], None, flags.FlagValues(), True)
@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def refuse(_values: flags.FlagValues, operands: Sequence[str]) -> NoReturn:
-    """Say what there is, where none of the commands was named."""
+    """Raise `InputError` with the names of the commands."""
     ending = f", not {operands[0]!r}" if operands else ""
     raise InputError(f"a command is needed: {', '.join(COMMANDS)}{ending}")
 
@@ -120,7 +120,7 @@ def build(values: flags.FlagValues) -> None:
 
 
 def names_from_flags(values: flags.FlagValues) -> tuple[str, str]:
-    """Return what A and B are."""
+    """Return the names of A and B."""
     names = tuple(values.names or (LOSSES if values.run_dir else ("A", "B")))
     if len(names) != 2 or not all(name.strip() for name in names) or names[0] == names[1]:
         raise InputError("--names: must be two different names separated by a comma")

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Flags of this command, which takes none of a transfer's."""
+    """Add the flags of this command, which has none of the flags of a transfer."""
     cli_flags.define_path("output", None, "the finished picture of the run", values)
     explanation = "animation to write, .webp; default out-timelapse.webp for out.png"
     cli_flags.define_path("timelapse", None, explanation, values)
@@ -52,7 +52,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def timelapse(values: flags.FlagValues) -> int:
-    """Find the pictures and write the animation."""
+    """Find the snapshots and write the animation."""
     output = Path(cli_flags.required(values, "output"))
     paths, sizes = find_pictures(output)
     target = Path(values.timelapse or run_folder.derived_path(output, "-timelapse.webp"))
@@ -85,12 +85,12 @@ def find_pictures(output: Path) -> tuple[list[Path], list[tuple[int, int]]]:
 
 
 def check_target(target: Path, paths: Sequence[Path], is_named: bool) -> None:
-    """Refuse an animation that cannot be written, or that would replace a file of others.
+    """Refuse an animation that cannot be written, or would replace a file of another program.
 
     Args:
       target: path of the animation.
-      paths: of the pictures that it is made of.
-      is_named: whether the user gave the name, and so may mean a file of others.
+      paths: paths of the pictures that it is made of.
+      is_named: whether the user gave the name, and so may replace any file.
     """
     if target.suffix.lower() != ".webp":
         raise InputError(f"--timelapse: {target}: the name of an animation ends in .webp")
@@ -112,10 +112,10 @@ def write(
 
     Args:
       file: open for writing bytes.
-      paths: of the pictures, two or more.
+      paths: paths of the pictures, at least two.
       shape: (height, width) of the animation.
       durations: milliseconds, one number per picture.
-      loop: whether it begins anew at the end.
+      loop: whether it starts again at the end.
 
     Raises:
       PictureError: a picture cannot be read.
@@ -135,7 +135,7 @@ def write(
 
 
 class Frames(Image.Image):
-    """Picture files as the frames of one picture; Pillow asks for one after the other."""
+    """Picture files as the frames of one picture, which Pillow reads one after another."""
 
     def __init__(self, paths: Sequence[Path], shape: tuple[int, int], bar: tqdm) -> None:
         super().__init__()
@@ -143,12 +143,12 @@ class Frames(Image.Image):
         self.seek(0)
 
     def seek(self, frame: int) -> None:
-        """Decode a frame, in place of the one before."""
+        """Decode a frame, which replaces the previous one."""
         pixels = resize(picture_io.load_picture(self.paths[frame]), *self.shape)
         picture = Image.fromarray(np.rint(pixels).astype(np.uint8))
         self.im, self._mode, self._size = picture.im, picture.mode, picture.size
         self.frame = frame
-        self.bar.update(max(0, frame + 1 - self.bar.n))  # it goes back at the end
+        self.bar.update(max(0, frame + 1 - self.bar.n))  # Pillow seeks back at the end
 
     def tell(self) -> int:
         """Return the number of the frame."""

@@ -32,7 +32,7 @@ Next to out.png goes out.json, the record of the run.
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Add the flags that ask about the program itself."""
+    """Add the flags that print facts about the program itself."""
     for name, explanation in (
         ("version", "print the versions of this program and of TensorFlow"),
         ("devices", "print what a transfer would run with: devices, memory, weights, versions"),
@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def transfer(values: flags.FlagValues) -> int:
-    """Run one transfer, or answer what is asked about the program."""
+    """Run one transfer, or print facts about the program."""
     from gatys_norm.cli import about
 
     if values.version:
@@ -58,10 +58,10 @@ def transfer(values: flags.FlagValues) -> int:
 
 @contextlib.contextmanager
 def previewing(values: flags.FlagValues) -> Iterator[Preview | None]:
-    """Serve the page of --preview as long as the context lasts.
+    """Serve the page of --preview until the context ends.
 
     Yields:
-      What shows a run; None where the flag is not given.
+      `Preview`, or None if the flag was not given.
     """
     if values.preview is None:
         yield None
@@ -78,15 +78,15 @@ def previewing(values: flags.FlagValues) -> Iterator[Preview | None]:
 def check_and_load(
     outputs: Iterable[StrPath], config: TransferConfig, values: flags.FlagValues
 ) -> LoadedInputs:
-    """Refuse what cannot be read or written, before TensorFlow is loaded.
+    """Refuse files that cannot be read or written, before TensorFlow is loaded.
 
     Args:
-      outputs: paths of the pictures to come.
+      outputs: paths of the pictures to write.
       config: `TransferConfig`.
       values: parsed flags.
 
     Returns:
-      The pictures, which are opened once.
+      The pictures, which are read only once.
 
     Raises:
       InputError: the line names the flag and the file.
@@ -153,9 +153,9 @@ def run_transfer(
       config: `TransferConfig`.
       inputs: its pictures.
       output: path of the picture to write.
-      values: parsed flags, for how often checkpoints and snapshots are kept.
-      resume: continue from the checkpoint next to `output`.
-      preview: shows the run, and may stop it.
+      values: parsed flags, which tell how often checkpoints and snapshots are written.
+      resume: whether to continue from the checkpoint next to `output`.
+      preview: page that shows the run, and may stop it.
 
     Returns:
       Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
@@ -202,7 +202,7 @@ def _stylize(
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
-    """Return the checkpoint next to `output`, checked as far as can be without TensorFlow."""
+    """Return the checkpoint next to `output`, after the checks that need no TensorFlow."""
     from gatys_norm.runs import checkpoint as checkpoints
     from gatys_norm.runs import folder as run_folder
     from gatys_norm.runs import identity
@@ -216,7 +216,7 @@ def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInpu
 
 @contextlib.contextmanager
 def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
-    """Turn errors of a transfer into `InputError`, with the flag whose file they name."""
+    """Convert errors of a transfer to `InputError`, with the flag of the file that they name."""
     try:
         yield
     except types as error:
@@ -225,7 +225,7 @@ def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig)
 
 
 def _with_flag(message: str, config: TransferConfig) -> str:
-    """Return a message behind the flag that gave the path, or the setting, it begins with."""
+    """Return a message, after the flag of the path or the setting with which it begins."""
     for name, paths in _pictures_by_flag(config):
         if any(message.startswith(f"{path}: ") for path in paths):
             return f"--{name}: {message}"

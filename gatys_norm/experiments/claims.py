@@ -1,10 +1,10 @@
-"""The paper's claims as numbers, computed from what was measured of runs. No TensorFlow.
+"""The paper's claims as numbers, computed from the measures of runs. No TensorFlow.
 
 The content distance of a picture is the mean over its content layers, its mean style reflection
-the mean over its style layers; either is undefined where one layer's value is.
+the mean over its style layers; either is undefined if the value of one layer is undefined.
 
-Both numbers of a finding are made from the same runs, see `pairing.in_both_losses`. Only where a
-loss has nothing at all is the other's number made without it, its own being None.
+Both numbers of a finding come from the same runs, see `pairing.in_both_losses`. If one loss has no
+values at all, its number is None and the number of the other loss comes from all of its runs.
 """
 
 import dataclasses
@@ -70,12 +70,12 @@ class Finding:
       name: short key.
       claim: what the paper says, one sentence.
       measure: what is measured, a part of a sentence.
-      unit: of both numbers; "" if they have none.
-      original: the original loss's number; None if not defined.
-      normalized: the normalized loss's.
-      expected: "less" where the paper expects normalized < original, "more" for the opposite.
-      details: what the two numbers were made from, plain JSON values.
-      note: why a number is None, or a caveat.
+      unit: unit of both numbers; "" if they have none.
+      original: number of the original loss; None if it is undefined.
+      normalized: number of the normalized loss; None if it is undefined.
+      expected: "less" if the paper expects normalized < original, "more" for the opposite.
+      details: the values from which the two numbers were computed, as plain JSON values.
+      note: why a number is None, or what to consider when reading it.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Finding:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the two numbers stand as the paper expects; None if one is not defined."""
+        """Whether the numbers differ in the direction that the paper expects; None if undefined."""
         original, normalized = finite_or_none(self.original), finite_or_none(self.normalized)
         if original is None or normalized is None:
             return None
@@ -105,14 +105,15 @@ class Finding:
 
 
 def one_lambda(sweeps: Runs) -> list[Finding]:
-    """Claim (i): how far apart the styles' λ_os for the same strength of transfer lie.
+    """Claim (i): how much λ_os differs between styles for transfers of the same strength.
 
-    Once for the content distance and once for the mean style reflection. The number is the largest
-    less the smallest log10 λ_os, over styles, at which a style's curve meets the common level (see
-    `common_level`), the first time from large λ_os to small; None with fewer than two styles.
+    The strength is measured once by the content distance and once by the mean style reflection. Per
+    style, log10 λ_os is taken where the style's curve first meets the common level (see
+    `common_level`), from large to small λ_os. The number is the largest minus the smallest of these
+    values; None with fewer than two styles.
 
     Args:
-      sweeps: runs of which the λ_os varies, above 0.
+      sweeps: runs in which λ_os varies, above 0.
 
     Returns:
       Two findings, in decades.
@@ -137,15 +138,15 @@ def _lambda_spread(sweeps: Runs, measure: str) -> Finding:
 
 
 def balance(sweeps: Runs) -> list[Finding]:
-    """Whether every layer takes part in the style, at equal content.
+    """Return whether every layer reflects the style, at equal content distance.
 
-    At the λ_os at which a style's content distance meets the common level of `one_lambda`, each
-    style layer's reflection is read off its own curve, straight between points in log10 λ_os. Of
-    a style's layers the mean and the minimum are taken, undefined if one layer is; the numbers
-    are their means over styles.
+    Per style, λ_os is chosen so that the content distance is the common level of `one_lambda`. The
+    style reflection of each layer at this λ_os is interpolated linearly in log10 λ_os. The numbers
+    are the mean and the minimum over layers, undefined if one layer is undefined, then averaged
+    over styles.
 
     Args:
-      sweeps: as of `one_lambda`.
+      sweeps: as for `one_lambda`.
 
     Returns:
       Two findings, of the mean and of the minimum over layers.
@@ -214,7 +215,7 @@ def _crossings_details(crossings: Crossings) -> dict[str, Any]:
 
 
 def _level_text(crossings: Crossings) -> str:
-    """Return the level in words, to follow "is"."""
+    """Return the level as words that can follow "is"."""
     return "at a common level" if crossings.level is None else f"{crossings.level:.3g}"
 
 
@@ -224,22 +225,22 @@ def _level_text(crossings: Crossings) -> str:
 def diversity(
     raised: Runs, equal: Runs, between_raised: Distances, from_equal: Distances
 ) -> list[Finding]:
-    """Claim (ii): whether each layer's weight has an effect, and an effect of its own.
+    """Claim (ii): whether the weight of each layer has an effect, and a different one per layer.
 
     Four findings:
-      raised_layer_gain: the raised layer's style reflection less the same layer's at equal
-        weights; mean over all styles and layers.
+      raised_layer_gain: the style reflection of the raised layer minus that of the same layer with
+        equal weights; mean over all styles and layers.
       diversity_grey_levels, diversity_features: the distance between the results of raising one
         layer and of raising another; mean over the pairs of layers, then over styles.
-      least_change: the distance of a raised result from the one of equal weights, in grey levels;
-        minimum over layers, then mean over styles.
+      least_change: the distance, in grey levels, between a result with a raised layer and the one
+        with equal weights; minimum over layers, then mean over styles.
 
     Args:
-      raised: what varies is the layer whose weight is raised.
-      equal: one run of equal weights for each loss and style.
-      between_raised: {"grey_levels": number, "features": number} of two results; what varies is the
-        pair of raised layers.
-      from_equal: the same, between a raised result and the one of equal weights.
+      raised: runs in which the layer with the raised weight varies.
+      equal: one run with equal weights per loss and style.
+      between_raised: {"grey_levels": number, "features": number} between two results; the pair of
+        raised layers varies.
+      from_equal: the same, between a result with a raised layer and the one with equal weights.
     """
     return [
         _raised_layer_gain(raised, equal),
@@ -328,15 +329,15 @@ def _distances(distances: Distances, kind: str) -> list[Measured[float | None]]:
 
 
 def resolution(plain: Runs, recursive: Runs) -> list[Finding]:
-    """Claims (iii) and (iv): how much the result's strength changes with the resolution.
+    """Claims (iii) and (iv): how much the strength of the transfer changes with the resolution.
 
-    The largest less the smallest value over sizes, then the mean over styles; for the content
-    distance and the mean style reflection, of plain and of recursive transfer. A style with fewer
-    than two sizes is left out.
+    The number is the largest minus the smallest value over sizes, then the mean over styles. There
+    is one for the content distance and one for the mean style reflection, of plain and of recursive
+    transfer. Styles with fewer than two sizes are left out.
 
     Args:
-      plain: runs of which the size varies, each from the content picture.
-      recursive: the same, each size from the result of the size before; its smallest is plain's.
+      plain: runs in which the size varies, each started from the content picture.
+      recursive: the same, each size started from the result of the previous size.
 
     Returns:
       Four findings.
@@ -376,10 +377,10 @@ def _mean_over_styles(
     """Return the finding whose numbers are the means over styles of `reduce` over a style's values.
 
     Args:
-      runs: what was run.
-      values: what was computed from it.
-      reduce: numbers → number, or None if there are too few.
-      details: the finding's, to which the style's numbers are added.
+      runs: all runs of the claim.
+      values: the values computed from them.
+      reduce: function from numbers to a number, or None if there are too few.
+      details: details of the finding; the numbers of the styles are added to them.
       texts: the other fields of the finding.
     """
     paired, notes = in_both_losses(runs, values)
@@ -453,7 +454,7 @@ def _joined(notes: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: text for keys, numbers of Python, None if not finite."""
+    """Return a value for JSON: text as keys, Python's numbers, None if not finite."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):

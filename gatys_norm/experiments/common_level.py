@@ -1,8 +1,8 @@
-"""At which λ_os the sweeps of all styles, with both losses, come to a common level.
+"""The λ_os at which the sweeps of all styles, with both losses, reach a common level.
 
-A curve is one style's value with one loss against log10 λ_os, straight between its points;
-undefined points are left out. The common level is the middle of [largest of the curves' minima,
-smallest of their maxima]; there is none if that interval is empty.
+A curve is the value of one style with one loss over log10 λ_os, linear between its points; points
+that are undefined are left out. The common level is the middle of the interval [largest minimum of
+all curves, smallest maximum of all curves]; there is none if this interval is empty.
 """
 
 import itertools
@@ -23,13 +23,13 @@ Curve: TypeAlias = list[tuple[float, float]]  # (λ_os, value), λ_os falling
 
 @dataclass(frozen=True)
 class Crossings:
-    """Where the curves of a measure meet their common level.
+    """The common level of the curves of a measure, and where each curve meets it.
 
     Attributes:
-      level: None if there is none.
-      interval: the largest minimum and the smallest maximum; empty without curves.
-      positions: log10 λ_os at the level, of each style and loss; empty without a level.
-      curves: of each style and loss, those without a point too.
+      level: the common level; None if there is none.
+      interval: the largest minimum and the smallest maximum; empty if there are no curves.
+      positions: log10 λ_os at the level, per style and loss; empty if there is no level.
+      curves: curve per style and loss; some may have no points.
       notes: what is missing, and why.
     """
 
@@ -44,7 +44,7 @@ def find_crossings(sweeps: Runs, measure: str) -> Crossings:
     """Find the common level of a measure, and where each curve first meets it.
 
     Args:
-      sweeps: runs of which the λ_os varies, above 0.
+      sweeps: runs in which λ_os varies, above 0.
       measure: one of `statistics.MEASURES`.
     """
     curves = _curves(sweeps, measure)
@@ -68,13 +68,13 @@ def find_crossings(sweeps: Runs, measure: str) -> Crossings:
 def curve_of(
     runs: Iterable[Measured[Metrics | None]], value_of: Callable[[Metrics | None], float | None]
 ) -> Curve:
-    """Return the curve of a style's runs; `value_of` is a run's value, None if undefined."""
+    """Return the curve of the runs of a style; `value_of` returns None if a run has no value."""
     points = [(float(run.varied), value_of(run.value)) for run in runs]
     return sorted(((at, value) for at, value in points if value is not None), reverse=True)
 
 
 def interpolated(curve: Curve, position: float) -> float | None:
-    """Return a curve's value at a log10 λ_os; None outside it."""
+    """Return the value of a curve at a log10 λ_os; None outside of its range."""
     if not curve:
         return None
     positions, values = zip(*((math.log10(at), value) for at, value in curve[::-1]), strict=True)
@@ -96,7 +96,7 @@ def _curves(sweeps: Runs, measure: str) -> list[Measured[Curve]]:
 
 def _crossing(curve: Curve, level: float) -> float:
     """Return the first log10 λ_os, from large to small, at which the curve is at the level."""
-    # The first point twice, so that a curve may begin, or consist of one point, at the level.
+    # The first point twice, so that a curve that begins at the level, or has one point, is found.
     for (first, before), (second, after) in itertools.pairwise([curve[0], *curve]):
         if min(before, after) <= level <= max(before, after):
             share = (level - before) / (after - before) if after != before else 0
@@ -115,7 +115,7 @@ def _repeated(curves: Iterable[Measured[Curve]], level: float) -> list[str]:
 
 
 def _missing_points(sweeps: Runs, curves: Iterable[Measured[Curve]]) -> list[str]:
-    """Return a note that names the λ_os that curves lack and that others of their loss have."""
+    """Return a note with the λ_os at which a curve has no point, but others of its loss have."""
     missing = []
     for curve in curves:
         with_result = {run.varied for run in sweeps if run.loss == curve.loss and run.value}

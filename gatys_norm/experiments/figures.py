@@ -1,7 +1,7 @@
-"""The paper's figures as data: which settings stand in which row and column of which figure.
+"""The paper's figures as data: the settings of every cell of every figure.
 
-Rows are styles. What varies along the columns: λ_os in Fig. 2(a) and 6(a), the style layer whose
-weight is raised in 2(b) and 6(b), the size in 2(c) and 6(c). Fig. 2 has the original loss, Fig. 6
+Rows are styles. The columns differ in λ_os in Fig. 2(a) and 6(a), in the style layer with the
+raised weight in 2(b) and 6(b), in the size in 2(c) and 6(c). Fig. 2 has the original loss, Fig. 6
 the normalized one. Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
 """
 
@@ -25,7 +25,7 @@ GRIDS = {
     "6c recursive": (RECURSIVE, "normalized"),
 }
 FIGURES = ("2a", "2b", "2c", "3", "4", "6a", "6b", "6c", "gradients")
-CURVES_CELL = (0, 3)  # Fig. 3 follows row 1, column 4 of Fig. 2(a)
+CURVES_CELL = (0, 3)  # Fig. 3 shows the run of row 1, column 4 of Fig. 2(a)
 PAPER_FIRST_VALUE_RATIOS = (1, 245.9, 1317.6, 381620, 77.33)  # Fig. 3, of conv1_2 to conv5_4
 
 _Column = TypeVar("_Column")
@@ -33,12 +33,12 @@ _Column = TypeVar("_Column")
 
 @dataclass(frozen=True)
 class Study:
-    """What the figures are made of; the defaults are the paper's.
+    """The settings of all figures; the defaults are the paper's.
 
-    `base` holds everything that no figure varies: content, iterations, precision and so on. The
-    grids of raised layers and of sizes have one λ_os per style with the original loss, because no
-    single one suits all, and one for all styles with the normalized loss. `sizes` are those of
-    the resolution grids, `base.size` that of all others.
+    `base` holds everything that the figures do not vary: content, iterations, precision and so on.
+    In the grids of raised layers and of sizes the original loss has one λ_os per style, because
+    none is right for all styles, and the normalized loss has the same λ_os for all styles. `sizes`
+    are the sizes of the resolution grids; all other figures have the size of `base`.
 
     Raises:
       ConfigError: a list is empty or has the wrong length, or a number is out of range.
@@ -93,8 +93,8 @@ class Study:
 class Grid:
     """One figure as a table of settings.
 
-    `cells[row][column]` is a resolved `TransferConfig`. `references` has, per row, the settings
-    with equal layer weights that a raised weight is compared with; else it is empty.
+    `cells[row][column]` is a resolved `TransferConfig`. In a grid of raised layers, `references`
+    has the settings with equal weights, one per row; in other grids it is empty.
     """
 
     name: str
@@ -113,10 +113,10 @@ class Grid:
 
 
 def grids(study: Study, figures: Collection[str]) -> dict[str, Grid]:
-    """Return the `Grid`s behind the named figures of `FIGURES`, {name: Grid}.
+    """Return {name: Grid} of the given figures, which are names in `FIGURES`.
 
-    The recursive transfers belong to the resolution figures. Figure 3 follows one cell of
-    2(a) and 6(a), see `curves_configs`; Figure 4 and the gradients need no transfer.
+    The recursive transfers belong to the resolution figures. Figure 3 uses one cell of 2(a) and
+    6(a), see `curves_configs`. Figure 4 and the gradients need no transfers.
     """
     return {
         name: grid(study, name) for name in GRIDS if name.removesuffix(f" {RECURSIVE}") in figures
@@ -130,7 +130,7 @@ def grid(study: Study, name: str) -> Grid:
 
 
 def curves_configs(study: Study) -> dict[str, TransferConfig]:
-    """The settings that Figure 3 follows, {loss: TransferConfig}."""
+    """Return {loss: settings} of the runs that Figure 3 shows."""
     row, column = CURVES_CELL
     column = min(column, len(study.lambdas_original) - 1)
     return {
@@ -155,7 +155,7 @@ def _sweep(study: Study, name: str, loss: str) -> Grid:
 
 
 def _raised(study: Study, name: str, loss: str) -> Grid:
-    """Fig. 2(b), 6(b): column j has λ_s(j) times `boost`, all other λ_s as they are."""
+    """Fig. 2(b), 6(b): in column j, λ_s(j) is multiplied by `boost`."""
     weights = filled_in(study.base.resolved().style_weights)
     layers = study.base.style_layers
 

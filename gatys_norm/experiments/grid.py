@@ -1,4 +1,4 @@
-"""The runs of a grid: each in a folder named after it, done once, failures contained."""
+"""The runs of a grid: each has its own folder, runs once, and does not stop others if it fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a run: `record` and the picture at `output`, or else `error`, one line."""
+    """The result of a run: `record`, and the picture at `output`; or `error`, one line."""
 
     config: TransferConfig
     output: Path
@@ -44,7 +44,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a grid is: `share` of the work is done, in `seconds_left` all of it will be."""
+    """How far a grid is; `share` of the work is done, from 0 to 1."""
 
     runs_done: int
     runs: int
@@ -54,10 +54,10 @@ class Progress:
 
 
 def output_path(folder: StrPath, config: TransferConfig) -> Path:
-    """Return where the picture of a run goes: a folder named after its settings and pictures.
+    """Return the path of the picture of a run, in a folder named after its settings and pictures.
 
-    The name changes with every setting and with every byte of the pictures, so that a result
-    there is the one that is wanted.
+    The name depends on every setting and on every byte of the pictures, so that a picture at that
+    path is always the result of these settings.
     """
     hashes = picture_inputs.paths(config).map(_sha256)
     facts = [config.as_dict(), dataclasses.astuple(hashes)]
@@ -84,17 +84,22 @@ def run_grid(
 ) -> Iterator[RunResult]:
     """Run every transfer that is not finished yet.
 
+        town = TransferConfig(content="town.jpg", style="waves.jpg")
+        sweep = [dataclasses.replace(town, lambda_os=x).resolved() for x in (1e-2, 1e-3, 1e-4)]
+        for result in run_grid(sweep, "results/sweep"):
+            print(result.config.lambda_os, result.error or result.output)
+
     Args:
       configs: resolved `TransferConfig`s; equal ones run once.
-      folder: where the folders of the runs are; made if missing.
-      on_progress: called with a `Progress` about once a second; returning True stops, which
-        leaves checkpoints from which the next call resumes.
-      checkpoint_every: iterations between checkpoints; 0 is none.
-      execute: how transfers are run: (waiting, progress, checkpoint_every) → `RunResult`s as they
-        are known, ending early if `progress` says so; `one_after_the_other` when None.
+      folder: folder for the folders of the runs; made if it is missing.
+      on_progress: called with a `Progress` about once a second. If it returns True, the grid stops,
+        and leaves checkpoints from which the next call resumes.
+      checkpoint_every: iterations between checkpoints; 0 for no checkpoints.
+      execute: how transfers are run, a function (waiting, progress, checkpoint_every) → iterator of
+        `RunResult`s, which ends early if `progress` asks for it; `one_after_the_other` if None.
 
     Yields:
-      A `RunResult` of each as soon as it is known, the finished ones first.
+      The `RunResult` of each run when it is known, those of finished runs first.
     """
     outputs = {config: output_path(folder, config) for config in configs}
     waiting = {}
@@ -115,12 +120,12 @@ def one_after_the_other(
     """Run transfers in this process.
 
     Args:
-      waiting: {config: where its picture goes}.
-      progress: told about every iteration; it says when to stop.
-      checkpoint_every: iterations between checkpoints; 0 is none.
+      waiting: {settings: path of the picture}.
+      progress: called after every piece of iterations; it tells when to stop.
+      checkpoint_every: iterations between checkpoints; 0 for no checkpoints.
 
     Yields:
-      A `RunResult` of each, until `progress` says stop.
+      The `RunResult` of each run, until `progress` asks to stop.
     """
     for config, output in waiting.items():
 
@@ -129,7 +134,7 @@ def one_after_the_other(
 
         try:
             result = run_one(config, output, on_iteration, checkpoint_every)
-        except Exception as error:  # whatever it is, the other runs are worth having
+        except Exception as error:  # no error of one run stops the others
             result = RunResult(config, output, error=reason(error))
         if result is None:
             return
@@ -137,7 +142,7 @@ def one_after_the_other(
 
 
 class GridProgress:
-    """Turns how far single runs are into a `Progress` of all."""
+    """Computes the `Progress` of a grid from the iterations of its runs."""
 
     def __init__(self, waiting: Waiting, runs: int, on_progress: _OnProgress | None) -> None:
         self._costs = {config: _cost(config, sum(config.iterations)) for config in waiting}
@@ -150,7 +155,7 @@ class GridProgress:
         self._open.discard(config)
 
     def __call__(self, running: Mapping[TransferConfig, int]) -> bool:
-        """Report {config: its iterations so far}; tells whether to stop."""
+        """Report {settings: iterations so far} of the present runs; return whether to stop."""
         if self._on_progress is None:
             return False
         running = {config: count for config, count in running.items() if config in self._open}
@@ -166,7 +171,7 @@ class GridProgress:
 
 
 def _cost(config: TransferConfig, iterations: int) -> int:
-    """Return what `iterations` cost: the time of one is in proportion to the pixels."""
+    """Return the cost of `iterations`: that of one is proportional to the number of pixels."""
     cost = 0
     for count, size in zip(config.iterations, config.size, strict=True):
         cost += min(count, iterations) * size**2
@@ -175,7 +180,7 @@ def _cost(config: TransferConfig, iterations: int) -> int:
 
 
 def finished(config: TransferConfig, output: Path) -> RunResult:
-    """Return the `RunResult` of a run whose files are there."""
+    """Return the `RunResult` of a run whose files exist."""
     return RunResult(
         config, output, json.loads(run_folder.record_path(output).read_text(encoding="utf-8"))
     )
@@ -189,26 +194,27 @@ def run_one(
     inputs: LoadedInputs | None = None,
     weights_file: WeightsFile | None = None,
 ) -> RunResult | None:
-    """Run one transfer from its checkpoint, if there is one, or from the start.
+    """Run one transfer, from its checkpoint or from the start.
 
     Args:
       config: resolved `TransferConfig`.
-      output: where its picture goes; the folder is made.
-      on_iteration: called with the iterations so far, about once a second; returning True stops.
-      checkpoint_every: iterations between checkpoints; 0 is none.
-      inputs: the pictures, where they are loaded already.
-      weights_file: the weights, where they are known already.
+      output: path of the picture; its folder is made if it is missing.
+      on_iteration: called with the iterations so far, about once a second; if it returns True, the
+        run stops.
+      checkpoint_every: iterations between checkpoints; 0 for no checkpoints.
+      inputs: the pictures, if they are loaded already.
+      weights_file: the weights, if they are located already.
 
     Returns:
-      `RunResult`, or None if the run was stopped, which leaves a checkpoint.
+      `RunResult`, or None if the run was stopped; then there is a checkpoint.
 
     Raises:
-      Exception: all that `transfer.Transfer` and writing can raise.
+      Exception: everything that `transfer.Transfer` and writing files can raise.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with run_folder.locked(output):
-        begin = functools.partial(transfer.Transfer, config, inputs, weights_file)
-        result = _finish(begin, output, on_iteration, checkpoint_every)
+        make_transfer = functools.partial(transfer.Transfer, config, inputs, weights_file)
+        result = _finish(make_transfer, output, on_iteration, checkpoint_every)
         if result.record["status"] == "interrupted":
             return None
         run_folder.save_result(output, result.image, result.record)
@@ -217,12 +223,12 @@ def run_one(
 
 
 def _finish(
-    begin: Callable[[], transfer.Transfer],
+    make_transfer: Callable[[], transfer.Transfer],
     output: Path,
     on_iteration: Callable[[int], bool],
     checkpoint_every: int,
 ) -> transfer.TransferResult:
-    """Run a transfer from its checkpoint, or from the start if that is of another one."""
+    """Run a transfer from its checkpoint, or from the start if the checkpoint does not fit."""
     path = run_folder.checkpoint_path(output)
 
     def on_progress(progress: transfer.Progress) -> bool:
@@ -233,19 +239,19 @@ def _finish(
         return stop
 
     stops = (checkpoint_every,) if checkpoint_every else ()
-    resumed = begin()
+    resumed = make_transfer()
     try:
         resumed.restore(checkpoints.load(path))
         return resumed.run(on_progress, stops)
     except transfer.CheckpointMismatchError:
         path.unlink()
-    except checkpoints.CheckpointError:  # none, or none that can be read
+    except checkpoints.CheckpointError:  # it is missing or damaged
         return resumed.run(on_progress, stops)
-    return begin().run(on_progress, stops)
+    return make_transfer().run(on_progress, stops)
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line why a run failed."""
+    """Return one line that says why a run failed."""
     message = one_line(error)
     expected = isinstance(error, transfer.INPUT_ERRORS)
     return message if expected else f"{type(error).__name__}: {message}"

@@ -1,4 +1,4 @@
-"""What the paper measures besides transfers: layer powers, gradient norms, distances of results."""
+"""Other measurements of the paper: layer powers, gradient norms, distances between results."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ FEATURE_LAYER = "relu4_2"
 
 
 def layer_powers(config: TransferConfig) -> dict[str, float]:
-    """The mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
+    """Return the mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
 
     Args:
-      config: `TransferConfig`; the style is resized as for the transfer.
+      config: `TransferConfig`; the style picture has the size that it has in the transfer.
 
     Returns:
       {layer: mean of φ_j(s)²} for all 16 layers, before (`convX_Y`) and after the ReLU
@@ -49,15 +49,14 @@ def layer_powers(config: TransferConfig) -> dict[str, float]:
 
 
 def gradient_norms(config: TransferConfig) -> dict[str, float]:
-    """The norm of each term's partial gradient at x = o (Eq. 9–10), coefficients included.
+    """Return the norm of the gradient of each term at x = o (Eq. 9–10), with its coefficient.
 
     Args:
-      config: `TransferConfig`; the gradient is with respect to pixels, whatever its
-        parametrization.
+      config: `TransferConfig`; the gradient is always with respect to pixels.
 
     Returns:
-      {term: ‖coefficient · ∂ distance / ∂x‖}; the content term's is 0, because x = o. Empty where
-      the normalized loss is undefined because a layer is zero everywhere.
+      {term: ‖coefficient · ∂ squared distance / ∂x‖}; 0 for the content term, because x = o. Empty
+      if the normalized loss is undefined because a layer is zero everywhere.
     """
     config = dataclasses.replace(config, parametrization="pixel").resolved()
     inputs = _inputs(config)
@@ -73,16 +72,16 @@ def gradient_norms(config: TransferConfig) -> dict[str, float]:
 def picture_distances(
     config: TransferConfig, paths: Iterable[StrPath]
 ) -> dict[str, list[list[float]]]:
-    """How far results lie apart, pair by pair.
+    """Return the distances between results, pair by pair.
 
     Args:
-      config: `TransferConfig`, of which the content picture and the network are taken.
-      paths: the results, all of one size.
+      config: `TransferConfig` with the content picture and the network.
+      paths: paths of the results, all of the same size.
 
     Returns:
-      {"grey_levels": matrix, "features": matrix}, rows and columns in the order of `paths`:
-      root mean square of the difference in grey levels, and ‖φ(a) − φ(b)‖ / ‖φ(o)‖ with φ the
-      output of ReLU4_2.
+      {"grey_levels": matrix, "features": matrix}, rows and columns in the order of `paths`: the
+      root mean square difference in grey levels, and ‖φ(a) − φ(b)‖ / ‖φ(o)‖, where φ is the output
+      of ReLU4_2.
     """
     pictures = [picture_io.load_picture(path) for path in paths]
     height, width = pictures[0].shape[:2]
@@ -115,5 +114,5 @@ def _extractor(config: TransferConfig, layers: Iterable[str]) -> vgg.Extractor:
 
 
 def _inputs(config: TransferConfig) -> ResizedInputs:
-    """Return the pictures as a transfer takes them at its last size."""
+    """Return the pictures at the last size of a transfer."""
     return picture_inputs.resized(config, picture_inputs.load(config), config.size[-1])

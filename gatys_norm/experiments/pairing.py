@@ -1,7 +1,7 @@
-"""Which runs are compared with which: with the other loss's, with equal weights, by viewers.
+"""The pairs of runs that are compared: both losses, raised and equal weights, rated by viewers.
 
-Both numbers of a claim are made from the same runs (style, style and layer, style and size): what
-failed or is undefined with one loss is left out of both, and named in a note.
+Both numbers of a claim come from the same runs (style, style and layer, style and size): what
+failed or is undefined with one loss is left out of both numbers, and a note names it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True)
 class Measured(Generic[T_co]):
-    """What was measured of a run: its metrics, or a number that they give.
+    """A value that was measured for a run: its metrics, or a number computed from them.
 
-    `varied` tells the runs of a loss and style apart: λ_os, the raised layer, the size. It is ""
-    for what all of them give together.
+    `varied` distinguishes the runs of a loss and style: λ_os, the raised layer, or the size. It is
+    "" for a value of all of these runs together.
     """
 
     loss: str
@@ -42,7 +42,7 @@ class Measured(Generic[T_co]):
     value: T_co
 
     def with_value(self, value: T) -> Measured[T]:
-        """Return what else was measured of the same run."""
+        """Return another value of the same run."""
         return Measured(self.loss, self.style, self.varied, value)
 
 
@@ -51,7 +51,7 @@ Runs: TypeAlias = "Sequence[Measured[Metrics | None]]"  # None where a run faile
 
 @dataclass(frozen=True)
 class RaisedLayers:
-    """A style's results in Fig. 2(b) or 6(b): of equal weights, and of each raised layer."""
+    """The results of a style in Fig. 2(b) or 6(b): with equal weights, and per raised layer."""
 
     loss: str
     style: str
@@ -61,9 +61,9 @@ class RaisedLayers:
 
 @dataclass(frozen=True)
 class Correspondence:
-    """A result with the original loss and the one in the same cell with the normalized loss.
+    """The results of both losses in the same cell of corresponding figures.
 
-    `rated` is whether the paper has viewers rate the cell's row; the other rows are examples.
+    `rated` tells whether the viewers of the paper rated this row; the other rows are examples.
     """
 
     figures: str
@@ -79,8 +79,8 @@ def runs_of(kind: str, study: Study, grids: Iterable[Grid], results: Results) ->
 
     Args:
       kind: SWEEP, SIZES or RECURSIVE.
-      study: whose grids they are.
-      grids: of all kinds.
+      study: the study that the grids belong to.
+      grids: grids of all kinds.
       results: {settings: `RunResult`}.
     """
     return [
@@ -105,9 +105,9 @@ def metrics_of(result: RunResult) -> Metrics | None:
 
 
 def raised_layers(study: Study, grids: Iterable[Grid], results: Results) -> list[RaisedLayers]:
-    """Return what is compared in Fig. 2(b) and 6(b).
+    """Return the runs that are compared in Fig. 2(b) and 6(b).
 
-    A style is left out of a loss where the run of equal weights failed, or all the others did.
+    A style with one loss is left out if the run with equal weights failed, or all other runs.
     """
     rows = [
         RaisedLayers(
@@ -132,7 +132,7 @@ def raised_layers(study: Study, grids: Iterable[Grid], results: Results) -> list
 def correspondences(
     study: Study, grids: Mapping[str, Grid], results: Results
 ) -> list[Correspondence]:
-    """Return the cells of Fig. 2 and 6 that viewers compare, of which both runs are finished."""
+    """Return the cells of Fig. 2 and 6 that viewers compare and whose runs are both finished."""
     pairs = [
         Correspondence(
             " / ".join(map(printed, names)),
@@ -154,15 +154,15 @@ def correspondences(
 def in_both_losses(
     runs: Runs, values: Sequence[Measured[T | None]]
 ) -> tuple[list[Measured[T]], list[str]]:
-    """Leave out what one of the losses lacks, so that both numbers come from the same runs.
+    """Leave out values that one of the losses does not have.
 
     Args:
-      runs: what was run.
-      values: what was computed from it. A value of None is lacking, as is one that is not there.
+      runs: all runs of a claim.
+      values: values computed from them. A value that is None counts as missing.
 
     Returns:
-      (the values that are left, notes that name the others). A loss without a single value takes
-      no part in the choice.
+      (values that both losses have, notes that name the others). If a loss has no value at all, all
+      values of the other loss are returned.
     """
     styles = dict.fromkeys(run.style for loss in LOSSES for run in runs if run.loss == loss)
     if not styles:
@@ -195,7 +195,7 @@ def in_both_losses(
 
 
 def _left_out(style: str, lacking: Mapping[float | str, Sequence[str]]) -> list[str]:
-    """Name what losses lack of a style: {what varies: losses}; the style alone if it is all."""
+    """Return the names of the values that are missing, given {what varies: losses without it}."""
     if all(lacking.values()):
         without = {loss for losses in lacking.values() for loss in losses}
         names = [loss for loss in LOSSES if loss in without]

@@ -1,8 +1,8 @@
-"""The runs of a grid on a Ray cluster. Placement, retries and GPU visibility are Ray's.
+"""The runs of a grid on a Ray cluster. Ray does placement, retries and GPU visibility.
 
-Pictures and weights reach the machines through Ray's object store, once each. Results come back as
-the bytes of their files, so that only the driver's machine needs the folder; where every machine
-sees it, runs write there themselves and a retried one finds its checkpoint on any machine.
+Pictures and weights are sent to each machine once, through Ray's object store. Results are returned
+as the bytes of their files, so that only the machine of the driver needs the folder. If every
+machine sees the folder, runs write there, and a retried run finds its checkpoint on any machine.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
     from gatys_norm.config import TransferConfig
 
-# Index, settings, where to, whether that is shared, CPU cores, iterations between checkpoints.
+# Index, settings, path, whether all machines see it, CPU cores, iterations between checkpoints.
 _Task: TypeAlias = "tuple[int, TransferConfig, Path, bool, float, int]"
 
 ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 1.0
-STOP_SECONDS = 60.0  # for runs to write their checkpoints
+STOP_SECONDS = 60.0  # time for runs to write their checkpoints
 
 
 class ClusterError(ValueError):
@@ -49,19 +49,19 @@ class ClusterError(ValueError):
 
 @contextlib.contextmanager
 def connected(address: str | None = None) -> Iterator[None]:
-    """Be connected to a Ray cluster.
+    """Return a context that is connected to a Ray cluster.
 
     Args:
-      address: "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts one on this machine, bound to
-        the loopback address, which ends with the context.
+      address: "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts a cluster on this machine, on
+        the loopback address, which stops at the end of the context.
 
     Raises:
-      ClusterError: there is none at the address, or Ray did not start.
+      ClusterError: there is no cluster at the address, or Ray did not start.
       ImportError: Ray is not installed.
     """
     if address is None:
-        # Ray listens on every network on Linux and on loopback elsewhere; this is its switch, which
-        # it reads when it is imported.
+        # On Linux Ray listens on every network, on other systems on loopback. This variable, which
+        # Ray reads when it is imported, makes it listen on loopback here too.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
@@ -80,7 +80,7 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Raise OSError or ValueError unless something listens at an address; Ray waits for minutes."""
+    """Raise OSError or ValueError unless a server listens at an address; Ray waits for minutes."""
     if address not in (None, "auto"):
         parts = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
         if parts.scheme != "ray" or not parts.hostname or not parts.port:
@@ -91,12 +91,12 @@ def _check_reachable(address: str | None) -> None:
 def executor(
     cpus_per_cell: float = 1.0, gpus_per_cell: float = 0.0, shared: bool = False
 ) -> grid_runs.Execute:
-    """Return what `grid.run_grid` takes as `execute`; it works while `connected`.
+    """Return the argument `execute` of `grid.run_grid`; it can be used while `connected`.
 
     Args:
-      cpus_per_cell: CPU cores of each run; TensorFlow gets as many threads.
-      gpus_per_cell: GPUs of each run; a fraction lets several share one.
-      shared: whether the folders of the runs are seen by every machine under the same path.
+      cpus_per_cell: CPU cores of each run, and threads of TensorFlow.
+      gpus_per_cell: GPUs of each run; with a fraction several runs share one.
+      shared: whether every machine sees the folders of the runs under the same path.
     """
 
     def execute(
@@ -139,21 +139,21 @@ def executor(
 
 
 def _start_progress_actor() -> ActorHandle:
-    """Start the actor to which runs say how far they are; it tells them when to stop.
+    """Start the actor to which runs report their iterations, and which tells them to stop.
 
-    Where it is lost Ray makes a new one, which hears of every run at that run's next report.
+    If it is lost, Ray starts a new one, which knows each run again after its next report.
     """
     import ray
 
     class ProgressActor:
-        """In a function, so that Ray sends all of it and its process loads no TensorFlow."""
+        """Defined in a function, so that Ray sends its code and its process loads no TensorFlow."""
 
         def __init__(self) -> None:
             self._iterations: dict[int, int] = {}
             self._stopping = False
 
         def report(self, index: int, iterations: int) -> bool:
-            """Note how far a run is; returns whether to stop."""
+            """Store the iterations of a run; return whether it has to stop."""
             self._iterations[index] = iterations
             return self._stopping
 
@@ -166,7 +166,7 @@ def _start_progress_actor() -> ActorHandle:
             return self._iterations
 
         def stop(self) -> set[int]:
-            """Tell every run to stop; returns their indices."""
+            """Tell every run to stop; return their indices."""
             self._stopping = True
             return set(self._iterations)
 
@@ -174,14 +174,14 @@ def _start_progress_actor() -> ActorHandle:
 
 
 class _Store:
-    """Pictures and weights put into the object store, each once."""
+    """Puts pictures and weights into the object store, each once."""
 
     def __init__(self) -> None:
         self._picture = functools.cache(self._put_picture)
         self._weights = functools.cache(self._put_weights)
 
     def inputs(self, config: TransferConfig) -> tuple[object, ...]:
-        """Return what `_run` takes of it: the weights file, its bytes, the pictures by path."""
+        """Return the last arguments of `_run`: weights file, its bytes, paths, pictures."""
         weights_file, data = self._weights(config.weights)
         paths: list[str] = []
         picture_inputs.paths(config).map(paths.append)
@@ -207,10 +207,10 @@ def _run(
     paths: Sequence[str],
     *pictures: np.ndarray,
 ) -> tuple[grid_runs.RunResult | None, dict[str, bytes]]:
-    """Run one transfer on whichever machine Ray chose.
+    """Run one transfer on the machine that Ray chose.
 
     Returns:
-      What `grid.run_one` returned, and the bytes of its files if they are not shared.
+      (result of `grid.run_one`, {name: bytes} of its files if the folder is not shared).
     """
     index, config, output, shared, cpus, checkpoint_every = task
     _prepare(cpus)
@@ -227,7 +227,7 @@ def _run(
         result = grid_runs.run_one(
             config, local_output, report, checkpoint_every, inputs, weights_file
         )
-    except transfer.INPUT_ERRORS as error:  # another attempt would end in the same way
+    except transfer.INPUT_ERRORS as error:  # another attempt would fail in the same way
         return grid_runs.RunResult(config, output, error=grid_runs.reason(error)), {}
     finally:
         actor.close.remote(index)
@@ -240,21 +240,23 @@ def _run(
 
 @functools.cache
 def _prepare(cpus: float) -> None:
-    """Set TensorFlow up as the command line does, with as many threads as the run has cores."""
-    surroundings.drop_coarser_ways()  # a machine may have variables that the driver has not
+    """Set TensorFlow up as the command line does, with one thread per core of the run."""
+    surroundings.drop_coarser_ways()  # other machines may have other variables
     configuration = transfer.tf.config
     configuration.experimental.enable_op_determinism()
-    with contextlib.suppress(RuntimeError):  # TensorFlow has begun already: a matter of speed only
+    with contextlib.suppress(
+        RuntimeError
+    ):  # TensorFlow has started already; only the speed differs
         configuration.threading.set_intra_op_parallelism_threads(max(1, round(cpus)))
     for gpu in configuration.list_physical_devices("GPU"):
         configuration.experimental.set_memory_growth(gpu, True)  # other runs may share it
 
 
 class _Reports:
-    """Tells the actor how far a run is, and returns whether to stop as the last reply said.
+    """Reports the iterations of a run to the actor; returns whether its last reply was to stop.
 
-    It never waits for the reply: Ray would give the core of a task that waits to another one. Where
-    the actor does not answer, the run continues.
+    It never waits for a reply: Ray would give the core of a task that waits to another task. If the
+    actor does not reply, the run continues.
     """
 
     def __init__(self, actor: ActorHandle, index: int) -> None:
@@ -275,7 +277,7 @@ class _Reports:
 
 
 def _on_this_machine(weights_file: weights.WeightsFile, data: np.ndarray) -> weights.WeightsFile:
-    """Return the weights as a file of this machine, which is written if it is not there."""
+    """Return the weights as a file on this machine, which is written if it is missing."""
     if _has_hash(weights_file.path, weights_file.sha256):
         return weights_file
     path = weights.cache_folder() / f"{weights_file.sha256}{weights_file.path.suffix}"
@@ -324,7 +326,7 @@ def _stop(
     waiting: grid_runs.Waiting,
     shared: bool,
 ) -> Iterator[grid_runs.RunResult]:
-    """Stop what runs and forget the rest; yields the results of runs that ended all the same."""
+    """Stop the present runs and cancel the others; yield results of runs that finished anyway."""
     import ray
 
     index_of = {config: index for index, config in enumerate(waiting)}

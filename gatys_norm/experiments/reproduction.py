@@ -1,4 +1,4 @@
-"""From finished runs to what a reader sees: figures, claims and one page."""
+"""The output of a reproduction, made from finished runs: figures, claims and a page."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ NETWORK_TEXT = (
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A study with what became of it.
+    """A study and its results.
 
-    `results` has a `RunResult` for each of `configs_of`; `layer_powers` is {style: {layer:
-    power}} and `gradient_norms` {loss: {style: {term: norm}}}, empty where no figure wants them.
+    `results` has a `RunResult` for each of `configs_of`; `layer_powers` is {style: {layer: power}},
+    `gradient_norms` is {loss: {style: {term: norm}}}; both are empty if no figure needs them.
     """
 
     study: Study
@@ -97,11 +97,11 @@ def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, 
 
 
 def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reproduction:
-    """Compute the claims, and what Figure 4 and the gradients need of the network.
+    """Compute the claims, and the measurements of the network for Figure 4 and the gradients.
 
     Args:
       study: `paper_figures.Study`.
-      figures: names out of `paper_figures.FIGURES`.
+      figures: names in `paper_figures.FIGURES`.
       results: {settings: `RunResult`} for all of `configs_of`.
 
     Returns:
@@ -137,12 +137,12 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
 def write(folder: StrPath, reproduction: Reproduction) -> None:
     """Write the figures as PNG, `claims.json`, `measurements.json` and `report.html`.
 
-    `pairs.csv` lists what viewers can rate (see `survey_pairs.load`): the first two rows of
-    corresponding figures, as in the paper; the others are examples.
+    `pairs.csv` lists the pairs for viewers (see `survey_pairs.load`): the first two rows of
+    corresponding figures are rated, as in the paper; the other rows are examples.
 
     Args:
-      folder: where the folders of the runs are too.
-      reproduction: what `collect` returned.
+      folder: folder that also contains the folders of the runs.
+      reproduction: result of `collect`.
     """
     folder = Path(folder)
     pictures = _pictures(reproduction, CELL_WIDTH)
@@ -172,12 +172,12 @@ def write(folder: StrPath, reproduction: Reproduction) -> None:
 
 
 def write_summary(folder: StrPath, reproduction: Reproduction, command: str) -> None:
-    """Write a small version to keep: the claims as a table, a contact sheet per figure.
+    """Write a small version: a table of the claims, and a contact sheet per figure.
 
     Args:
-      folder: where to.
-      reproduction: what `collect` returned.
-      command: what a reader would type to get the same.
+      folder: folder to write to.
+      reproduction: result of `collect`.
+      command: command line with which a reader gets the same result.
     """
     folder = Path(folder)
     sheet_names = [_file_name(grid) for grid in reproduction.grids.values()]
@@ -298,7 +298,7 @@ def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> n
 
 
 def _sweep_curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:
-    """{loss: {style: [(λ_os, content distance, mean style reflection)]}}, for `plots.sweeps`."""
+    """Return {loss: {style: [(λ_os, content distance, mean reflection)]}} for `plots.sweeps`."""
     study, grids = reproduction.study, reproduction.grids.values()
     curves: dict[str, dict[str, list[plots.SweepPoint]]] = {}
     for run in pairing.runs_of(SWEEP, study, grids, reproduction.results):
@@ -311,7 +311,7 @@ def _sweep_curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.
 
 
 def _levels(reproduction: Reproduction) -> dict[str, float | None]:
-    """The common levels that `claims.one_lambda` found."""
+    """Return the common levels that `claims.one_lambda` found."""
     details = {finding.name: finding.details for finding in reproduction.findings}
     return {
         measure: details[f"lambda_spread_{measure}"].get("level") for measure in statistics.MEASURES
@@ -319,7 +319,7 @@ def _levels(reproduction: Reproduction) -> dict[str, float | None]:
 
 
 def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
-    """{loss: record} of Figure 3, without those that failed."""
+    """Return {loss: record} of the runs of Figure 3 that did not fail."""
     if "3" not in reproduction.figures:
         return {}
     results = {
@@ -330,7 +330,7 @@ def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
 
 
 def _pairs(reproduction: Reproduction) -> list[survey_pairs.PictureFiles]:
-    """Return what viewers can rate, and the examples that they see before."""
+    """Return the pairs that viewers rate, and the examples that they see before."""
     return [
         survey_pairs.PictureFiles(
             pair.figures,
@@ -395,7 +395,7 @@ def _settings(reproduction: Reproduction) -> dict[str, dict[str, Any]]:
 
 
 def _versions(reproduction: Reproduction) -> dict[str, str]:
-    """Packages, device and weights of the first finished run."""
+    """Return packages, device and weights of the first finished run."""
     records = (result.record for result in reproduction.results.values())
     record = next(filter(None, records), None)
     if record is None:

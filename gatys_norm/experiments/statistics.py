@@ -1,4 +1,4 @@
-"""Means, minima and ranges of values of which some may be undefined. No TensorFlow.
+"""Means, minima and ranges of values, some of which may be undefined. No TensorFlow.
 
 `metrics` is always a record's `metrics`: {"content_distance": {layer: number or None},
 "style_distance": …, "style_reflection": …}.
@@ -40,18 +40,18 @@ def least(values: Iterable[float | None]) -> float | None:
 
 
 def spread(values: Iterable[float | None]) -> float | None:
-    """Return the largest less the smallest; None of fewer than two, or if one is undefined."""
+    """Return the largest minus the smallest; None for fewer than two, or if one is undefined."""
     numbers = _complete(values)
     return max(numbers) - min(numbers) if len(numbers) > 1 else None
 
 
 def difference(value: float | None, reference: float | None) -> float | None:
-    """Return value − other; None if either is undefined."""
+    """Return value − reference; None if either is undefined."""
     return None if value is None or reference is None else value - reference
 
 
 def _complete(values: Iterable[float | None]) -> list[float]:
-    """Return the values; none of them where one is undefined."""
+    """Return the values, or an empty list if one of them is undefined."""
     numbers = list(values)
     defined = [number for number in numbers if number is not None]
     return defined if len(defined) == len(numbers) else []

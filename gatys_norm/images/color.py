@@ -1,4 +1,4 @@
-"""What a transfer does with colors: transfer luminance alone, or match the style's beforehand.
+"""Two ways to treat colors: transfer the luminance only, or match the colors of the style first.
 
 Gatys et al., "Preserving Color in Neural Artistic Style Transfer", arXiv:1606.05897, describes
 both. Pictures are float32 H × W × 3, RGB, 0–255.
@@ -7,7 +7,7 @@ both. Pictures are float32 H × W × 3, RGB, 0–255.
 import numpy as np
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: Y of ITU-R BT.601
-LEAST_VARIANCE = 1e-3  # in squared grey levels; a direction with less holds nothing but rounding
+LEAST_VARIANCE = 1e-3  # in squared grey levels; below it a direction has rounding errors only
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -21,18 +21,18 @@ def grey(values: np.ndarray) -> np.ndarray:
 
 
 def with_luminance_of(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Return `content` with the luminance of `picture` and its own chroma.
+    """Return `content` with the luminance of `picture`; the chroma stays that of `content`.
 
-    All three channels are moved by the same amount, which leaves Cb and Cr as they are; the result
-    may leave 0–255.
+    The same amount is added to all three channels, which does not change Cb and Cr. The result may
+    be outside of 0–255.
     """
     return content + grey(luminance(picture) - luminance(content))
 
 
 def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Return Y of the style, with mean and standard deviation of the content's Y.
+    """Return Y of the style, with the mean and standard deviation of Y of the content.
 
-    A style of one luminance becomes the content's mean luminance.
+    If the style has the same luminance everywhere, the result is the mean luminance of the content.
     """
     of_style, of_content = (luminance(picture).astype(np.float64) for picture in (style, content))
     varies = of_style.var() > LEAST_VARIANCE
@@ -41,11 +41,12 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Return the style with mean and covariance of the content's colors.
+    """Return the style with the mean and covariance of the colors of the content.
 
     s' = A (s − μ_s) + μ_o with A = Σ_o^½ Σ_s^−½, the only such map that is symmetric if the two
-    covariances commute. Where the style does not vary, in a grey picture off the grey axis, it
-    does not vary afterwards either. The result may leave 0–255.
+    covariances commute. Directions in which the colors of the style do not vary, such as those
+    away from the grey axis in a grey picture, do not vary in the result. The result may be outside
+    of 0–255.
     """
     of_style, of_content = (
         picture.reshape(-1, 3).astype(np.float64) for picture in (style, content)

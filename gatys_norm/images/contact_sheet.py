@@ -1,6 +1,6 @@
-"""Pictures → labelled sheets. No TensorFlow.
+"""Sheets of labelled pictures. No TensorFlow.
 
-Every picture, taken or returned, is float32 H × W × 3, RGB, 0–255.
+Every picture, as argument or result, is float32 H × W × 3, RGB, 0–255.
 """
 
 import bisect
@@ -18,7 +18,7 @@ from gatys_norm.text import one_line
 MARGIN = 12
 GAP = 6  # pixels between the cells of a grid
 LABEL_LINES = 2
-LABEL_EMS = 8  # a place for a label is at least this wide, unless the label is narrower
+LABEL_EMS = 8  # least width of the place for a label, unless the label is narrower
 INK, PAPER, GREY = (32, 32, 32), (255, 255, 255), (222, 222, 222)
 
 Cell: TypeAlias = np.ndarray | str | None  # a picture, the message of a failed cell, or nothing
@@ -26,10 +26,10 @@ _Font: TypeAlias = ImageFont.FreeTypeFont
 
 
 def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.ndarray:
-    """Lay pictures side by side at one height, a caption under each.
+    """Return pictures side by side, all of one height, with a caption under each.
 
-    A caption is broken to the width of its picture; a narrow picture stands in the middle of a
-    place wide enough to read it. A line of a caption that is too long for two loses its middle.
+    A caption is broken into lines as wide as its picture, or wider, if a narrow picture would make
+    it unreadable. In a line that needs more than two lines, "…" replaces the middle.
 
     Args:
       pictures: list of (caption, float32 H × W × 3, RGB, 0–255); a caption may have two lines.
@@ -75,16 +75,16 @@ def labelled_grid(
     cell_width: int,
     title: str = "",
 ) -> np.ndarray:
-    """Lay pictures out in a grid: column labels above, row labels at the left, rotated.
+    """Return a grid of pictures, with column labels above and rotated row labels at the left.
 
-    A row is as high as its first picture at `cell_width`, and higher where its label needs it; a
-    picture of another shape is fitted into its cell whole. A label too long for two lines loses its
-    middle.
+    A row is as high as its first picture at `cell_width`, or higher if its label needs more space.
+    A picture of another shape is shrunk to fit into its cell. In a label that needs more than two
+    lines, "…" replaces the middle.
 
     Args:
-      rows, columns: labels, one a row and one a column.
-      cells: for each row one cell per column: float32 H × W × 3 of any size, RGB, 0–255; or the
-        message of a failed cell; or None, which leaves the cell empty.
+      rows, columns: labels, one per row and one per column.
+      cells: per row, one cell per column: a picture, float32 H × W × 3 of any size, RGB, 0–255; or
+        the message of a failed run; or None for an empty cell.
       cell_width: width of each cell in the result, in pixels.
       title: stands above everything.
 
@@ -116,30 +116,30 @@ def labelled_grid(
 
 
 def shortened(text: str, length: Callable[[str], float], most: float) -> str:
-    """Return `text` with … in place of its middle where `length(text)` is above `most`."""
+    """Return `text`; if `length(text)` is above `most`, with "…" instead of its middle."""
 
-    def keep(count: int) -> str:
+    def keeping(count: int) -> str:
         return f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
 
     if length(text) <= most:
         return text
-    fitting = bisect.bisect_right(range(len(text)), most, key=lambda count: length(keep(count)))
-    return keep(max(0, fitting - 1))
+    fitting = bisect.bisect_right(range(len(text)), most, key=lambda count: length(keeping(count)))
+    return keeping(max(0, fitting - 1))
 
 
 def unicode_line(text: str) -> str:
-    """Return `text` in one line of Unicode; the name of a file may be neither."""
+    """Return `text` as one line of valid Unicode; a file name may be neither."""
     return one_line(text.encode(errors="replace").decode())
 
 
 def _font(size: float, bold: bool = False) -> _Font:
-    """DejaVu Sans, which matplotlib carries: Pillow's own font has no λ."""
+    """Return DejaVu Sans, which is part of matplotlib: the font of Pillow has no λ."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def _label_width(lines: Sequence[str], font: _Font) -> int:
-    """Return the width in which a label of these lines can be read, at most `LABEL_EMS`."""
+    """Return the width in pixels that a label of these lines needs, at most `LABEL_EMS` ems."""
     return math.ceil(
         min(LABEL_EMS * font.size, max(font.getlength(unicode_line(x)) for x in lines))
     )
@@ -157,7 +157,7 @@ def _scaled(picture: np.ndarray, width: int, height: int) -> Image.Image:
 def _row_heights(
     cells: Sequence[Sequence[Cell]], cell_width: int, least: Sequence[int]
 ) -> list[int]:
-    """Return each row's height; a row without pictures takes that of the first with one, or ¾."""
+    """Return the height of each row; without pictures it is that of another row, or ¾ width."""
     heights = [
         next((_height(cell, cell_width) for cell in row if isinstance(cell, np.ndarray)), None)
         for row in cells
@@ -174,13 +174,13 @@ def _height(picture: np.ndarray, width: int) -> float:
 
 
 def _cell(cell: Cell, font: _Font, width: int, height: int) -> Image.Image:
-    """Return what stands in one cell, exactly width × height."""
+    """Return the picture of one cell, exactly width × height."""
     if cell is None:
         return Image.new("RGB", (width, height), PAPER)
     if isinstance(cell, str):
         return _failure(cell, font, width, height)
     picture_height = _height(cell, width)
-    if abs(picture_height / height - 1) < 0.01:  # the same shape, rounded at another size
+    if abs(picture_height / height - 1) < 0.01:  # the same shape, except for rounding
         return _scaled(cell, width, height)
     scale = min(1, height / picture_height)
     fitted = _scaled(cell, max(1, round(width * scale)), max(1, round(picture_height * scale)))
@@ -226,7 +226,7 @@ def _titled(grid: Image.Image, title: str, size: float) -> Image.Image:
 
 
 def _wrapped(text: str, font: _Font, width: int, most: int) -> list[str]:
-    """Break text into at most `most` lines of at most `width` pixels; the last may be shortened."""
+    """Break text into at most `most` lines of at most `width` pixels, the last one shortened."""
     remainder = unicode_line(text)
     lines: list[str] = []
     while remainder and len(lines) < most:
@@ -239,7 +239,7 @@ def _wrapped(text: str, font: _Font, width: int, most: int) -> list[str]:
 
 
 def _break_at(text: str, font: _Font, width: float) -> int:
-    """Return how many characters go on a line: up to a space, else a joint of a name, else all."""
+    """Return the length of a line, which ends at a space, or else after _, - or /, if possible."""
     lengths = range(1, len(text) + 1)
     fitting = bisect.bisect_right(lengths, width, key=lambda count: font.getlength(text[:count]))
     space = text.rfind(" ", 0, fitting + 1)

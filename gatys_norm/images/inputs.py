@@ -1,4 +1,4 @@
-"""What a transfer is made of: the pictures and masks its settings name, and those at one size."""
+"""The pictures and masks that the settings of a transfer name, and the same at one size."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _Other = TypeVar("_Other")
 Shape: TypeAlias = tuple[int, int]  # height, width
-STARTS = ("content", "style", "noise")  # what `init` may be besides the path of a picture
+STARTS = ("content", "style", "noise")  # values of `init` that are not the path of a picture
 
 
 @dataclass(frozen=True)
 class Inputs(Generic[_Item]):
-    """One item for each picture of a transfer: its path, its pixels, or what follows from them.
+    """One item per picture of a transfer: its path, its pixels, or something derived from them.
 
-    Pixels are float32 H × W × 3, RGB, 0–255, at the picture's own size. `content_masks` and
-    `style_masks` have one for each style, or none.
+    Pixels are float32 H × W × 3, RGB, 0–255, in the size of the file. `content_masks` and
+    `style_masks` have one item per style, or none.
     """
 
     content: _Item
@@ -41,7 +41,7 @@ class Inputs(Generic[_Item]):
     style_masks: tuple[_Item, ...] = ()
 
     def map(self, convert: Callable[[_Item], _Other]) -> Inputs[_Other]:
-        """Return `Inputs` with `convert(item)` in place of every item that is there."""
+        """Return `Inputs` with `convert(item)` for every item that is not missing."""
         return Inputs(
             convert(self.content),
             tuple(map(convert, self.styles)),
@@ -52,7 +52,7 @@ class Inputs(Generic[_Item]):
 
 
 class Shapes(NamedTuple):
-    """The (height, width) that content and styles have at one size."""
+    """The (height, width) of content and styles at one size."""
 
     content: Shape
     styles: tuple[Shape, ...]
@@ -60,7 +60,7 @@ class Shapes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LoadedInputs:
-    """The pictures of a transfer, checked, with what follows from them.
+    """The pictures of a transfer, which have passed all checks, and their shapes.
 
     Attributes:
       pictures: `Inputs` of pixels.
@@ -72,7 +72,7 @@ class LoadedInputs:
 
     @functools.cached_property
     def hashes(self) -> dict[str, str | list[str]]:
-        """The SHA-256 of the pixels of each picture that is there, or a list of them."""
+        """{field of `Inputs`: SHA-256 of the pixels, or a list of these}, missing ones left out."""
         hashes = self.pictures.map(lambda pixels: hashlib.sha256(pixels.tobytes()).hexdigest())
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -82,9 +82,13 @@ class LoadedInputs:
 
 
 class ResizedInputs(NamedTuple):
-    """The pictures at the size of x, as the network sees them.
+    """The pictures of a transfer at one of its sizes.
 
-    `content_masks` and `style_masks` are those of `Inputs`, H × W, from 0 to 1.
+    Attributes:
+      content: float32 H × W × 3, RGB, 0–255; x has this shape.
+      styles: the same, each of its own shape.
+      content_masks: one mask per style, or none; H × W, from 0 to 1, in the size of the file.
+      style_masks: the same.
     """
 
     content: np.ndarray
@@ -106,7 +110,7 @@ def paths(config: TransferConfig) -> Inputs[str]:
 
 
 def load(config: TransferConfig) -> LoadedInputs:
-    """Load every picture that the settings name, and see that they can be used together.
+    """Load every picture that the settings name, and check that they fit together.
 
     Args:
       config: `TransferConfig`.
@@ -115,17 +119,17 @@ def load(config: TransferConfig) -> LoadedInputs:
       LoadedInputs.
 
     Raises:
-      PictureError: a picture cannot be read or would have a side too short for VGG-19, or a mask
-        has not its picture's shape or is black.
+      PictureError: a picture cannot be read, or a side of it would be too short for VGG-19; or a
+        mask is black, or does not have the proportions of its picture.
     """
     return check(config, paths(config).map(picture_io.load_picture))
 
 
 def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
-    """Return `LoadedInputs` of pictures that are loaded.
+    """Return `LoadedInputs` for pictures that are loaded already.
 
     Raises:
-      PictureError: a size makes a picture too narrow, or a mask is of no use.
+      PictureError: a picture would be too narrow at one of the sizes, or a mask cannot be used.
     """
     shapes = {size: shapes_at(config, pictures, size) for size in config.size}
     for content_shape, style_shapes in shapes.values():
@@ -144,10 +148,11 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
 
 
 def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -> Shapes:
-    """The shapes that content and styles are resized to when the content is `size` long.
+    """Return the shapes of content and styles if the long side of the content is `size`.
 
-    With `style_size` "match" they have the same pixel count: Eq. 5's Gram matrix grows with the
-    count, so that G(φ_j(s)) and G(φ_j(x)) compare only at equal counts. The paper leaves it open.
+    With `style_size` "match" all have the same number of pixels. The Gram matrix of Eq. 5 grows
+    with the number of positions, so G(φ_j(s)) and G(φ_j(x)) are comparable only for equal numbers.
+    The paper does not say how large the style picture is.
     """
     tall, wide = pictures.content.shape[:2]
     content_shape = size_for_long_side(tall, wide, size)
@@ -163,7 +168,7 @@ def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -
 
 
 def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
-    """Return the `ResizedInputs` of a size, in the colors that `config.color` wants."""
+    """Return the pictures at one size, with their colors changed as `config.color` says."""
     pictures, shapes = inputs.pictures, inputs.shapes[size]
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":

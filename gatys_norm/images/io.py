@@ -1,8 +1,8 @@
-"""Picture files to arrays and back.
+"""Reading and writing of picture files.
 
-Everywhere in the program an image is a float32 array H×W×3, channels in the order red, green,
-blue, values in 0–255 as sRGB encodes them. Files come from strangers: every way in which one can
-be wrong ends as a `PictureError`.
+In all of the program an image is a float32 array H×W×3, channels in the order red, green, blue,
+values from 0 to 255 in sRGB. Files are not trusted: everything that can be wrong with one ends in a
+`PictureError`.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ PIXEL_LIMIT = 200_000_000  # height · width; 2.4 GB as float32
 ASPECT_LIMIT = 50  # long side over short side
 TEXT_LIMIT = 1 << 20  # characters of PNG text, keys included
 
-# Only formats Pillow decodes inside this process: EPS, say, would start Ghostscript.
+# Only formats that Pillow decodes itself: for EPS, for example, it would start Ghostscript.
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 ENCODINGS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -36,12 +36,12 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     ".webp": {"format": "WEBP", "lossless": True},
 }
 SUFFIXES = tuple(ENCODINGS)
-PROGRAM = "gatys-norm"  # in the EXIF data of every picture written, to know it again by
+PROGRAM = "gatys-norm"  # in the EXIF data of every picture written, so that it is recognized later
 
 _EXPECTED = f"expected a whole picture file ({', '.join(READ_FORMATS)})"
 _FORMATS_THAT_MOVE = ("PNG", "WEBP", "GIF")
-_PAGES_SEARCHED = 100  # of a TIFF, for one that is a picture of its own
-_SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version of another, or its mask
+_PAGES_SEARCHED = 100  # of a TIFF, at most, for a second picture
+_SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version or a mask of another
 _MODES_OF_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _MODES_OF_COLOR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
 _pillow_lock = threading.Lock()
@@ -52,25 +52,25 @@ class PictureError(ValueError):
 
 
 def load_picture(path: StrPath) -> np.ndarray:
-    """Read a picture file as it is meant to be seen.
+    """Read a picture file as a viewer would show it.
 
-    EXIF orientation is applied, color profiles are converted to sRGB, transparency is laid over
-    white, 16-bit samples are scaled to 8 bits, and of an animation the first frame is taken, of
-    several pages the first. CMYK without a profile is converted by Pillow's plain formula.
+    The EXIF orientation is applied, color profiles are converted to sRGB, transparent pixels are
+    blended with white, and 16-bit samples are scaled to 8 bits. Of an animation the first frame is
+    read, of several pages the first page. CMYK without a profile is converted by Pillow's formula.
 
     Args:
-      path: a file in one of `READ_FORMATS`; its content decides which, not its name.
+      path: a file in one of `READ_FORMATS`, recognized by its content, not by its name.
 
     Returns:
       float32 H×W×3, RGB, 0–255, sRGB.
 
     Raises:
-      PictureError: the file cannot be read, is no whole picture, holds samples without a known
-        range (floats, 32-bit integers), or breaks PIXEL_LIMIT, MIN_SIDE or ASPECT_LIMIT.
+      PictureError: the file cannot be read, is not a complete picture, has samples without a known
+        range (floats, 32-bit integers), or exceeds PIXEL_LIMIT, MIN_SIDE or ASPECT_LIMIT.
 
     Warns:
-      UserWarning: one line naming the file, for an animation, several pages and an unusable
-        profile.
+      UserWarning: one line with the name of the file, for an animation, several pages, or a color
+        profile that cannot be used.
     """
     notes: list[str] = []
     with _opened(path) as picture:
@@ -81,10 +81,10 @@ def load_picture(path: StrPath) -> np.ndarray:
 
 
 def read_size(path: StrPath) -> tuple[int, int]:
-    """Return (height, width) as the file's header gives them, before any EXIF rotation.
+    """Return (height, width) from the header of a file, before any EXIF rotation.
 
     Raises:
-      PictureError: as for `load_picture`, as far as the header shows it.
+      PictureError: as for `load_picture`, if the header shows the reason.
     """
     with _opened(path) as picture:
         return picture.height, picture.width
@@ -93,8 +93,8 @@ def read_size(path: StrPath) -> tuple[int, int]:
 def load_text(path: StrPath) -> dict[str, str]:
     """Read the text that `save_picture` put into a PNG.
 
-    Only chunks ahead of the pixels are read, which is where `save_picture` puts them, so nothing
-    is decoded. The text is as trustworthy as the file it comes from.
+    Only chunks before the pixels are read, where `save_picture` puts them, so that no pixels are
+    decoded. The text is not checked: it may be forged, as the file may be.
 
     Returns:
       dict of str to str; empty for the other formats.
@@ -117,20 +117,20 @@ def check_output_suffix(path: StrPath) -> None:
 
 
 def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
-    """Write an image in the format its suffix names, in one step (see `write_atomically`).
+    """Write an image in the format of its suffix, in one step (see `files.write_atomically`).
 
     PNG and WebP are lossless; JPEG has quality 95 and full-resolution color.
 
     Args:
       path: ends in one of SUFFIXES, in either case.
       image: H×W×3, RGB, sRGB; clipped to 0–255 and rounded to the nearest level.
-      text: dict of str to str kept inside a PNG (keys of 1–79 Latin-1 characters); the other
-        formats leave it out.
+      text: {key: text} to store in a PNG, keys of 1–79 Latin-1 characters; other formats do not
+        store it.
 
     Raises:
       PictureError: an unknown suffix, or a picture too large for the format.
       ValueError: `image` is not H×W×3 or holds NaN.
-      OSError: the disk is full, the folder is missing, and so on; an older file stays as it was.
+      OSError: the disk is full, the folder is missing, and so on; an older file is unchanged.
     """
     files.write_atomically(path, encode_picture(path, image, text))
 
@@ -138,7 +138,7 @@ def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | Non
 def encode_picture(
     path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return the bytes that `save_picture` writes; it raises all but the OSError."""
+    """Return the bytes that `save_picture` writes; raises the same errors except OSError."""
     check_output_suffix(path)
     pixels = np.clip(image, 0, 255)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
@@ -150,23 +150,23 @@ def encode_picture(
     encoded = io.BytesIO()
     try:
         picture.save(encoded, exif=mark(), **encoding)
-    except (OSError, ValueError) as error:  # memory only, so never the disk
+    except (OSError, ValueError) as error:  # nothing is written to the disk here
         raise PictureError(f"{path}: {_message(error)}; PNG holds any size") from error
     return encoded.getvalue()
 
 
 def mark() -> Image.Exif:
-    """Return EXIF data that say what program wrote a picture."""
+    """Return EXIF data with the name of this program."""
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = PROGRAM
     return exif
 
 
 def is_marked(path: StrPath) -> bool:
-    """Tell whether `encode_picture` made a picture, which puts its name into the EXIF data.
+    """Tell whether `encode_picture` made a picture: its EXIF data name this program.
 
     Raises:
-      PictureError: as for `load_picture`, as far as the header shows it.
+      PictureError: as for `load_picture`, if the header shows the reason.
     """
     with _opened(path) as picture:
         return "exif" in picture.info and picture.getexif().get(ExifTags.Base.Software) == PROGRAM
@@ -174,7 +174,7 @@ def is_marked(path: StrPath) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: StrPath) -> Iterator[ImageFile.ImageFile]:
-    """Yield the Pillow picture, header read and size checked; any failure is a PictureError."""
+    """Yield the Pillow picture, of which the header is checked; any failure is a PictureError."""
     try:
         _check_file(path)
         with _pillow_settings(), Image.open(path, formats=READ_FORMATS) as picture:
@@ -182,15 +182,15 @@ def _opened(path: StrPath) -> Iterator[ImageFile.ImageFile]:
             yield picture
     except PictureError:
         raise
-    except Exception as error:  # Pillow's decoders let a dozen types through
+    except Exception as error:  # the decoders of Pillow raise a dozen types
         raise PictureError(f"{path}: {_reason(error)}; {_EXPECTED}") from error
 
 
 @contextlib.contextmanager
 def _pillow_settings() -> Iterator[None]:
-    """Hold Pillow to PIXEL_LIMIT, and silence its remarks on metadata, which nobody can act on.
+    """Make Pillow refuse more than PIXEL_LIMIT pixels, and ignore its warnings about metadata.
 
-    Both settings belong to the whole process: hence the lock, and their return afterwards.
+    Both settings belong to the whole process, so they are locked, and restored afterwards.
     """
     with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -239,7 +239,7 @@ def _message(error: Exception) -> str:
 
 
 def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
-    """Return an opened picture as float32 H×W×3, appending what the user should know to `notes`."""
+    """Return an opened picture as float32 H×W×3; add what the user should know to `notes`."""
     if opened.format in _FORMATS_THAT_MOVE and getattr(opened, "is_animated", False):
         notes.append("is animated; its first frame is used")
     if opened.format == "TIFF" and opened.fp is not None and _has_pages(opened.fp):
@@ -257,8 +257,8 @@ def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
 
 
 def _has_pages(file: IO[bytes]) -> bool:
-    """Whether a TIFF has a page after the first that is a picture of its own."""
-    with contextlib.suppress(Exception):  # EOFError: there is none; any other: it is damaged
+    """Tell whether a TIFF has a second picture, not only smaller versions or masks of the first."""
+    with contextlib.suppress(Exception):  # EOFError: no more pages; others: damaged
         file.seek(0)
         pages = TiffImagePlugin.TiffImageFile(file)
         for number in range(1, _PAGES_SEARCHED):
@@ -269,13 +269,13 @@ def _has_pages(file: IO[bytes]) -> bool:
 
 
 def _turn_upright(picture: ImageFile.ImageFile) -> None:
-    """Apply the EXIF orientation in place, which Pillow does before it looks at the other data."""
-    with contextlib.suppress(Exception):  # damaged metadata around sound pixels is common
+    """Apply the EXIF orientation in place, even if other EXIF data are damaged."""
+    with contextlib.suppress(Exception):  # damaged metadata with intact pixels is common
         ImageOps.exif_transpose(picture, in_place=True)
 
 
 def _scale_color_key(picture: ImageFile.ImageFile) -> None:
-    """Bring a PNG's transparent color, which Pillow leaves at the file's depth, to 8 bits."""
+    """Scale the transparent color of a PNG to 8 bits; Pillow leaves it in the depth of the file."""
     if picture.format == "PNG" and picture.tile and "transparency" in picture.info:
         scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(picture.tile[0][3]), 1)
         if scale != 1:
@@ -284,7 +284,7 @@ def _scale_color_key(picture: ImageFile.ImageFile) -> None:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Return `picture` in a mode that Pillow converts well: it clips 16-bit grey, refuses La."""
+    """Return `picture` in a mode that Pillow converts right: it clips 16-bit grey, refuses La."""
     if picture.mode.startswith("I"):
         deep = np.asarray(picture)
         key = picture.info.get("transparency")
@@ -297,7 +297,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """Return `picture` in mode RGB, converted from its ICC `profile` (bytes or None) to sRGB."""
     mode = _MODES_OF_COLOR.get(picture.mode, "RGB")
-    if profile and picture.mode != "LAB":  # whose numbers mean the same colors everywhere
+    if profile and picture.mode != "LAB":  # LAB needs no profile
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             profile_mode = _MODES_OF_PROFILES.get(source.profile.xcolor_space)
@@ -309,7 +309,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, notes: list[str]) -> I
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
-            assert converted is not None  # that is for a conversion in place
+            assert converted is not None  # None is for a conversion in place
             return converted
         except Exception as error:
             notes.append(f"its color profile is unusable ({_message(error)}); taken as sRGB")

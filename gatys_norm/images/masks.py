@@ -7,9 +7,9 @@ from gatys_norm.images.io import PictureError
 
 
 def from_picture(picture: np.ndarray) -> np.ndarray:
-    """Return the mask that a picture stands for: the mean of its channels, divided by 255.
+    """Return the mask that a picture describes: the mean of its channels, divided by 255.
 
-    What was transparent in the file is white by now, hence inside.
+    Pixels that are transparent in the file have become white, so they are inside.
 
     Args:
       picture: H × W × 3, 0–255.
@@ -21,7 +21,7 @@ def from_picture(picture: np.ndarray) -> np.ndarray:
 
 
 def mask_at(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a mask, H × W, brought to another size: each value is the mean of what it covers."""
+    """Return a mask, H × W, in another size: each value is the mean of the values it covers."""
     box = Image.Resampling.BOX
     return np.asarray(Image.fromarray(mask).resize((width, height), box))
 
@@ -30,9 +30,9 @@ def check(path: str, mask: np.ndarray, masked_path: str, masked: np.ndarray) -> 
     """Raise PictureError unless a mask has the proportions of its picture and is not black.
 
     Args:
-      path: of the mask.
+      path: path of the mask.
       mask: the mask as a picture, H × W × 3.
-      masked_path: of the picture that it is the mask of.
+      masked_path: path of the picture that the mask belongs to.
       masked: that picture, H × W × 3.
     """
     height, width = mask.shape[:2]

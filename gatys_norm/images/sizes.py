@@ -1,4 +1,4 @@
-"""Sizes of pictures, and pictures of another size."""
+"""Sizes of pictures, and resizing."""
 
 import math
 
@@ -9,18 +9,18 @@ MIN_SIDE = 16  # pixels: conv5 of VGG-19 sees 1/16 of each side
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resample with Lanczos (three lobes, widened when shrinking), each channel by itself.
+    """Resize an image by Lanczos resampling (three lobes, wider when shrinking), per channel.
 
-    Lanczos rings beside sharp edges; each channel is clipped to the range it came with, so a
-    constant stays that constant and nothing leaves 0–255.
+    Lanczos overshoots next to sharp edges. Each channel is therefore clipped to the range that it
+    had before, so that a constant stays the same constant and no value leaves 0–255.
 
     Args:
       image: float32 H×W×3, any range.
-      height: of the result, in pixels, at least 1.
-      width: of the result, in pixels, at least 1.
+      height: height of the result in pixels, at least 1.
+      width: width of the result in pixels, at least 1.
 
     Returns:
-      float32 height×width×3; `image` itself where it already has that size.
+      float32 height×width×3; `image` itself if it has that size already.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -33,16 +33,17 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def size_for_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """Return (height, width) with the longer one `long_side`, same aspect, never below 1."""
+    """Return (height, width) of the same proportions, the longer one `long_side`, at least 1."""
     longest = max(height, width)
     tall, wide = (max(1, round(side * long_side / longest)) for side in (height, width))
     return tall, wide
 
 
 def size_for_pixel_count(height: int, width: int, pixel_count: int) -> tuple[int, int]:
-    """Return (height, width) of the same aspect whose product is nearest to `pixel_count`.
+    """Return (height, width) of the same proportions with a product close to `pixel_count`.
 
-    Each side is the exact one rounded up or down, never below 1.
+    Each side is the exact length, rounded up or down, and at least 1; of these pairs the one whose
+    product is closest.
     """
     scale = math.sqrt(pixel_count / (height * width))
     rounded = [

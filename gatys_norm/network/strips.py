@@ -78,37 +78,18 @@ def run_head(
     # If there is a tail, its input is the first of the values.
     all_strides = [HEAD_STRIDE] * extractor.has_tail + list(strides)
 
-    def values_of_rows(rows: tf.Tensor, strip: _Strip) -> list[tf.Tensor]:
-        features, pooled = extractor.head(rows)
-        cropped = {
-            layer: _crop(value, strip, stride_of(layer)) for layer, value in features.items()
-        }
-        tail_input = [_crop(tf.squeeze(pooled, 0), strip, HEAD_STRIDE)] * extractor.has_tail
-        return tail_input + values_of(cropped, functools.partial(_rows_of, strip=strip))
+    strip_values = functools.partial(_strip_values, extractor, values_of)
 
     @tf.custom_gradient
     def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
         parts: list[list[tf.Tensor]] = []
         before: list[tf.Tensor] = []
         for strip in strips:
-            parts.append(values_of_rows(_input_rows(image, strip, before), strip))
+            parts.append(strip_values(_input_rows(image, strip, before), strip))
             before = parts[-1]
 
         def gradient(*upstream: tf.Tensor) -> tf.Tensor:
-            pieces: list[tf.Tensor] = []
-            before = list(upstream)
-            for strip in strips:
-                with tf.GradientTape(watch_accessed_variables=False) as tape:
-                    rows = _input_rows(image, strip, before)
-                    tape.watch(rows)
-                    values = values_of_rows(rows, strip)
-                shares = [
-                    value if stride is None else _rows_of(value, stride, strip)
-                    for value, stride in zip(upstream, all_strides, strict=True)
-                ]
-                before = [tape.gradient(values, rows, shares)]
-                pieces += before
-            return _overlapped(pieces, strips)
+            return _gradient(strip_values, image, strips, upstream, all_strides)
 
         joined = zip(*parts, strict=True)
         return [
@@ -119,6 +100,40 @@ def run_head(
     values = run(image)
     tail_input = values.pop(0)[tf.newaxis] if extractor.has_tail else None
     return tail_input, values
+
+
+def _strip_values(
+    extractor: Extractor, values_of: ValuesOfStrip, rows: tf.Tensor, strip: _Strip
+) -> list[tf.Tensor]:
+    """Return the values of one strip; if there is a tail, its input comes first."""
+    features, pooled = extractor.head(rows)
+    cropped = {layer: _crop(value, strip, stride_of(layer)) for layer, value in features.items()}
+    tail_input = [_crop(tf.squeeze(pooled, 0), strip, HEAD_STRIDE)] * extractor.has_tail
+    return tail_input + values_of(cropped, functools.partial(_rows_of, strip=strip))
+
+
+def _gradient(
+    strip_values: Callable[[tf.Tensor, _Strip], list[tf.Tensor]],
+    image: tf.Tensor,
+    strips: Sequence[_Strip],
+    upstream: Sequence[tf.Tensor],
+    strides: Sequence[int | None],
+) -> tf.Tensor:
+    """Return the gradient of the image, computed strip by strip from that of the values."""
+    pieces: list[tf.Tensor] = []
+    before = list(upstream)
+    for strip in strips:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            rows = _input_rows(image, strip, before)
+            tape.watch(rows)
+            values = strip_values(rows, strip)
+        shares = [
+            value if stride is None else _rows_of(value, stride, strip)
+            for value, stride in zip(upstream, strides, strict=True)
+        ]
+        before = [tape.gradient(values, rows, shares)]
+        pieces += before
+    return _overlapped(pieces, strips)
 
 
 def _input_rows(image: tf.Tensor, strip: _Strip, before: list[tf.Tensor]) -> tf.Tensor:
@@ -138,7 +153,7 @@ def _rows_of(value: tf.Tensor, stride: int, strip: _Strip) -> tf.Tensor:
     return value[strip.start // stride : strip.stop // stride]
 
 
-def _overlapped(pieces: list[tf.Tensor], strips: list[_Strip]) -> tf.Tensor:
+def _overlapped(pieces: list[tf.Tensor], strips: Sequence[_Strip]) -> tf.Tensor:
     """Join the gradients of all strips, adding them up where halos overlap."""
     gradient, carried = [], None
     for piece, strip, following in zip(pieces, strips, [*strips[1:], None], strict=True):

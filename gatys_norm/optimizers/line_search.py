@@ -161,17 +161,16 @@ def _step(
     direction = tf.where(_all_finite(direction), direction, tf.zeros_like(direction))
     dtype = direction.dtype
 
-    def along(step: tf.Tensor) -> _Point:
-        value, gradient, terms = evaluate(results.position + step[tf.newaxis] * direction)
+    def point_at(
+        step: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor, terms: tf.Tensor
+    ) -> _Point:
         return _Point(step, value, tf.reduce_sum(gradient * direction), gradient, terms)
 
-    start = _Point(
-        tf.constant(0, dtype),
-        results.objective_value,
-        tf.reduce_sum(results.objective_gradient * direction),
-        results.objective_gradient,
-        results.terms,
-    )
+    def along(step: tf.Tensor) -> _Point:
+        return point_at(step, *evaluate(results.position + step[tf.newaxis] * direction))
+
+    present = results.objective_value, results.objective_gradient, results.terms
+    start = point_at(tf.constant(0, dtype), *present)
     trial = along(tf.constant(1, dtype))
     search_result = search(along, trial, start, results.converged | results.failed, max_iterations)
     point: _Point = search_result.left
@@ -179,7 +178,7 @@ def _step(
     failed |= ~(tf.math.is_finite(point.f) & _all_finite(point.full_gradient))
     position = results.position + direction * point.x
     change = tf.abs(point.f - results.objective_value)
-    converged = ~failed & (
+    converged = (
         (_largest(point.full_gradient) <= gradient_tolerance)
         | (_largest(position - results.position) <= position_tolerance)
         | (change <= value_relative_tolerance * results.objective_value)
@@ -191,7 +190,7 @@ def _step(
         num_objective_evaluations=results.num_objective_evaluations + search_result.func_evals,
     )
     after = before._replace(
-        converged=converged,
+        converged=~failed & converged,
         position=position,
         objective_value=point.f,
         objective_gradient=point.full_gradient,

@@ -1,7 +1,7 @@
-"""How plots are drawn: sizes, colors, axes, legends, bars. No TensorFlow.
+"""The parts of plots: sizes, colors, axes, legends, bars. No TensorFlow.
 
-The *look* of a curve or a bar is what matplotlib takes by name to draw it. Looks are numbered, so
-that the same number is the same color in every panel and in the legend.
+The *look* of a curve or a bar is a dict of keyword arguments for matplotlib. Looks have numbers:
+the same number has the same color in every panel and in the legend.
 """
 
 import math
@@ -21,9 +21,9 @@ from matplotlib.patches import Patch
 
 from gatys_norm.images import contact_sheet
 
-# Okabe and Ito's colors, which color-blind readers tell apart, without the yellow.
+# The colors of Okabe and Ito, which color-blind readers can distinguish, without yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-DASHES, HATCHES = ("-", "--", ":", "-."), ("", "//", "..", "xx")  # once the colors are used up
+DASHES, HATCHES = ("-", "--", ":", "-."), ("", "//", "..", "xx")  # when colors are used again
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LABEL_CHARACTERS = 32  # of a name in a legend
 DOTS_PER_INCH = 120
@@ -42,7 +42,7 @@ APPEARANCE: dict[Any, Any] = {
     "text.usetex": False,
 }
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 14, 11, 9  # points
-in_our_style = matplotlib.rc_context(APPEARANCE)  # decorates whatever draws
+in_our_style = matplotlib.rc_context(APPEARANCE)  # decorator of all functions that draw
 
 Look: TypeAlias = dict[str, Any]
 Values: TypeAlias = Sequence[float | None] | np.ndarray
@@ -60,7 +60,7 @@ def floats(values: Values) -> np.ndarray:
 
 
 def positive(values: Values) -> np.ndarray:
-    """Return those values that have a place on a log axis."""
+    """Return the values that a log axis can show."""
     numbers = floats(values)
     return numbers[np.isfinite(numbers) & (numbers > 0)]
 
@@ -69,7 +69,7 @@ def positive(values: Values) -> np.ndarray:
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """Return an empty figure, width × height inches, with the title above."""
+    """Return an empty figure, width × height in inches, with a title."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
     figure = Figure((width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     if title:
@@ -82,21 +82,21 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def rendered(figure: Figure) -> np.ndarray:
-    """Draw a figure; returns float32 H × W × 3, RGB, 0–255."""
+    """Return the picture of a figure, float32 H × W × 3, RGB, 0–255."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32)
 
 
 def set_footer(figure: Figure, lines: Iterable[str]) -> None:
-    """Write lines below all panels, broken where they are wider than the figure."""
+    """Write lines below all panels; lines wider than the figure are broken."""
     width = _characters(figure, TEXT_SIZE)
     wrapped = [part for line in lines for part in textwrap.wrap(line, width)]
     figure.supxlabel("\n".join(wrapped), fontsize=TEXT_SIZE)
 
 
 def set_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put one legend below all panels, in as few rows as fit."""
+    """Put one legend below all panels, in as few rows as possible."""
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         columns = max(1, _characters(figure, TEXT_SIZE) // (longest + 6))
@@ -110,11 +110,11 @@ def set_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def _characters(figure: Figure, font_size: float) -> int:
-    """Return about how many characters of a font, in points, the figure is wide."""
+    """Return the width of a figure as a number of characters, for a font size in points."""
     return int(figure.get_figwidth() * 72 / (0.68 * font_size))
 
 
-# Looks and their entries in a legend
+# Looks, and legend entries
 
 
 def line_look(index: int) -> Look:
@@ -136,17 +136,17 @@ def bar_look(index: int) -> Look:
 
 
 def line_handle(look: Look, name: str) -> Line2D:
-    """Return a legend's entry for curves of a look."""
+    """Return the legend entry of the curves with a look."""
     return Line2D([], [], label=_label(name), **look)
 
 
 def bar_handle(index: int, name: str) -> Patch:
-    """Return a legend's entry for bars."""
+    """Return the legend entry of bars."""
     return Patch(label=_label(name), **bar_look(index))
 
 
 def _label(name: str) -> str:
-    """Return a name that matplotlib shows as it is: $ begins a formula, a first _ once hid it."""
+    """Return a name that matplotlib shows unchanged: $ starts a formula, a leading _ hides it."""
     line = contact_sheet.shortened(contact_sheet.unicode_line(name), len, LABEL_CHARACTERS)
     label = line.replace("$", r"\$")
     return f" {label}" if label.startswith("_") else label
@@ -156,7 +156,7 @@ def _label(name: str) -> str:
 
 
 def finish_curves(axes: Axes, values: Values, iterations: Sequence[int]) -> None:
-    """Set both axes of curves against iterations: x from 0, y in decades where it can be."""
+    """Set the axes of curves over iterations: x from 0, y on a log scale if possible."""
     axes.set_xlabel("iteration")
     axes.set_xlim(0, max(1, *iterations))
     if positive(values).size:
@@ -167,7 +167,7 @@ def finish_curves(axes: Axes, values: Values, iterations: Sequence[int]) -> None
 
 
 def set_legend_below_curves(axes: Axes) -> None:
-    """Put a legend below the curves of a panel, whose log y axis grows to make room for it."""
+    """Put a legend below the curves of a panel, and extend its log y axis to make space for it."""
     lines = math.ceil(len(axes.lines) / 3)
     axes.legend(loc="lower center", ncols=3, fontsize=SMALL_SIZE, handlelength=1.4, columnspacing=1)
     share = min(0.6, 0.06 + 0.085 * lines)
@@ -176,7 +176,7 @@ def set_legend_below_curves(axes: Axes) -> None:
 
 
 def set_falling_axis(axes: Axes, lambdas: Sequence[float]) -> None:
-    """Give the x axis its λ_os, on a log scale, the largest at the left."""
+    """Set the x axis for λ_os: a log scale, with the largest value at the left."""
     axes.set_xlabel(r"$\lambda_{os}$ (log axis, falling to the right)")
     positions = positive(lambdas)
     if positions.size:
@@ -185,7 +185,7 @@ def set_falling_axis(axes: Axes, lambdas: Sequence[float]) -> None:
 
 
 def limit_bars(axes: Axes, values: Values, log: bool) -> None:
-    """Give bars their y axis, on which the least positive one can still be seen."""
+    """Set the y axis of bars, so that the smallest positive bar is visible."""
     heights = positive(values)
     if log:
         axes.set_yscale("log")
@@ -198,7 +198,7 @@ def limit_bars(axes: Axes, values: Values, log: bool) -> None:
 
 
 def plot_bars(axes: Axes, groups: Sequence[str], series: Sequence[Sequence[float | None]]) -> None:
-    """Draw one group of bars per name, in it one bar per series; a zero is written, not drawn."""
+    """Draw one group of bars per name, with one bar per series; zeros are written as "0"."""
     width = 0.8 / max(1, len(series))
     for index, values in enumerate(series):
         positions = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
@@ -223,7 +223,7 @@ def plot_bars(axes: Axes, groups: Sequence[str], series: Sequence[Sequence[float
 
 
 def mark_sizes(axes: Axes, starts: Iterable[tuple[int, int]]) -> None:
-    """Draw a line where each size begins and name it; `starts` are (iteration, size)."""
+    """Mark where each size begins, by a line and its name; `starts` are (iteration, size)."""
     for iteration, size in starts:
         axes.axvline(iteration, color="#444444", linewidth=0.8, linestyle=":")
         axes.annotate(
@@ -238,7 +238,7 @@ def mark_sizes(axes: Axes, starts: Iterable[tuple[int, int]]) -> None:
 
 
 def draw_level(axes: Axes, level: float) -> None:
-    """Draw a dashed line across a panel and write its value at the right end."""
+    """Draw a dashed line across a panel, with its value at the right end."""
     axes.axhline(level, **LEVEL_LOOK)
     axes.annotate(
         f"{level:.3g}",

@@ -13,11 +13,11 @@ VERDICTS = {True: "yes", False: "no", None: "not measured"}
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
 ) -> str:
-    """Return a table without a line break at its end.
+    """Return a table, without a line break at its end.
 
     Args:
       columns: the heading of each column.
-      rows: the cells of each row. Headings and cells are Markdown already, see `cell`.
+      rows: the cells of each row. Headings and cells are Markdown; see `cell` for plain text.
       numbers: indices of the columns that are aligned to the right.
     """
     rule = ["---:" if index in numbers else "---" for index in range(len(columns))]
@@ -25,7 +25,7 @@ def table(
 
 
 def cell(words: str) -> str:
-    """Return text for a cell of `table`: in one line, and without ending the cell."""
+    """Return plain text as a cell of `table`: in one line, with each | escaped."""
     return one_line(words).replace("|", "\\|")
 
 
@@ -49,7 +49,7 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _finding_row(finding: Mapping[str, Any], notes: Sequence[str]) -> tuple[str, ...]:
-    """Return all cells but the claim's."""
+    """Return all cells except that of the claim."""
     measure, unit, note = finding["measure"], finding["unit"], finding["note"]
     verdict = VERDICTS[finding["holds"]]
     return (

@@ -1,4 +1,4 @@
-"""Records and pictures → one HTML page that needs nothing but the pictures. No TensorFlow."""
+"""An HTML page of records and pictures, which needs only the pictures. No TensorFlow."""
 
 import functools
 import itertools
@@ -28,14 +28,18 @@ SURVEY_LINK = markupsafe.Markup('<li><a href="#survey">Table 1</a></li>')
 
 
 class ReportError(ValueError):
-    """A file that is not a page of `write`."""
+    """A file is not a page that `write` made."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One finished transfer, or a failed one.
+    """A finished or failed transfer.
 
-    `error` says in words why there is no result; a picture that is not there is shown as missing.
+    Attributes:
+      caption: text under the picture.
+      picture: path of the picture; one that does not exist is shown as missing.
+      record: record of the transfer.
+      error: message that says why there is no result.
     """
 
     caption: str
@@ -46,10 +50,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """One loss's table of pictures.
+    """A table of pictures, of one loss.
 
     Raises:
-      ValueError: there is not one cell for each row and column.
+      ValueError: there is not one cell per row and column.
     """
 
     title: str
@@ -68,10 +72,10 @@ class Grid:
 class Section:
     """A part of the page: plain text, one or two grids whose cells correspond, and plots.
 
-    `text` is split into paragraphs at empty lines; `plots` are (caption, picture file).
+    `text` is divided into paragraphs at empty lines; `plots` are (caption, picture file).
 
     Raises:
-      ValueError: there are more than two grids, or two that do not correspond.
+      ValueError: there are more than two grids, or two of different shapes.
     """
 
     title: str
@@ -85,14 +89,14 @@ class Section:
 
 
 class _Picture(NamedTuple):
-    """A picture file as the page refers to it; `size` is (width, height), None if unreadable."""
+    """A picture file: its URL relative to the page, and (width, height); None if unreadable."""
 
     link: str
     size: tuple[int, int] | None
 
 
 class _Side(NamedTuple):
-    """A cell that is seen large; `label` tells it from its counterpart, `key` finds its record."""
+    """A cell that is shown large, the label that names it there, and the key of its record."""
 
     label: str
     cell: Cell
@@ -100,10 +104,9 @@ class _Side(NamedTuple):
 
 
 class _View(NamedTuple):
-    """What is seen large: the cells at one position of a section's grids, or a plot.
+    """What is shown large: the cells at one position of the grids of a section, or a plot.
 
-    `neighbours` has the keys of the views before ("left"), after ("right"), above ("up") and
-    below ("down"), where there are any.
+    `neighbours` is {"left", "right", "up" or "down": key of the view there}, as far as they exist.
     """
 
     key: str
@@ -121,19 +124,18 @@ def write(
 ) -> None:
     """Write the page.
 
-    It refers to the pictures by paths relative to its own folder, so that both move together. A
-    page that was there before is replaced, with the table that `insert_survey` gave it.
+    It refers to the pictures by paths relative to its folder, so that they can be moved together.
+    An older page is replaced; a table that `insert_survey` put into it is lost.
 
     Args:
       path: where the page goes.
       title: its heading.
       sections: list of `Section`.
       findings: dicts of `name`, `claim` (what the paper says), `measure`, `unit`, `original`,
-        `normalized` (the two numbers, or None), `expected` ("less" or "more" where the paper
-        expects the normalized loss's number to be so, or other words), `holds` (None where not
-        measured), `note` and `details` (dict or words, or None). Those of one claim stand
-        together.
-      settings: {name of a group: {name: value}}; values that are dicts are laid out too.
+        `normalized` (the two numbers, or None), `expected` ("less" or "more" if the paper expects
+        the number of the normalized loss to be less or more, or other words), `holds` (None if not
+        measured), `note` and `details` (dict, text or None). Those of one claim follow each other.
+      settings: {name of a group: {name: value}}; values may be dicts too.
 
     Raises:
       ValueError: a record holds NaN or an infinity, which JSON does not have.
@@ -150,12 +152,12 @@ def write(
         claims=_by_claim(findings),
         settings=settings or {},
     )
-    # A file name may be no valid Unicode.
+    # A file name may not be valid Unicode.
     files.write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def is_page(path: StrPath) -> bool:
-    """Tell whether a file is a page of `write`."""
+    """Tell whether a file is a page that `write` made."""
     try:
         return Path(path).read_bytes().count(END_OF_SURVEY) == 1
     except OSError:
@@ -163,17 +165,17 @@ def is_page(path: StrPath) -> bool:
 
 
 def insert_survey(path: StrPath, fragment: str) -> None:
-    """Insert a survey's table in a page, in place of an earlier one, and a link to it at the top.
+    """Insert the table of a survey into a page, and a link to it at the top.
 
-    The rest of the page stays as it is, and its Content-Security-Policy allows no script or style
-    in the fragment. `write` makes a page anew, without the table.
+    An older table is replaced; the rest of the page does not change. The Content-Security-Policy
+    of the page allows no script and no style in the fragment.
 
     Args:
-      path: a page of `write`.
-      fragment: `markupsafe.Markup`, a section with the id "survey"; any other text is escaped.
+      path: a page that `write` made.
+      fragment: `markupsafe.Markup`, a section with the id "survey"; plain text is escaped.
 
     Raises:
-      ReportError: the file is no such page.
+      ReportError: the file is not such a page.
       OSError: it cannot be read, or see `files.write_atomically`.
     """
     try:
@@ -215,19 +217,19 @@ def _picture(folder: Path, path: Path | None) -> _Picture | None:
     try:
         height, width = picture_io.read_size(path)
         size = width, height
-    except picture_io.PictureError:  # a drawing, say: the browser knows more formats
+    except picture_io.PictureError:  # for example SVG: browsers know more formats
         size = None
     return _Picture(urllib.parse.quote(os.fsencode(relative)), size)
 
 
 def _ratio(pictures: Iterable[_Picture | None]) -> float:
-    """Width over height of the box in which pictures lie over each other."""
+    """Return width / height of the box in which pictures lie on top of each other."""
     sizes = [picture.size for picture in pictures if picture and picture.size]
     return round(sizes[0][0] / sizes[0][1], 4) if sizes else USUAL_RATIO
 
 
 def _breakable(name: str) -> markupsafe.Markup:
-    """Let a name break into lines after an underscore, but not within λ_os."""
+    """Allow line breaks in a name after an underscore, but not in λ_os."""
     return markupsafe.Markup("<wbr>").join(re.split("(?<=[^λ]_)", name))
 
 
@@ -253,7 +255,7 @@ def _shape(grid: Grid) -> tuple[int, int]:
 
 
 def _cell_view(number: str, grids: Sequence[Grid], row: int, column: int) -> _View:
-    rows = dict.fromkeys(grid.rows[row] for grid in grids)  # once, where both have the same
+    rows = dict.fromkeys(grid.rows[row] for grid in grids)  # one, if both are the same
     columns = dict.fromkeys(grid.columns[column] for grid in grids)
     return _View(
         f"{number}-{row}-{column}",
@@ -267,7 +269,7 @@ def _cell_view(number: str, grids: Sequence[Grid], row: int, column: int) -> _Vi
 
 
 def _labels(grids: Sequence[Grid]) -> list[str]:
-    """Return a name for each grid: its loss, where that tells them apart, or else its title."""
+    """Return a name for each grid: its loss, if that distinguishes them, or else its title."""
     losses = [
         {cell.record["config"]["loss"] for row in grid.cells for cell in row if cell.record}
         for grid in grids
@@ -283,7 +285,7 @@ def _plot_view(key: str, caption: str, path: Path) -> _View:
 
 
 def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
-    """Return the values of {(row, column): view}, in reading order, with their neighbours."""
+    """Return the views of {(row, column): view} in reading order, with their neighbours."""
     positions = list(views)
     linked = []
     for index, (row, column) in enumerate(positions):
@@ -306,7 +308,7 @@ def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
 
 
 def _records(views: Iterable[_View]) -> dict[str, dict[str, Any]]:
-    """Return {key: record} without the histories, which only plots need."""
+    """Return {key: record}, without the histories, which only plots use."""
     return {
         side.key: {name: value for name, value in side.cell.record.items() if name != "history"}
         for view in views
@@ -316,7 +318,7 @@ def _records(views: Iterable[_View]) -> dict[str, dict[str, Any]]:
 
 
 def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[Any]]]:
-    """Return what records are compared by: list of (name, one value for each cell)."""
+    """Return the facts that the page compares: [(name, [value of each cell])]."""
     described = [_facts_of(cell.record) if cell.record else {} for cell in cells]
     names = dict.fromkeys(itertools.chain(*described))
     return [(name, [facts.get(name) for facts in described]) for name in names]
@@ -349,7 +351,7 @@ def _size(record: Record) -> str:
 
 
 def _raised_weights(config: Mapping[str, Any]) -> dict[str, str]:
-    """Say which layers weigh more than the others, where the weights differ."""
+    """Return the layers that have a larger weight than others, if the weights differ."""
     raised = {}
     for kind in ("content", "style"):
         weights = dict(zip(config[f"{kind}_layers"], config[f"{kind}_weights"], strict=True))
@@ -369,7 +371,7 @@ def _by_claim(
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay out dicts within a dict: {"packages": {"numpy": 2}} becomes {"packages numpy": 2}."""
+    """Flatten dicts in a dict: {"packages": {"numpy": 2}} becomes {"packages numpy": 2}."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -380,7 +382,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(value: object) -> str:
-    """Return a value as a reader wants it."""
+    """Return a value as text for a reader."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):

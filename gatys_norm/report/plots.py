@@ -1,7 +1,7 @@
-"""What records and measurements are drawn as: the paper's figures and others. No TensorFlow.
+"""Plots of records and measurements: the paper's figures and others. No TensorFlow.
 
-Every plot is returned as float32 H × W × 3, RGB, 0–255. A partial loss is one term of L: its
-coefficient times its squared distance.
+Every plot is returned as a picture, float32 H × W × 3, RGB, 0–255. A partial loss is one term of L:
+its coefficient times its squared distance.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from gatys_norm.text import NOTHING
 if TYPE_CHECKING:
     from gatys_norm.record import HistoryRow, Record
 
-LOG_RANGE = 1e3  # largest over smallest power above which layer_powers takes a log axis
-COLON = "\u00a0: "  # lets a line break behind it, not before
+LOG_RANGE = 1e3  # if largest / smallest power is above this, layer_powers uses a log axis
+COLON = "\u00a0: "  # allows a line break after it, not before it
 
 SweepPoint: TypeAlias = tuple[float, float | None, float | None]  # λ_os, content, style
 _Curves: TypeAlias = dict[str, np.ndarray]  # {term: partial losses}
 
 
 def first_value_ratios(record: Record) -> list[float | None]:
-    """Return the first value of each style layer's partial loss over that of the first layer.
+    """Return, per style layer, the first value of its partial loss divided by the first layer's.
 
-    The values are those of the last size's first row, in the order of the style layers.
+    The first values are those of the first row of the last size.
 
     Returns:
-      list of floats; None where undefined, the first layer's being zero or either not finite.
+      List in the order of the style layers; None where the ratio is undefined, because the value of
+      the first layer is zero or one of the values is not finite.
     """
     first = [float(curve[0]) for curve in _style_curves(record).values()]
     defined = first[0] and math.isfinite(first[0])
@@ -48,13 +49,13 @@ def partial_style_losses(
 ) -> np.ndarray:
     """Draw the paper's Figure 3: each style layer's partial loss against the iteration.
 
-    A last panel shows them all divided by their first values, save those that begin with zero.
-    Below stand the ratios of the first values.
+    The last panel shows all of them, each divided by its first value, except those that begin with
+    zero. The ratios of the first values are written below.
 
     Args:
-      record: of one run; of several sizes the last is drawn.
-      title: stands above everything.
-      paper_ratios: the paper's ratios, which then stand below ours.
+      record: record of one run; if it has several sizes, the last one is drawn.
+      title: title of the figure.
+      paper_ratios: the ratios in the paper, written below those of the record.
     """
     curves = _style_curves(record)
     iterations = [row["iteration"] for row in _last_size(record)]
@@ -82,8 +83,8 @@ def layer_powers(powers: Mapping[str, Mapping[str, float | None]]) -> np.ndarray
     """Draw the paper's Figure 4: how large each layer's output is, before and after the ReLU.
 
     Args:
-      powers: {style: {layer: mean squared output}}, layers named convX_Y and reluX_Y. A missing
-        layer or None is left out.
+      powers: {style: {layer: mean squared output}}, layers named convX_Y and reluX_Y. Layers that
+        are missing or None are not drawn.
     """
     values = [value for by_layer in powers.values() for value in by_layer.values()]
     positive = charts.positive(values)
@@ -108,14 +109,14 @@ def layer_powers(powers: Mapping[str, Mapping[str, float | None]]) -> np.ndarray
 def gradient_norms(
     norms: Mapping[str, Mapping[str, Mapping[str, float | None]]],
 ) -> np.ndarray:
-    """Draw the length of each term's gradient, one panel per loss, on one log axis.
+    """Draw the norm of the gradient of each term, one panel per loss, with one log axis for all.
 
-    A log axis has no place for zero, such as the content term's at the start x = o: a 0 stands
-    where the bar would.
+    A log axis cannot show zero, the norm of the content term at the start x = o; a "0" is written
+    instead of the bar.
 
     Args:
-      norms: {loss: {style: {term: ‖∂(coefficient · squared distance)/∂x‖}}}. A missing term or
-        None is left out.
+      norms: {loss: {style: {term: ‖∂(coefficient · squared distance)/∂x‖}}}. Terms that are missing
+        or None are not drawn.
     """
     all_terms = [by_term for by_style in norms.values() for by_term in by_style.values()]
     values = [value for by_term in all_terms for value in by_term.values()]
@@ -144,10 +145,10 @@ def sweeps(
     """Draw content distance and style reflection against λ_os, which falls to the right.
 
     Args:
-      curves: {loss: {style: [(λ_os, content distance, mean style reflection), …]}}; a column per
-        loss. None leaves a gap; λ_os = 0 has no place on the log axis and is left out.
+      curves: {loss: {style: [(λ_os, content distance, mean style reflection), …]}}; one column per
+        loss. None makes a gap; λ_os = 0 is not drawn, because a log axis cannot show it.
       levels: {"content_distance": float or None, "style_reflection": float or None}: the common
-        level, drawn dashed.
+        levels, drawn as dashed lines.
     """
     measures = {"content_distance": "content distance", "style_reflection": "mean style reflection"}
     styles = list(dict.fromkeys(style for by_style in curves.values() for style in by_style))
@@ -178,8 +179,13 @@ def sweeps(
 def loss_curves(records: Mapping[str, Record]) -> np.ndarray:
     """Draw the partial losses and their sum against the iteration, one panel per loss.
 
-    The iterations of several sizes follow one another. A record holds the coefficients of its
-    last size alone, so the partial losses are drawn there and the sum everywhere.
+        records = {
+            loss: json.loads(Path(f"compare-{loss}.json").read_text()) for loss in LOSSES
+        }
+        picture_io.save_picture("curves.png", loss_curves(records))
+
+    Iterations are counted over all sizes. A record has the coefficients of its last size only, so
+    the partial losses are drawn for that size, and the sum for all sizes.
 
     Args:
       records: {loss: record}.
@@ -217,7 +223,7 @@ def _plot_losses(axes: Axes, record: Record, looks: Mapping[str, charts.Look]) -
 
 
 def _plot_relative(axes: Axes, iterations: Sequence[int], curves: _Curves) -> None:
-    """Draw all curves, each divided by its first value, save those that begin with zero."""
+    """Draw all curves, each divided by its first value, except those that begin with zero."""
     values: list[float] = []
     for index, (term, curve) in enumerate(curves.items()):
         if curve[0] and math.isfinite(curve[0]):
@@ -230,7 +236,7 @@ def _plot_relative(axes: Axes, iterations: Sequence[int], curves: _Curves) -> No
 
 
 def _style_curves(record: Record) -> _Curves:
-    """Return {term: partial losses at the last size} for the style terms."""
+    """Return {style term: partial losses at the last size}."""
     rows = _last_size(record)
     return {term: _partial_losses(record, rows, term) for term in filter(is_style, record["terms"])}
 
@@ -244,7 +250,7 @@ def _partial_losses(record: Record, rows: Iterable[HistoryRow], term: str) -> np
 
 
 def _sweep_line(points: Iterable[SweepPoint], measure: int) -> tuple[list[float], np.ndarray]:
-    """Return the λ_os above 0 and the values of one measure: 0 content distance, 1 reflection."""
+    """Return all λ_os above 0, and one measure: 0 is content distance, 1 style reflection."""
     line = sorted((point for point in points if point[0] > 0), key=lambda point: point[0])
     return [point[0] for point in line], charts.floats([point[1 + measure] for point in line])
 

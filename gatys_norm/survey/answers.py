@@ -1,7 +1,7 @@
-"""The answers of viewers: what an answer file holds; checking, reading and appending.
+"""The answers of viewers: the format of answer files, checking, reading and appending.
 
-An answer is one line of CSV: both scores of one pair, from one viewer. The survey's identity comes
-last and has a fixed length, so that a line which a crash cut off is never read as a whole one.
+An answer is one line of CSV: both scores of one pair, from one viewer. The identity of the survey
+is last and has a fixed length, so that a line that a crash cut off is never read as a complete one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = (
     *("viewer", "number", "first", "second", "score_first", "score_second", "showings"),
     "survey",
 )
-SEPARATORS = ",;\t"  # spreadsheets write a semicolon where a comma stands in numbers
+SEPARATORS = ",;\t"  # spreadsheets write a semicolon where numbers have a comma
 SCORES = (1, 2, 3, 4, 5)
 BYTE_LIMIT = 1 << 20  # of one answer file
 SHOWINGS_LIMIT = 1000
@@ -33,7 +33,7 @@ _WHOLE_LINE = re.compile(rb"([^,]*,){%d}[0-9a-f]{32}" % (len(COLUMNS) - 1))
 
 
 class AnswerError(ValueError):
-    """An answer or an answer file that cannot be used; says what would be right."""
+    """An answer or an answer file cannot be used; the message says what would be right."""
 
 
 class ContradictionError(AnswerError):
@@ -46,10 +46,10 @@ class Answer:
 
     Attributes:
       viewer: 32 random hexadecimal digits.
-      number: which pair this was for the viewer, counted from 1.
+      number: position of the pair in the order of this viewer, counted from 1.
       first, second: names of the pictures, in the order in which they were shown.
-      score_first, score_second: 1 to 5; None where the viewer gave none in time.
-      showings: how often the pair was shown: once, unless something interrupted it.
+      score_first, score_second: 1 to 5; None if the viewer gave no score in time.
+      showings: how often the pair was shown: once, unless it was interrupted.
     """
 
     viewer: str
@@ -62,7 +62,7 @@ class Answer:
 
     @property
     def pictures(self) -> frozenset[str]:
-        """Both pictures, without an order."""
+        """The names of both pictures, without an order."""
         return frozenset((self.first, self.second))
 
     @property
@@ -72,14 +72,14 @@ class Answer:
 
 
 def parse(row: Mapping[str, str], survey: Survey) -> Answer:
-    """Return the `Answer` that a row holds.
+    """Return the `Answer` in a row.
 
     Args:
       row: {column: text} with exactly `COLUMNS`.
-      survey: the survey that it must belong to.
+      survey: the survey that the answer must belong to.
 
     Raises:
-      AnswerError: a column is missing or not known, or its text is not valid.
+      AnswerError: a column is missing or unknown, or its text is not valid.
     """
     if set(row) != set(COLUMNS):
         raise AnswerError(f"the columns must be {','.join(COLUMNS)}")
@@ -128,15 +128,15 @@ def load(paths: Iterable[StrPath], survey: Survey, separators: str = SEPARATORS)
 
     Args:
       paths: CSV files with `COLUMNS`.
-      survey: the survey that they must belong to.
-      separators: the characters that may stand between values; a file uses one of them.
+      survey: the survey that the answers must belong to.
+      separators: characters that may separate values; each file uses one of them.
 
     Returns:
       list of `Answer`.
 
     Raises:
-      AnswerError: names the file, the line and what is wrong: the columns, a score, a picture or
-        pair that is not the survey's, a viewer's second answer to one pair.
+      AnswerError: the columns are wrong, a score is not valid, a picture or pair is not in the
+        survey, or a viewer answered a pair twice; the message names file and line.
     """
     answers: list[Answer] = []
     lines: dict[tuple[str, frozenset[str]], str] = {}
@@ -180,19 +180,19 @@ def _rows(path: StrPath, separators: str) -> Iterator[tuple[str, dict[str, str]]
 
 
 def append(folder: StrPath, answer: Answer, survey: Survey) -> bool:
-    """Add an answer to its viewer's file in `folder`; it is on disk when this returns.
+    """Add an answer to the file of its viewer in `folder`; it is on the disk when this returns.
 
-    The line is one write. If that fails, or if a crash cut an earlier line off, the rest of the
-    line is removed, so that the file always holds whole answers. An answer that the file holds
-    already is not added again.
+    A line is written at once. If that fails, or if a crash cut off an earlier line, the incomplete
+    line is removed, so that the file always contains complete answers. An answer that is already
+    in the file is not added again.
 
     Returns:
-      Whether it was added.
+      Whether the answer was added.
 
     Raises:
       ContradictionError: the viewer has already answered the pair differently.
-      AnswerError: the file holds something other than answers to this survey.
-      OSError: the disk is full, and so on; the file is as it was.
+      AnswerError: the file contains something else than answers to this survey.
+      OSError: the disk is full, and so on; the file is unchanged.
     """
     path = Path(folder) / f"{answer.viewer}.csv"
     line = ",".join(_texts(answer, survey)).encode() + b"\n"
@@ -222,13 +222,13 @@ def _write_at_end(path: Path, data: bytes) -> None:
 
 
 def repair(path: StrPath) -> None:
-    """Mend the last line of an answer file where a crash, or an editor, left it without its end.
+    """Repair the last line of an answer file, if a crash or an editor left it without an end.
 
-    A part of a line is removed, a whole line gets its end, and a file without a whole line is
-    removed. A file that is no answer file stays as it is, and none need be there.
+    An incomplete line is removed, a complete one gets its line break, and a file without a complete
+    line is deleted. Files that are not answer files, or do not exist, are ignored.
 
     Raises:
-      OSError: it cannot be read or written.
+      OSError: the file cannot be read or written.
     """
     path = Path(path)
     if not path.exists():

@@ -1,7 +1,7 @@
-"""Making the folder of a survey: a page on which viewers rate pairs, as the paper's viewers did.
+"""Making the folder of a survey, with a page on which viewers rate pairs, as in the paper.
 
-Choi and Kim, JBE 25(6), 2020, section IV: every two corresponding pictures of Figures 2 and 6 are
-shown for 5 s each in random order, then there are 5 s to score both.
+Choi and Kim, JBE 25(6), 2020, section IV: two corresponding pictures of Figures 2 and 6 are shown
+for 5 s each, in random order; then the viewer has 5 s to score both.
 """
 
 import os
@@ -43,7 +43,7 @@ class ShownPicture(TypedDict):
 
 
 def check_folder(folder: StrPath) -> None:
-    """Raise SurveyError unless a survey can be built at `folder`: it is not there, or is empty."""
+    """Raise SurveyError unless `folder` does not exist or is empty."""
     try:
         if any(Path(folder).iterdir()):
             raise SurveyError(f"{folder}: is not empty; a survey needs a folder of its own")
@@ -54,7 +54,7 @@ def check_folder(folder: StrPath) -> None:
 
 
 def check_seconds(**times: float) -> None:
-    """Raise SurveyError unless every time, given by its name, is within SECONDS_LIMITS."""
+    """Raise SurveyError unless every time is within SECONDS_LIMITS; times are given by name."""
     least, most = SECONDS_LIMITS
     for name, seconds in times.items():
         if not least <= seconds <= most:
@@ -71,27 +71,29 @@ def build(
 ) -> Survey:
     """Make the folder of a survey.
 
-        pairs = survey_pairs.load("results/reproduction/pairs.csv")
-        survey_build.build("results/survey", pairs, ("original loss", "normalized loss"))
+        from gatys_norm.survey import pairs as survey_pairs
 
-    Every picture is decoded and written again as PNG under a random name, so that neither name
-    nor metadata tells what it is. The folder appears only when all of it is written.
+        pairs = survey_pairs.load("results/reproduction/pairs.csv")
+        build("results/survey", pairs, ("original loss", "normalized loss"))
+
+    Every picture is decoded and written again as PNG under a random name, so that neither its name
+    nor its metadata tell what it is. The folder gets its name only when it is complete.
 
     Args:
-      folder: where to; it must not be there, or be empty.
-      pairs: the pictures; of those to be shown as examples only `a` is shown, as in the paper.
-      names: what A and B are, for the table.
-      show_seconds: how long each picture is shown.
-      score_seconds: how long both can be scored.
-      run: folder of the reproduction whose pictures they are.
+      folder: folder to make; it must be empty or must not exist.
+      pairs: the pictures; of an example only `a` is shown, as in the paper.
+      names: names of A and B in the table.
+      show_seconds: time for which each picture is shown.
+      score_seconds: time to score both pictures of a pair.
+      run: folder of the reproduction that the pictures belong to.
 
     Returns:
-      What survey.json holds.
+      The content of survey.json.
 
     Raises:
       SurveyError: the folder is not empty, or a time is out of range.
       images.io.PictureError: a picture cannot be used.
-      OSError: the disk is full, and so on; nothing is left behind.
+      OSError: the disk is full, and so on; no files remain.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -152,10 +154,10 @@ def _by_random_name(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _write_pictures(folder: Path, paths: Mapping[str, Path]) -> dict[str, ShownPicture]:
-    """Write the pictures of {name: path} and return {name: what the page says of it}.
+    """Write the pictures of {name: path}; return {name: description for the page}.
 
     They are written in the order of their random names, so that the times of the files tell
-    nothing.
+    nothing about the pictures.
     """
     pictures: dict[str, ShownPicture] = {}
     for token, path in sorted(paths.items()):
@@ -176,10 +178,10 @@ def render_page(
     """Return the page as bytes.
 
     Args:
-      title: its heading.
-      styles: the pictures of the styles.
-      examples: the transfers that nobody rates.
-      page: what its script needs: `survey`, `pairs`, `seconds`, `columns`.
+      title: heading of the page.
+      styles: the style pictures.
+      examples: transfers that viewers see and do not rate.
+      page: the data for the script: `survey`, `pairs`, `seconds`, `columns`.
     """
     template = templates.environment().get_template(TEMPLATE)
     return template.render(title=title, styles=styles, examples=examples, page=page).encode()

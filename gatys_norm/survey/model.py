@@ -1,13 +1,13 @@
-"""A survey and its folder: which pictures form pairs, and where everything lies.
+"""A survey and its folder: which pictures form pairs, and where the files are.
 
 A survey is a folder:
 
     survey.json     which picture is which; not for viewers
-    page/           index.html and pictures/: what is handed out or served
+    page/           index.html and pictures/: the part that viewers get
     answers/        one file per viewer, where a server stores them
 
-`pairs` reads what is to be rated, `build` makes the folder, `server` serves it, `answers` reads
-what viewers answered, `statistics` and `table` make Table 1 of it.
+The module `pairs` reads the list of pairs, `build` makes the folder, `server` serves it, `answers`
+reads the answers, and `statistics` and `table` make Table 1 from them.
 """
 
 import json
@@ -23,14 +23,14 @@ BYTE_LIMIT = 1 << 22  # of survey.json or a list of pairs
 
 
 class SurveyError(ValueError):
-    """A list of pairs, a folder or a time that cannot be used; says what would be right."""
+    """A list of pairs, a folder or a time cannot be used; the message says what would be right."""
 
 
 class Pair(NamedTuple):
     """A pair of a survey.
 
-    `a` and `b` are the names of its pictures in the page: 16 random hexadecimal digits, which do
-    not tell what the pictures are. `item`, `row` and `column` are its place in Table 1.
+    `a` and `b` are the names of its pictures on the page: 16 random hexadecimal digits, which do
+    not tell what the pictures are. `item`, `row` and `column` are its position in Table 1.
     """
 
     item: str
@@ -45,11 +45,11 @@ class Survey:
     """The content of survey.json.
 
     Attributes:
-      identity: 32 random hexadecimal digits, which every answer repeats.
-      names: of A and B.
+      identity: 32 random hexadecimal digits, which every answer contains.
+      names: names of A and B.
       pairs: the `Pair`s to rate.
-      run: folder of the reproduction that it was made from, relative to the survey's; or None.
-      by_pictures: {both pictures of a pair: the pair}.
+      run: folder of the reproduction it was made from, relative to that of the survey; or None.
+      by_pictures: {names of both pictures: the pair}.
     """
 
     identity: str
@@ -64,22 +64,22 @@ class Survey:
 
 
 def page_path(folder: StrPath) -> Path:
-    """Return where the page of a survey lies; the whole folder around it belongs to the page."""
+    """Return the path of the page of a survey; everything in its folder belongs to the page."""
     return Path(folder) / "page" / "index.html"
 
 
 def pictures_folder(folder: StrPath) -> Path:
-    """Return where the pictures of the page lie."""
+    """Return the folder of the pictures of the page."""
     return page_path(folder).parent / "pictures"
 
 
 def answers_folder(folder: StrPath) -> Path:
-    """Return where a server stores the answers."""
+    """Return the folder in which a server stores the answers."""
     return Path(folder) / "answers"
 
 
 def key_path(folder: StrPath) -> Path:
-    """Return where a survey says which picture is which."""
+    """Return the path of the file that tells which picture is which."""
     return Path(folder) / "survey.json"
 
 
@@ -122,7 +122,7 @@ def load(folder: StrPath) -> Survey:
 
 
 def _is_valid(survey: Survey) -> bool:
-    """Tell whether all values, which come from a file, have the types and forms they must have."""
+    """Tell whether all values, which were read from a file, have the required types and forms."""
     texts = [survey.identity, *survey.names, *(text for pair in survey.pairs for text in pair)]
     pictures = [picture for pair in survey.pairs for picture in (pair.a, pair.b)]
     return (
@@ -139,7 +139,7 @@ def read_text(path: StrPath) -> str:
     """Read a text file of at most `BYTE_LIMIT` bytes in UTF-8, with or without a byte order mark.
 
     Raises:
-      SurveyError: it cannot be read, is larger, or is no such text.
+      SurveyError: it cannot be read, is larger, or is not text in UTF-8.
     """
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""The list of pairs to rate, as CSV: the files of both pictures and their place in Table 1."""
+"""The list of pairs to rate, as CSV: the files of both pictures, and the position in Table 1."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ TEXT_LIMIT = 200  # characters of a name
 
 
 class PictureFiles(NamedTuple):
-    """One line of a list of pairs: the files of both pictures and what they are.
+    """One line of a list of pairs: the files of both pictures, and what they show.
 
-    `use` is "rate", or "example" for a transfer that the introduction shows and nobody rates.
+    `use` is "rate", or "example" for a transfer that only the introduction shows.
     """
 
     item: str
@@ -33,7 +33,7 @@ class PictureFiles(NamedTuple):
 
 
 def as_csv(pairs: Iterable[PictureFiles], folder: StrPath) -> bytes:
-    """Return a list of pairs as CSV, with paths relative to the folder that it will lie in."""
+    """Return a list of pairs as CSV, with paths relative to the folder of the list."""
 
     def as_text(value: str | Path | None) -> str:
         if isinstance(value, Path):
@@ -48,19 +48,19 @@ def as_csv(pairs: Iterable[PictureFiles], folder: StrPath) -> bytes:
 
 
 def load(path: StrPath) -> list[PictureFiles]:
-    """Read a list of pairs, such as
+    """Read a list of pairs, for example
 
         item,row,column,a,b
         2(a) / 6(a),town,λ_os = 0.01,original.png,normalized.png
 
     Args:
-      path: CSV file with `COLUMNS`, and `OPTIONAL_COLUMNS` where wanted, in any order.
+      path: CSV file with `COLUMNS`, and perhaps some of `OPTIONAL_COLUMNS`, in any order.
 
     Returns:
-      list of `PictureFiles`; relative paths start from the folder that the list lies in.
+      list of `PictureFiles`; relative paths are relative to the folder of the list.
 
     Raises:
-      SurveyError: names the file, the line and what is wrong.
+      SurveyError: the list is not valid; the message names file, line and reason.
     """
     pairs: list[PictureFiles] = []
     first_lines: dict[tuple[str, str, str], str] = {}

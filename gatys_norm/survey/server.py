@@ -1,8 +1,8 @@
 """The server of a survey: it serves the page and its pictures, and stores the answers.
 
-Everybody who can reach the server can answer; nobody can read answers, or which picture is which.
-The path of a request is only looked up in a table made at the start; it is never used as the path
-of a file.
+Everyone who can reach the server can answer. No one can read answers, or learn which picture is
+which. The path of a request is only looked up in a table, which is made at the start; it is never
+used as the path of a file.
 """
 
 import contextlib
@@ -35,24 +35,24 @@ def make_server(
     on_answer: Callable[[Answer], object] | None = None,
     on_error: Callable[[Exception], object] | None = None,
 ) -> web_server.Server:
-    """Make the server of the survey in a folder, and repair what crashes left in its answers.
+    """Make the server of the survey in a folder, and repair answer files after crashes.
 
-        with survey_server.make_server("results/survey", port=8000) as server:
+        with make_server("results/survey", port=8000) as server:
             server.serve_forever()
 
     Args:
-      folder: made by `survey.build.build`.
-      address: where to listen: an IPv4 or IPv6 address, or a name.
-      port: 0 is any free one.
+      folder: folder that `survey.build.build` made.
+      address: IPv4 address, IPv6 address or name to listen on.
+      port: port to listen on; 0 for any free one.
       on_answer: called with each answer that was stored, one at a time.
-      on_error: called with each exception that kept the server from carrying out a request, such
-        as that of a full disk; not with those of requests that are not valid.
+      on_error: called with every exception that makes a valid request fail, for example because
+        the disk is full.
 
     Returns:
       The server; its `server_close` unlocks the folder.
 
     Raises:
-      SurveyError: the folder holds no survey or a damaged one, is already served, or cannot be
+      SurveyError: the folder has no survey or a damaged one, is already being served, or cannot be
         written to.
       OSError: the address or the port is not available.
     """
@@ -76,7 +76,7 @@ class _Page(NamedTuple):
 
 
 def _pages(folder: Path, survey: Survey) -> dict[str, _Page]:
-    """Return {path of a request: what is sent}."""
+    """Return {path of a request: file to send}."""
     index = survey_model.page_path(folder)
     pages = {"/": _Page(index, "text/html; charset=utf-8", "no-store")}
     for path in survey_model.pictures_folder(folder).iterdir():
@@ -98,7 +98,7 @@ def _pages(folder: Path, survey: Survey) -> dict[str, _Page]:
 
 
 class _Store:
-    """The answers of a survey, locked against other servers until this is closed."""
+    """The answers of a survey, locked for other servers until this store is closed."""
 
     def __init__(
         self, folder: Path, survey: Survey, on_answer: Callable[[Answer], object] | None
@@ -118,16 +118,16 @@ class _Store:
             raise
 
     def close(self) -> None:
-        """Unlock the folder, after the answer that is being stored."""
+        """Unlock the folder, after an answer that is being stored at the moment."""
         with self._turn:
             self._lock.close()
 
     def add(self, answer: Answer) -> None:
-        """Store an answer; it is on disk when this returns.
+        """Store an answer; it is on the disk when this returns.
 
         Raises:
-          RefusedError: this is closed, has VIEWER_LIMIT viewers already, or the viewer has already
-            answered the pair differently.
+          RefusedError: the store is closed, VIEWER_LIMIT viewers have answered already, or the
+            viewer has already answered the pair differently.
           OSError, answers.AnswerError: see `answers.append`.
         """
         with self._turn:
@@ -147,8 +147,8 @@ class _Store:
 def _lock(folder: Path) -> BinaryIO:
     """Return the open lock file of a survey, which is locked until it is closed.
 
-    The lock also ends when the process ends, for whatever reason. The file stays: if it were
-    removed, two servers could each lock a file of that name.
+    The lock also ends when the process ends, for any reason. The file is not removed: otherwise two
+    servers could each lock a different file of that name.
     """
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(open(folder / ".server.lock", "ab"))
@@ -196,7 +196,7 @@ class _Server(web_server.Server):
         super().__init__(address, port, "survey", on_error)
 
     def server_close(self) -> None:
-        """Accept no more requests and unlock the folder; replies that have begun are finished."""
+        """Accept no more requests, let replies that have begun finish, and unlock the folder."""
         super().server_close()
         self.store.close()
 
@@ -213,7 +213,7 @@ class _Server(web_server.Server):
         raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
 
     def _store_answer(self, request: Request) -> Reply:
-        # From a page of another website, a browser sends this type only if the server agrees.
+        # A browser sends this type from a page of another website only if the server allows it.
         if request.headers.get_content_type() != "application/json":
             raise RefusedError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"

@@ -1,4 +1,4 @@
-"""Table 1 from viewers' scores: means, deviations, a test of B against A, and agreement.
+"""Table 1 from the scores of viewers: means, deviations, a test of B against A, agreement.
 
 Choi and Kim, JBE 25(6), 2020, section IV and Table 1.
 """
@@ -15,10 +15,10 @@ import scipy.stats
 from gatys_norm.survey import answers
 from gatys_norm.survey.model import Pair, Survey
 
-HIGH, LOW = 4.0, 2.0  # the paper's own limits: done well; not seen as a transfer
+HIGH, LOW = 4.0, 2.0  # limits in the paper: transferred well; not seen as a transfer
 RESAMPLES = 9999
 
-_Scores: TypeAlias = Mapping[str, int | None]  # a viewer's, by picture; None is a missed one
+_Scores: TypeAlias = Mapping[str, int | None]  # of a viewer, {picture: score}; None if missed
 _Value = TypeVar("_Value")
 
 
@@ -26,9 +26,9 @@ class Rating(NamedTuple):
     """The scores of one picture, from all viewers.
 
     Attributes:
-      mean: of the scores, 1 to 5; None if there are none.
+      mean: mean score, 1 to 5; None without scores.
       standard_deviation: √(Σ (score − mean)² / (n − 1)); None with fewer than two scores.
-      scores: how many there are, n.
+      scores: number of scores, n.
       missing: how often the picture was shown and not scored.
     """
 
@@ -39,14 +39,14 @@ class Rating(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """Return "high" or "low" where the mean, before rounding, is ≥ 4 or < 2; else ""."""
+        """The mark "high" or "low" if the mean, before rounding, is ≥ 4 or < 2; otherwise ""."""
         if self.mean is None or LOW <= self.mean < HIGH:
             return ""
         return "high" if self.mean >= HIGH else "low"
 
 
 class Row(NamedTuple):
-    """A row: a line of A and one of B, each with a `Rating` per column, or None without a pair."""
+    """A row: a line of A and one of B, each with one `Rating` per column; None without a pair."""
 
     label: str
     lines: tuple[tuple[Rating | None, ...], tuple[Rating | None, ...]]
@@ -56,10 +56,10 @@ class Comparison(NamedTuple):
     """B against A, tested over viewers.
 
     Attributes:
-      viewers: how many scored both pictures of a pair.
-      changed: how many of them have a difference that is not 0.
-      mean_difference: mean of the viewers' differences, B − A; None if there are none.
-      p: of the Wilcoxon signed-rank test; None if all differences are 0.
+      viewers: number of viewers who scored both pictures of a pair.
+      changed: number of these viewers whose difference is not 0.
+      mean_difference: mean difference B − A of the viewers; None without viewers.
+      p: p-value of the Wilcoxon signed-rank test; None if all differences are 0.
     """
 
     viewers: int
@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
 
     @property
     def smallest_p(self) -> float | None:
-        """The smallest p that so many viewers can give: that of differences of one sign."""
+        """The smallest possible p for so many viewers: all differences have the same sign."""
         return 2 / 2**self.changed if self.changed else None
 
 
@@ -78,11 +78,11 @@ class Item:
     """Two figures whose pictures correspond, such as "2(a) / 6(a)".
 
     Attributes:
-      name: of the item.
-      columns: their labels.
+      name: name of the item.
+      columns: labels of the columns.
       rows: the rows of ratings.
-      comparison: of B against A.
-      agreement: Krippendorff's α of the item's pictures; None where not defined.
+      comparison: comparison of B with A.
+      agreement: Krippendorff's α for the pictures of the item; None if undefined.
     """
 
     name: str
@@ -97,15 +97,15 @@ class Table:
     """Table 1.
 
     Attributes:
-      names: of A and B.
+      names: names of A and B.
       items: the `Item`s, in the order of the survey.
-      agreement: Krippendorff's α of all pictures; None where not defined.
-      pairs: how many the survey has.
-      viewers: how many answered at least one pair.
-      complete: how many of them answered every pair, even without a score.
-      missing: how many scores of pictures that were shown were not given.
-      unreached: how many pairs viewers have no answer to, summed over viewers.
-      repeated: how many answers are to pairs that were shown more than once.
+      agreement: Krippendorff's α for all pictures; None if undefined.
+      pairs: number of pairs in the survey.
+      viewers: number of viewers who answered at least one pair.
+      complete: number of viewers who answered every pair, even without a score.
+      missing: number of scores that were not given, of pictures that were shown.
+      unreached: number of pairs without an answer, summed over viewers.
+      repeated: number of answers to pairs that were shown more than once.
     """
 
     names: tuple[str, str]
@@ -122,22 +122,26 @@ class Table:
 def tabulate(survey: Survey, viewer_answers: Sequence[answers.Answer]) -> Table:
     """Compute Table 1.
 
-        viewer_answers = answers.load(paths, survey)
-        print(survey_table.markdown(survey_statistics.tabulate(survey, viewer_answers)))
+        from gatys_norm.survey import model, table
 
-    Items, rows and columns come in the order in which the survey first names them. The order of
-    the answers has no influence.
+        survey = model.load("results/survey")
+        viewer_answers = answers.load(["results/survey/answers/viewer.csv"], survey)
+        print(table.markdown(tabulate(survey, viewer_answers)))
 
-    The deviations are those of a sample, divisor n − 1, while the paper mixes n − 1 and n.
+    Items, rows and columns have the order in which the survey first names them. The order of the
+    answers does not matter.
 
-    B is tested against A by the Wilcoxon signed-rank test, two-sided. A viewer's scores depend on
-    each other, so the unit is the viewer: d_v = mean of (score B − score A) over the item's pairs
-    of which v scored both pictures. Differences of 0 are dropped, which is scipy's zero_method
-    "wilcox"; ties share their mean rank. With up to 13 differences other than 0, p is exact, from
-    all 2ⁿ changes of sign; with more it is estimated from 9999 random ones, always the same.
+    The deviations are those of a sample, with the divisor n − 1; the paper uses both n − 1 and n.
+
+    B is tested against A with the two-sided Wilcoxon signed-rank test. The scores of a viewer
+    depend on each other, so the unit is the viewer: d_v is the mean of (score B − score A) over the
+    pairs of the item of which viewer v scored both pictures. Differences of 0 are left out, which
+    is scipy's zero_method "wilcox"; ties get their mean rank. With up to 13 differences other than
+    0, p is exact, from all 2ⁿ changes of sign; with more, it is estimated from 9999 random changes,
+    which are always the same.
 
     The agreement is Krippendorff's α for ordinal data, 1 − D_observed / D_expected, over pictures
-    with two or more scores; not defined if there are none, or if all their scores are the same.
+    with at least two scores; it is undefined if there are none, or if all scores are the same.
 
     Args:
       survey: the survey.
@@ -210,9 +214,9 @@ def _without_none(values: Iterable[_Value | None]) -> list[_Value]:
 def _compare(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> Comparison:
     """Test B against A.
 
-    The differences are sorted, so that the order of the viewers has no influence on an estimated
-    p. Ties are found exactly: a viewer's differences are whole numbers, so that means which are
-    the same fraction are equal floats.
+    The differences are sorted, so that an estimated p does not depend on the order of the viewers.
+    Ties are found exactly: the differences of a viewer are whole numbers, and means that are the
+    same fraction are equal floats.
     """
     differences = sorted(_without_none(_mean_difference(pairs, scores) for scores in viewers))
     changed = [difference for difference in differences if difference]
@@ -225,7 +229,7 @@ def _compare(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> Comparison:
 
 
 def _mean_difference(pairs: Sequence[Pair], scores: _Scores) -> float | None:
-    """One viewer's mean of B − A; None without a pair of which both pictures were scored."""
+    """Return a viewer's mean of B − A; None if the viewer scored both pictures of no pair."""
     score_pairs = [(scores.get(pair.a), scores.get(pair.b)) for pair in pairs]
     differences = [b - a for a, b in score_pairs if a is not None and b is not None]
     return statistics.fmean(differences) if differences else None
@@ -239,7 +243,7 @@ def _wilcoxon(differences: Sequence[float]) -> float | None:
 
 
 def _agreement(pairs: Sequence[Pair], viewers: Sequence[_Scores]) -> float | None:
-    """Krippendorff's α, from how often each picture got each score."""
+    """Return Krippendorff's α, from the number of times that each picture got each score."""
     pictures = itertools.chain.from_iterable((pair.a, pair.b) for pair in pairs)
     by_picture = [_without_none(scores.get(picture) for scores in viewers) for picture in pictures]
     comparable = [scores for scores in by_picture if len(scores) > 1]

@@ -1,4 +1,4 @@
-"""Table 1 as Markdown, CSV and HTML, next to the values that the paper printed."""
+"""Table 1 as Markdown, CSV and HTML, next to the values in the paper."""
 
 import csv
 import functools
@@ -29,7 +29,7 @@ SIGNIFICANT = 0.05
 
 
 class Grid(NamedTuple):
-    """A table as it is printed; `names` are those of a row's two lines."""
+    """A table as it is printed; `names` are the names of the two lines of a row."""
 
     caption: str
     names: tuple[str, str]
@@ -39,10 +39,10 @@ class Grid(NamedTuple):
 
 @functools.cache
 def paper_grids() -> Mapping[str, Grid]:
-    """Return {item: Grid} of Table 1 as printed (doi 10.5909/JBE.2020.25.6.980), ten viewers.
+    """Return {item: Grid} of Table 1 in the paper (doi 10.5909/JBE.2020.25.6.980), ten viewers.
 
-    Some of its deviations have the divisor n − 1 (1.3±0.48), some n (1.8±0.40); ten whole scores
-    give neither 1.9±0.36 nor 2.1±0.31.
+    Some of its deviations have the divisor n − 1 (1.3±0.48), others n (1.8±0.40). Two values,
+    1.9±0.36 and 2.1±0.31, are not possible for ten whole scores with either divisor.
     """
     text = resources.files("gatys_norm.survey").joinpath("paper_table.csv").read_text("utf-8")
     by_item: dict[str, list[dict[str, str]]] = {}
@@ -72,8 +72,8 @@ def _paper_grid(cells: Sequence[Mapping[str, str]]) -> Grid:
 def paper_rows(item: Item) -> tuple[Row, ...]:
     """Return the paper's rows that correspond to the first rows of an item.
 
-    There are none unless the paper has an item of this name with as many columns, and the item's
-    first row has a pair in each: otherwise it is not known which column is which.
+    There are none unless the paper has an item of this name with the same number of columns, and
+    the first row of the item has a pair in each: otherwise the columns may not correspond.
     """
     grid = paper_grids().get(item.name)
     has_all_columns = None not in item.rows[0].lines[0]
@@ -82,11 +82,11 @@ def paper_rows(item: Item) -> tuple[Row, ...]:
     return grid.rows[: len(item.rows)]
 
 
-# What all forms have
+# What all formats share
 
 
 def _grids(item: Item, names: tuple[str, str]) -> list[Grid]:
-    """Return the item's own grid, and the paper's where there is one."""
+    """Return the grid of the item, and that of the paper if there is one."""
     grids = [Grid("This survey", names, item.columns, item.rows)]
     rows = paper_rows(item)
     return [*grids, paper_grids()[item.name]._replace(rows=rows)] if rows else grids
@@ -119,7 +119,7 @@ COMPARED_COLUMNS = ("viewers", "mean difference", "p", "agreement α")
 
 
 def _compared_rows(table: Table) -> list[tuple[str, tuple[str, ...]]]:
-    """Return [(item's name, texts for `COMPARED_COLUMNS`)]; all pictures together are last."""
+    """Return [(name of an item, texts for `COMPARED_COLUMNS`)]; the last is for all pictures."""
     rows = [
         (
             item.name,
@@ -188,7 +188,7 @@ def _mark(rating: Rating | None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return the table as GitHub's Markdown, with the paper's values below each item's own."""
+    """Return the table as GitHub's Markdown, with the values of the paper below each item."""
     blocks = [f"# {TITLE}", *map(_escaped, _introduction(table))]
     blocks.append(
         f"**Bold** is a mean of at least {HIGH}, *italic* one below {LOW}, both before rounding."
@@ -223,7 +223,7 @@ def _emphasized(rating: Rating | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text as one line without Markdown's special characters."""
+    """Return a text as one line in which special characters of Markdown are escaped."""
     return re.sub(r"([\\`*_\[\]<>|&~#$])", r"\\\1", one_line(text))
 
 
@@ -233,8 +233,8 @@ def _escaped(text: str) -> str:
 def as_csv(table: Table) -> str:
     """Return `COLUMNS` as CSV, one line per picture.
 
-    Numbers have all their digits, and are empty where there is none. A label that a spreadsheet
-    would take for a formula has an apostrophe before it.
+    Numbers are not rounded; missing ones are empty. A label that a spreadsheet would read as a
+    formula gets an apostrophe before it.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -265,7 +265,7 @@ def _harmless(label: str) -> str:
 
 
 def as_html(table: Table) -> markupsafe.Markup:
-    """Return the table as a section for `report.page.insert_survey`: static, every text escaped."""
+    """Return the table as HTML for `report.page.insert_survey`: no scripts, all text escaped."""
     environment = templates.environment()
     environment.filters |= {"mark": _mark, "as_text": as_text}
     return markupsafe.Markup(

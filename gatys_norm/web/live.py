@@ -1,4 +1,4 @@
-"""A page on this machine that shows a run while it is running, and can stop it. No TensorFlow."""
+"""A page on this machine that shows a run and can stop it. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "live.html.jinja"
 SECONDS = 1.0  # at least, between two pictures and between two events of one viewer
-SECONDS_TO_CLOSE = 2.0  # at most, for the viewers to receive the last event
+SECONDS_TO_CLOSE = 2.0  # time limit for the viewers to receive the last event
 LONG_SIDE = 1024  # of the picture, in pixels, at most
 POINT_LIMIT = 500  # of a curve, about
 PROGRESS_NAMES = (
@@ -40,7 +40,7 @@ PROGRESS_NAMES = (
 )
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": "frame-ancestors 'none'",  # which has no effect in the page itself
+    "Content-Security-Policy": "frame-ancestors 'none'",  # a meta element cannot set this
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 EVENT_HEADERS = {
@@ -51,12 +51,12 @@ EVENT_HEADERS = {
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """What there is to show; every change makes a new one.
+    """What the page shows. It is never changed; each change makes a new one.
 
     Attributes:
-      status: "starting", "running", or how the transfer ended.
-      closed: nothing more will come.
-      about: names and settings of the transfer; None before the first.
+      status: "starting", "running", or the status with which the transfer ended.
+      closed: whether this is the last state.
+      about: names and settings of the transfer; None before the first one.
       progress: {name: number} of PROGRESS_NAMES.
       rows: the loss history.
       coefficients: {size: {term: coefficient}}.
@@ -73,18 +73,21 @@ class _State:
 
 
 class Preview(web_server.Server):
-    """Shows a run to browsers on this machine.
+    """A server that shows a run to browsers on this machine.
 
+        from gatys_norm import TransferConfig, stylize
+
+        config = TransferConfig(content="town.jpg", style="waves.jpg")
         with contextlib.closing(Preview(port=0)) as preview:
             print(preview.address)
             preview.start("out.png", config)
             preview.finish(stylize(config, preview.update))
 
-    `start`, `update` and `finish` cost next to nothing while nobody looks at the page. Each viewer
-    has a thread, which also encodes the picture.
+    `start`, `update` and `finish` take almost no time while the page is not open in any browser.
+    Each viewer has a thread, which also encodes the picture.
 
     Args:
-      port: where to listen; 0 is any free one.
+      port: port to listen on; 0 for any free one.
 
     Attributes:
       stop_asked: whether a viewer has asked to stop the run.
@@ -112,11 +115,11 @@ class Preview(web_server.Server):
         return f"http://{self.server_name}:{self.server_port}/"
 
     def start(self, output: StrPath, config: TransferConfig) -> None:
-        """Show that a transfer starts; nothing of an earlier one stays.
+        """Show that a transfer starts, instead of an earlier one.
 
         Args:
-          output: path of the picture that it will write.
-          config: its settings.
+          output: path of the picture that the transfer will write.
+          config: settings of the transfer.
         """
         about = {
             "output": Path(output).name,
@@ -130,9 +133,9 @@ class Preview(web_server.Server):
             self._changed.notify_all()
 
     def update(self, progress: Progress) -> None:
-        """Show the progress of a transfer; call it in the thread that the transfer runs in.
+        """Show the progress of a transfer; must be called in the thread of the transfer.
 
-        The picture is only taken while the page has viewers, at most once in SECONDS.
+        The picture is computed only while the page has viewers, at most once in SECONDS.
         """
         rows, coefficients = progress.history()
         changes: dict[str, Any] = {
@@ -147,12 +150,12 @@ class Preview(web_server.Server):
         self._change(**changes)
 
     def finish(self, result: TransferResult) -> None:
-        """Show how a transfer ended, and its picture."""
+        """Show the end of a transfer, and its picture."""
         record = result.record
         self._change(status=record["status"], rows=record["history"], image=result.image)
 
     def close(self) -> None:
-        """Tell the viewers that nothing more will come, and end the server."""
+        """Send the viewers the last event, and stop the server."""
         with self._changed:
             self._change(closed=True)
             self._changed.wait_for(lambda: not self._viewers, SECONDS_TO_CLOSE)
@@ -165,10 +168,10 @@ class Preview(web_server.Server):
             self._changed.notify_all()
 
     def reply(self, request: Request) -> Reply:
-        """Send the page or the events that it shows, or note that the run is to stop.
+        """Reply with the page or with its events, or note that the run has to stop.
 
-        Only the page can stop the run: the request must repeat the token of its events, which
-        pages of other websites cannot read.
+        Only this page can stop the run: the request must contain the token that the events contain,
+        which pages of other websites cannot read.
         """
         if request.path == "/":
             request.check_method("GET", "HEAD")
@@ -186,10 +189,10 @@ class Preview(web_server.Server):
         raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
 
     def _events(self) -> Generator[bytes, None, None]:
-        """Yield the state as a server-sent event, and again after changes, until it is closed."""
+        """Yield the state as a server-sent event, and each new state, until the last one."""
         with self._changed:
             self._viewers += 1
-        sent_image: object = self  # none that a state can have
+        sent_image: object = self  # not an image
         try:
             while True:
                 state = self._state
@@ -207,13 +210,13 @@ class Preview(web_server.Server):
                 self._changed.notify_all()
 
     def _wait_for_change(self, state: _State) -> None:
-        """Wait at least SECONDS, and until there is another state; only the end comes sooner."""
+        """Wait for a new state, and at least SECONDS, unless the new state is the last one."""
         with self._changed:
             self._changed.wait_for(lambda: self._state.closed, SECONDS)
             self._changed.wait_for(lambda: self._state is not state)
 
     def _picture(self, image: np.ndarray | None) -> str | None:
-        """Return a picture as a data URL, which is made once for all viewers."""
+        """Return a picture as a data URL, which is encoded once for all viewers."""
         with self._encoding:
             if image is not self._encoded[0]:
                 self._encoded = image, None if image is None else _data_url(image)
@@ -229,7 +232,7 @@ def _data_url(image: np.ndarray) -> str:
 
 
 def _event(state: _State) -> dict[str, Any]:
-    """Return what the page shows of a state, except the picture, as JSON values."""
+    """Return what the page shows of a state, as JSON values, without the picture."""
     progress = state.progress
     return {
         "status": state.status,
@@ -243,16 +246,16 @@ def _event(state: _State) -> dict[str, Any]:
 def curves(
     rows: Sequence[HistoryRow], coefficients: Mapping[int, Mapping[str, float]]
 ) -> list[dict[str, Any]]:
-    """Return the curves of a loss history, one part per size.
+    """Return the curves of a loss history, one dict per size.
 
     Args:
-      rows: the history of a record.
-      coefficients: {size: {term: coefficient}}; a size that is missing gets no terms.
+      rows: history of a record.
+      coefficients: {size: {term: coefficient}}; a size that is missing has no terms.
 
     Returns:
-      For each size a dict of `size`; `iterations`, counted over all sizes; `loss`; and `terms`,
-      {term: coefficient · squared distance}. A long history is thinned to about POINT_LIMIT
-      points; numbers have six digits, and are None where not finite.
+      Per size a dict of `size`; `iterations`, counted over all sizes; `loss`; and `terms`, {term:
+      coefficient · squared distance}. Of a long history about POINT_LIMIT points are returned.
+      Numbers have six digits, and are None if they are not finite.
     """
     parts = []
     step = max(1, len(rows) // POINT_LIMIT)

@@ -1,6 +1,9 @@
-"""HTTP for the pages that the program serves: the limits of a request, and the form of a reply.
+"""The HTTP server of the program's pages: it limits and checks requests, and sends replies.
 
-The path of a request is only compared with names; it is never used as the path of a file.
+`Server` has one thread per connection. In it `_Handler` reads a request through `_LimitedReader`,
+which limits its size and its time; checks the body's length and the Host header; calls
+`Server.reply`, which a subclass defines; and sends the reply. The path of a request is only
+compared with names, and never used as the path of a file.
 """
 
 import contextlib
@@ -19,12 +22,12 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-BODY_LIMIT = 4 << 10  # bytes of a request's body
-LINE_LIMIT = 8 << 10  # bytes of a request's first line
-READ_LIMIT = 64 << 10  # bytes of a whole request
-CONNECTION_LIMIT = 256  # at the same time; a browser opens six
-SECONDS = 10.0  # in which a whole request must arrive, and a client must take a block of a reply
-BLOCK = 64 << 10  # bytes of a reply that are sent at a time
+BODY_LIMIT = 4 << 10  # bytes of the body of a request
+LINE_LIMIT = 8 << 10  # bytes of the first line of a request
+READ_LIMIT = 64 << 10  # bytes of a request in all
+CONNECTION_LIMIT = 256  # connections at the same time; a browser opens six
+SECONDS = 10.0  # time limit for a request to arrive, and for a client to receive a block of a reply
+BLOCK = 64 << 10  # bytes of a reply that are sent at once
 COMMON_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -39,11 +42,11 @@ Reply: TypeAlias = tuple[HTTPStatus, Mapping[str, str], Body]  # status, headers
 
 
 class RefusedError(Exception):
-    """A request that the server does not carry out.
+    """The server refuses a request.
 
     Args:
-      status: of the reply.
-      text: one line that says why; it is the body of the reply.
+      status: status of the reply.
+      text: one line with the reason, which is the body of the reply.
       headers: further headers of the reply.
     """
 
@@ -55,14 +58,14 @@ class RefusedError(Exception):
 
 
 class Request(NamedTuple):
-    """What a client asks for.
+    """A request of a client.
 
     Attributes:
-      method: such as GET, as it was sent.
-      path: as it was sent, up to a question mark: nothing in it is decoded or resolved, and it
-        need not begin with a slash.
-      headers: of the request.
-      body: at most BODY_LIMIT bytes; empty if there is none.
+      method: for example GET, as the client sent it.
+      path: up to the first question mark, as the client sent it: not decoded, not resolved, and
+        perhaps without a slash at its beginning.
+      headers: headers of the request.
+      body: at most BODY_LIMIT bytes; empty if the request has no body.
     """
 
     method: str
@@ -71,7 +74,7 @@ class Request(NamedTuple):
     body: bytes
 
     def check_method(self, *methods: str) -> None:
-        """Raise RefusedError unless the method is one of these."""
+        """Raise RefusedError unless the request has one of these methods."""
         if self.method not in methods:
             allowed = ", ".join(methods)
             raise RefusedError(
@@ -80,7 +83,7 @@ class Request(NamedTuple):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server with a thread per connection; a subclass defines what it replies:
+    """A server with one thread per connection; a subclass defines its replies:
 
         class Greeting(Server):
             def reply(self, request):
@@ -89,17 +92,17 @@ class Server(http.server.ThreadingHTTPServer):
 
         Greeting("127.0.0.1", 8000, "greeting").serve_forever()
 
-    Before `reply` is called, a request has passed these checks: it arrived within SECONDS, all of
-    it is at most READ_LIMIT bytes, its body has a Content-Length of at most BODY_LIMIT, and on a
-    loopback address its Host header names this machine. More than CONNECTION_LIMIT connections
-    at a time are refused.
+    `reply` is called only for requests that arrived within SECONDS, have at most READ_LIMIT bytes,
+    have a body with a Content-Length of at most BODY_LIMIT or no body, and, if the server listens
+    on a loopback address, name this machine in their Host header. At most CONNECTION_LIMIT
+    connections are open at the same time; further ones are refused.
 
     Args:
-      address: where to listen: an IPv4 or IPv6 address, or a name.
-      port: 0 is any free one.
-      name: the Server header of every reply.
-      on_error: called with each exception that kept the server from carrying out a request, such
-        as that of a full disk; not with those of requests that are not valid.
+      address: IPv4 address, IPv6 address or name to listen on.
+      port: port to listen on; 0 for any free one.
+      name: Server header of every reply.
+      on_error: called with every exception that makes a valid request fail, for example because
+        the disk is full.
 
     Raises:
       OSError: the address or the port is not available.
@@ -121,33 +124,33 @@ class Server(http.server.ThreadingHTTPServer):
         self.hosts = _allowed_hosts(self.server_name)
 
     def reply(self, request: Request) -> Reply:
-        """Carry out a request, in the thread of its connection.
+        """Handle a request, in the thread of its connection.
 
         Returns:
-          Status, headers and body of the reply. A generator as the body is sent part by part, each
-          as soon as it is there, until it ends or the client is gone; then it is closed, and the
-          connection with it. None is no body.
+          (status, headers, body). The body is bytes, or None, or a generator of bytes. The parts of
+          a generator are sent as soon as they are yielded, until it ends or the client disconnects;
+          then the generator and the connection are closed.
 
         Raises:
-          RefusedError: the request is not valid, or is not allowed.
+          RefusedError: the request is not valid or not allowed.
         """
         raise NotImplementedError
 
     def server_bind(self) -> None:
-        """Bind, without asking the network for this machine's name."""
+        """Bind to the address, without looking up the name of this machine in the network."""
         socketserver.TCPServer.server_bind(self)
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
 
     def server_close(self) -> None:
-        """Accept no more requests; replies that have begun are finished."""
+        """Accept no more requests; let replies that have begun finish."""
         super().server_close()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Accept a connection unless there are CONNECTION_LIMIT, and say so to one that is not."""
+        """Accept a connection, or reply that the server is busy if CONNECTION_LIMIT are open."""
         is_accepted = len(self._connections) < CONNECTION_LIMIT
         if is_accepted:
             self._connections.add(request)
@@ -158,33 +161,33 @@ class Server(http.server.ThreadingHTTPServer):
         return is_accepted
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection, accepted or not."""
+        """Close a connection, whether it was accepted or not."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report an exception of a connection's thread unless the connection itself failed."""
+        """Report an exception of a connection's thread, unless the connection itself failed."""
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.report(error)
 
     def report(self, error: Exception) -> None:
-        """Call `on_error` with what kept the server from carrying out a request."""
+        """Call `on_error` with the exception that made a request fail."""
         notify(self._on_error, error)
 
 
 def notify(listener: Callable[[_Event], object] | None, event: _Event) -> None:
-    """Call a listener, if there is one, with an event; an exception of its own is ignored."""
+    """Call a listener, if there is one, with an event; ignore the exceptions that it raises."""
     if listener is not None:
         with contextlib.suppress(Exception):
             listener(event)
 
 
 def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    """Return the family and the socket address of the first result for a name or an address.
+    """Return the address family and the socket address of a host name or an IP address.
 
     Raises:
-      OSError: there is no result, also where the text cannot be a name at all.
+      OSError: the name is not known or not valid.
     """
     try:
         results = socket.getaddrinfo(
@@ -197,11 +200,11 @@ def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, Any]:
 
 
 def _allowed_hosts(address: str) -> set[str] | None:
-    """Return the host names that a request may give, in small letters; None if any will do.
+    """Return the values that the Host header may have, in lower case; None if any is allowed.
 
-    A server on a loopback address answers to names of this machine only. Otherwise a website could
-    let its own name resolve to this machine (DNS rebinding): the browser would take both for one
-    website, and let its scripts read what this server replies.
+    A server on a loopback address accepts only the names of this machine. Otherwise a website could
+    make its own name resolve to this machine (DNS rebinding): for a browser, both would then be the
+    same website, whose scripts may read the replies of this server.
     """
     if not ipaddress.ip_address(address).is_loopback:
         return None
@@ -209,10 +212,10 @@ def _allowed_hosts(address: str) -> set[str] | None:
 
 
 class _LimitedReader(io.RawIOBase):
-    """The bytes that a client sends: READ_LIMIT bytes within SECONDS, per request.
+    """A stream of what a client sends: at most READ_LIMIT bytes within SECONDS per request.
 
-    The time runs from the beginning of the request, not from its last byte, so that a client
-    cannot hold a connection by sending one byte now and then.
+    The time limit starts with the request, not with the last byte that arrived, so that a client
+    cannot keep a connection open by sending one byte from time to time.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -220,18 +223,18 @@ class _LimitedReader(io.RawIOBase):
         self.reset()
 
     def reset(self) -> None:
-        """Start the limits again, for the next request."""
+        """Start the limits for the next request."""
         self._bytes_left, self._end = READ_LIMIT, time.monotonic() + SECONDS
 
     def readable(self) -> bool:
-        """Return True, as a stream for reading must."""
+        """Return True: the stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read into a buffer what has arrived, or wait for it; return the number of bytes.
+        """Wait for bytes, read them into a buffer, and return their number.
 
         Raises:
-          TimeoutError: a limit of the request is reached.
+          TimeoutError: the request has reached one of its limits.
         """
         seconds = self._end - time.monotonic()
         if seconds <= 0 or self._bytes_left <= 0:
@@ -244,21 +247,22 @@ class _LimitedReader(io.RawIOBase):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # of a first line that says none
+    default_request_version = "HTTP/1.0"  # of a first line without a version
     disable_nagle_algorithm = True
     server: Server
 
     def setup(self) -> None:
-        """Replace the stream that is read by one with limits."""
+        """Replace the input stream by one with limits."""
         super().setup()
         self.rfile.close()
         self._reader = _LimitedReader(self.connection)
         self.rfile = io.BufferedReader(self._reader)
 
     def finish(self) -> None:
-        """End the connection, but read what the client still sends, until it ends or a limit.
+        """Close the connection, after reading what the client still sends, up to the limits.
 
-        A connection that is closed with bytes unread is reset, and the client may lose the reply.
+        If a connection is closed while bytes are unread, it is reset, and the client may not
+        receive the reply.
         """
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -267,7 +271,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().finish()
 
     def handle_one_request(self) -> None:
-        """Read a request and reply; end the connection if the client is slow, silent or gone."""
+        """Read a request and reply; close the connection if the client is slow or disconnects."""
         self._reader.reset()
         self.close_connection = True
         self.requestline = self.command = ""
@@ -354,12 +358,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data[start : start + BLOCK])
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is not a request in HTTP, without the details that Python would send."""
+        """Refuse something that is not an HTTP request, without the details that Python sends."""
         self.close_connection = True
         self._send(code, TEXT_HEADERS, f"{HTTPStatus(code).phrase}\n".encode())
 
     def version_string(self) -> str:
-        """Return the Server header."""
+        """Return the value of the Server header."""
         return self.server.name
 
     def log_message(self, *_: object) -> None:

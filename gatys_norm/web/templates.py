@@ -1,4 +1,4 @@
-"""The templates of the HTML pages, each a page that loads nothing from elsewhere."""
+"""The templates of the HTML pages, none of which loads anything from other servers."""
 
 import base64
 import hashlib
@@ -8,9 +8,11 @@ import jinja2
 
 
 def environment() -> jinja2.Environment:
-    """Return the environment of this folder's templates, which escapes every value it inserts.
+    """Return the environment of the templates in this folder; it escapes every inserted value.
 
-    templates.environment().get_template("live.html.jinja").render()
+        page = environment().get_template("live.html.jinja").render()
+
+    A name that a template uses and that was not given raises an error.
     """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -24,5 +26,5 @@ def environment() -> jinja2.Environment:
 
 
 def _source_hash(text: str) -> str:
-    """Return the hash by which a Content-Security-Policy allows an inline script or style."""
+    """Return the hash with which a Content-Security-Policy allows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
