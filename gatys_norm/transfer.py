@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import machine
 from gatys_norm.config import TransferConfig, filled_in
 from gatys_norm.images import color as colors
 from gatys_norm.images import inputs as picture_inputs
@@ -25,11 +23,12 @@ from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
 from gatys_norm.record import HistoryRow, Identity, Metrics, Record
+from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
 from gatys_norm.runs.schedule import schedule
-from gatys_norm.stages import RunLog, Stage, measure, open_stage
+from gatys_norm.stages import Stage, checked_status, measure, open_stage
 from gatys_norm.terms import loss_terms
 
 OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
@@ -157,10 +156,11 @@ class Transfer:
             raise RuntimeError("TensorFlow's eager execution is switched off; a transfer needs it")
         self._config = config = config.resolved()
         self._inputs = picture_inputs.load(config) if inputs is None else inputs
-        self.plan = memory.plan_transfer(config, self._inputs.shapes[config.size[-1]], _available())
+        largest = self._inputs.shapes[config.size[-1]]
+        self.plan = memory.plan_transfer(config, largest, device.available_bytes())
         self._in_strips = self.plan.in_strips
         self._weights_file = weights_file or weights.locate(config.weights)
-        self._precision = _usable_precision(config.precision)
+        self._precision = device.usable_precision(config.precision)
         self._schedule = schedule(config, self._precision)
         self._optimizer = base.load(config)
         self._log = RunLog()
@@ -255,7 +255,7 @@ class Transfer:
     def _stage(self, index: int, phase: int, coarse: np.ndarray | None) -> tuple[Stage, Objective]:
         """Set up a size; return it with the objective of one of its phases."""
         extractor = self._extractor("float32")
-        with _within_memory(self._config.size[index]):
+        with device.within_memory(self._config.size[index]):
             stage = open_stage(
                 self._config, self._inputs, index, extractor, self._in_strips, coarse
             )
@@ -286,7 +286,7 @@ class Transfer:
 
         while True:
             phase, objective = phases[present.phase], present.objective
-            with _within_memory(stage.size):
+            with device.within_memory(stage.size):
                 minimum = base.minimize(
                     self._optimizer,
                     objective.function,
@@ -302,7 +302,7 @@ class Transfer:
             if stop and not (last_phase and stage.index == self._schedule.last_stage):
                 return "interrupted"
             if last_phase or minimum.status == "interrupted":
-                return _checked_status(present, minimum.status)
+                return checked_status(present.objective, present.state, minimum.status)
             seconds_before = present.seconds
             present.phase += 1
             present.objective = objective = self._objective_of(stage, present.phase)
@@ -375,59 +375,3 @@ class Transfer:
 def _optimized(present: _Present) -> np.ndarray:
     """Return x, H × W × 3."""
     return present.stage.objective.image(present.state.position).numpy()
-
-
-def _checked_status(present: _Present, status: str) -> str:
-    """Return `status`; but warn and return "stalled" if a loss or gradient was not finite.
-
-    A line search that meets an infinite loss makes its steps smaller and smaller, until it stops as
-    if the optimization had converged.
-    """
-    if status not in ("stalled", "converged"):
-        return status
-    value, slope, *distances = present.state.results.tried.numpy()
-    names = [
-        term
-        for term, distance in zip(present.objective.coefficients, distances, strict=True)
-        if not math.isfinite(distance)
-    ]
-    if not names and not math.isfinite(value):
-        names = ["the loss"]
-    if not names and not math.isfinite(slope):
-        names = ["the gradient of the loss"]
-    if not names:
-        return status
-    warnings.warn(
-        f"{', '.join(names)}: not finite after iteration {present.state.iterations}; "
-        "the picture of that iteration is kept",
-        stacklevel=2,
-    )
-    return "stalled"
-
-
-def _usable_precision(precision: str) -> str:
-    """Return `precision`; but warn and return "float32" where the device has to emulate it."""
-    if precision == "float32" or device.has_fast_bfloat16():
-        return precision
-    warnings.warn(
-        f"precision: this device does not compute in {precision} itself; float32 is faster here "
-        "and taken instead",
-        stacklevel=2,
-    )
-    return "float32"
-
-
-def _available() -> float:
-    """Return how many bytes a transfer may take; no limit on a GPU, whose allocator decides."""
-    return math.inf if device.gpus() else machine.available_bytes()
-
-
-@contextlib.contextmanager
-def _within_memory(size: int) -> Iterator[None]:
-    """Turn TensorFlow's error for full memory into `OutOfMemoryError`."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise memory.OutOfMemoryError(
-            f"size: {size} does not fit into the device's memory; choose a smaller one"
-        ) from error

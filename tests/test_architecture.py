@@ -243,7 +243,7 @@ def test_no_other_module_loads_tensorflow():
         "experiments.ray",
         "experiments.reproduction",
     }
-    with_tensorflow |= {"transfer", "stages"}
+    with_tensorflow |= {"transfer", "stages", "run_log"}
     with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}
     with_tensorflow -= {"losses.coefficients"}
     modules = [

@@ -212,7 +212,7 @@ def test_grey_and_plain_pictures_give_numbers_whatever_becomes_of_colors(
         *itertools.product(plain, ["noise"]),
     ):
         picture_io.save_picture(config.content, PICTURES[content](20, 24, 1))
-        picture_io.save_picture(config.style, PICTURES[style](24, 22, 2))
+        picture_io.save_picture(config.style[0], PICTURES[style](24, 22, 2))
         result, notes = stylize(config)
         assert_sound(result)
         assert notes == []

@@ -16,7 +16,7 @@ from gatys_norm.cli import main as cli
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.optimizers import base
-from gatys_norm.stages import RunLog
+from gatys_norm.run_log import RunLog
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 

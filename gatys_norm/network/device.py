@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
 from gatys_norm import machine, surroundings
+from gatys_norm.network import memory
 from gatys_norm.record import Environment
 
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
@@ -41,6 +44,34 @@ def has_fast_bfloat16() -> bool:
         capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
         return min(capabilities) >= COMPUTE_CAPABILITY_OF_BFLOAT16
     return not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
+
+
+def usable_precision(precision: str) -> str:
+    """Return `precision`; but warn and return "float32" where the device has to emulate it."""
+    if precision == "float32" or has_fast_bfloat16():
+        return precision
+    warnings.warn(
+        f"precision: this device does not compute in {precision} itself; float32 is faster here "
+        "and taken instead",
+        stacklevel=2,
+    )
+    return "float32"
+
+
+def available_bytes() -> float:
+    """Return how many bytes a transfer may take; no limit on a GPU, whose allocator decides."""
+    return math.inf if gpus() else machine.available_bytes()
+
+
+@contextlib.contextmanager
+def within_memory(size: int) -> Iterator[None]:
+    """Turn TensorFlow's error for full memory into `OutOfMemoryError`."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise memory.OutOfMemoryError(
+            f"size: {size} does not fit into the device's memory; choose a smaller one"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,111 @@
+"""The log of a transfer: the rows of its loss history, and the sizes that are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from gatys_norm.network import device
+from gatys_norm.optimizers.base import State
+from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StageRecord
+from gatys_norm.stages import Stage
+
+
+class RunLog:
+    """The loss history of a transfer so far, and the records of its finished sizes."""
+
+    def __init__(
+        self, history: Sequence[HistoryRow] = (), stages: Sequence[StageRecord] = ()
+    ) -> None:
+        self.history = list(history)
+        self.stages = list(stages)
+
+    def add_row(self, stage: Stage, state: State) -> None:
+        """Add a row for the present x: its loss, and the squared distance of each term.
+
+        The values come from the evaluation that the optimizer made at x, so that the log needs no
+        evaluations. Where the network computes in bfloat16, they have the accuracy of bfloat16. If
+        the last row already has this size and iteration, the new one replaces it.
+        """
+        row_key = {"size": stage.size, "iteration": state.iterations}
+        if self.history and row_key.items() <= self.history[-1].items():
+            self.history.pop()
+        terms = stage.objective.by_term(state.results.terms)
+        loss = {"evaluations": state.evaluations, "loss": stage.objective.loss(terms)}
+        self.history.append(cast(HistoryRow, row_key | loss | terms))
+
+    def iterations_before(self) -> int:
+        """Return the iterations of the finished sizes."""
+        return sum(stage["iterations"] for stage in self.stages)
+
+    def evaluations_before(self) -> int:
+        """Return the evaluations of the finished sizes."""
+        return sum(stage["evaluations"] for stage in self.stages)
+
+    def seconds_before(self) -> float:
+        """Return the seconds of the finished sizes."""
+        return sum(stage["seconds"] for stage in self.stages)
+
+    def close_stage(self, stage: Stage, state: State, status: str, seconds: float) -> None:
+        """Add the last row and the record of a finished size.
+
+        Args:
+          stage: the size.
+          state: where its optimization ended.
+          status: why it ended; see `optimizers.base.Minimum`, or "interrupted".
+          seconds: time that its iterations took.
+        """
+        self.add_row(stage, state)
+        objective = stage.objective
+        first = self._first_row(stage.size)
+        self.stages.append(
+            {
+                "size": stage.size,
+                "height": objective.shape[0],
+                "width": objective.shape[1],
+                "style_shapes": [list(style.shape[:2]) for style in stage.inputs.styles],
+                "status": status,
+                "in_strips": objective.in_strips,
+                "iterations": state.iterations,
+                "evaluations": state.evaluations,
+                "restarts": state.restarts,
+                "objective_scale": state.scale / objective.unit,
+                "loss": {"initial": first["loss"], "final": self.history[-1]["loss"]},
+                "seconds": seconds,
+            }
+        )
+
+    def record(self, identity: Identity, status: str, stage: Stage, measures: Metrics) -> Record:
+        """Return the record of a finished transfer.
+
+        Args:
+          identity: settings and inputs of the transfer.
+          status: why it ended.
+          stage: the last size.
+          measures: see `measure`.
+        """
+        first, last = self._first_row(stage.size), self.history[-1]
+        evaluations, seconds = self.evaluations_before(), self.seconds_before()
+        return {
+            **identity,
+            "status": status,
+            "iterations": self.iterations_before(),
+            "evaluations": evaluations,
+            "loss": self.stages[-1]["loss"],
+            "terms": {
+                term: {
+                    "coefficient": coefficient,
+                    "initial": cast(Any, first)[term],
+                    "final": cast(Any, last)[term],
+                }
+                for term, coefficient in stage.objective.coefficients.items()
+            },
+            "history": self.history,
+            "stages": self.stages,
+            "metrics": measures,
+            "timing": {"seconds": seconds, "seconds_per_evaluation": seconds / evaluations},
+            "environment": device.environment(),
+        }
+
+    def _first_row(self, size: int) -> HistoryRow:
+        return next(row for row in self.history if row["size"] == size)
