@@ -13,7 +13,7 @@ from helpers.programs import ROOT
 
 from gatys_norm.cli import main as cli
 
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), ROOT / "data" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = "data|docs|gatys_norm|scripts|tests"
 
 of_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
