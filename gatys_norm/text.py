@@ -10,6 +10,17 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
+def duration(seconds: float) -> str:
+    """Return a time in its unit: "0.4 s", "75 s", from two minutes on "3 min", then "2.5 h"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def finite_or_none(number: float | None) -> float | None:
     """Return a number as a Python float; None for None, NaN and infinity."""
     return float(number) if number is not None and math.isfinite(number) else None

@@ -55,7 +55,7 @@ def _cpu_seconds():
 
 @pytest.fixture(scope="session")
 def real_weights():
-    """Give the `WeightsFile` of `--weights=auto`, or skip the test where none can be had."""
+    """Give the `WeightsFile` of `--weights=auto`, or skip the test if there are none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -82,7 +82,7 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
 
 
 @pytest.mark.slow
-def test_demo_makes_the_labelled_picture(shallow):
+def test_demo_makes_the_labeled_picture(shallow):
     """The demo's own command, cut short; later flags win over earlier ones."""
     output = ROOT / "results" / f"test-{os.getpid()}.png"
     flags = (*shallow, "--optimizer=adam", "--size=64", "--iterations=5")

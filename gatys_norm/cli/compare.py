@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.cli.errors import refusing
 from gatys_norm.config import LOSSES
+from gatys_norm.text import duration
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -49,7 +51,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def compare(values: flags.FlagValues) -> int:
-    """Run both losses and write the labelled picture."""
+    """Run both losses and write the labeled picture."""
     from gatys_norm.images import io as picture_io
     from gatys_norm.runs import folder as run_folder
 
@@ -68,9 +70,10 @@ def compare(values: flags.FlagValues) -> int:
         for loss, output in outputs.items()
     }
     print_measures(records)
+    began = time.monotonic()
     try:
         write_sheet(sheet, configs, outputs)
-        print(f"side by side: {sheet}")
+        print(f"side by side in {duration(time.monotonic() - began)}: {sheet}")
         if values.report:
             write_report(page, configs["original"], outputs, records, page_pictures)
             print(f"with a slider: {page}")
@@ -91,7 +94,7 @@ def check_and_load(
     """Refuse paths that cannot be written, or that would replace files of other programs.
 
     Args:
-      sheet: the labelled picture.
+      sheet: the labeled picture.
       outputs: the pictures of both transfers.
       page_pictures: the other pictures of the page.
       page: the page, which is written if --report is given.
@@ -147,14 +150,20 @@ def run_both(
     """Run the transfers that are not finished; return the first exit code that is not 0."""
     from gatys_norm.runs import folder as run_folder
 
+    losses = [
+        loss
+        for loss, config in configs.items()
+        if not (values.resume and run_folder.is_finished(outputs[loss], config))
+    ]
     with transfer_command.previewing(values) as preview:
-        for loss, config in configs.items():
-            output = outputs[loss]
-            if values.resume and run_folder.is_finished(output, config):
-                continue
+        while losses:
+            loss = losses.pop(0)
+            config, output = configs[loss], outputs[loss]
             print(f"{loss} loss, λ_os {config.resolved().lambda_os:g}")
             resume = values.resume and run_folder.checkpoint_path(output).exists()
-            code = transfer_command.run_transfer(config, inputs, output, values, resume, preview)
+            code = transfer_command.run_transfer(
+                config, inputs, output, values, resume, preview, later_transfers=len(losses)
+            )
             if code:
                 return code
     return 0
@@ -188,7 +197,7 @@ def write_sheet(
     ]
     pictures: Iterable[tuple[str, str | Path]] = (*inputs_of(configs["original"]).items(), *results)
     loaded = [(caption, picture_io.load_picture(path)) for caption, path in pictures]
-    picture_io.save_picture(sheet, contact_sheet.labelled_row(loaded, loaded[-1][1].shape[0]))
+    picture_io.save_picture(sheet, contact_sheet.labeled_row(loaded, loaded[-1][1].shape[0]))
 
 
 def write_report(

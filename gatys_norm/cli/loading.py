@@ -6,6 +6,7 @@ The import of this module does not load it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import types
@@ -48,6 +49,20 @@ def show_warnings() -> None:
     warnings.simplefilter("default", UserWarning)
 
 
+def set_verbosity(verbosity: int) -> None:
+    """Show what the library logs, and the causes of warnings, from verbosity 1 on."""
+    logger = logging.getLogger("gatys_norm")
+    logger.handlers = [_LineHandler()]  # of this command alone
+    logger.setLevel(logging.INFO if verbosity else logging.WARNING)
+
+
+class _LineHandler(logging.Handler):
+    """Shows what is logged as lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _show_line(one_line(record.getMessage()))
+
+
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
     """Convert the failure of an import to `LoadingError`."""
@@ -66,8 +81,13 @@ def _loading() -> Iterator[None]:
 def _show_warning(
     message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object
 ) -> None:
+    if category is UserWarning:
+        _show_line(f"warning: {errors.with_dashes(str(message))}")
+        if isinstance(message, Warning) and message.__cause__ is not None:
+            logging.getLogger(__name__).info("%s", message.__cause__)
+
+
+def _show_line(line: str) -> None:
     from tqdm import tqdm
 
-    if category is UserWarning:
-        line = errors.with_dashes(str(message))
-        tqdm.write(f"gatys-norm: warning: {line}", file=sys.stderr)  # makes the bar step aside
+    tqdm.write(f"gatys-norm: {line}", file=sys.stderr)  # makes the bar step aside

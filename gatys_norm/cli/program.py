@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from gatys_norm.cli import console, errors
+from gatys_norm.cli import console, errors, loading
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.text import one_line
 
@@ -66,6 +66,8 @@ def _run(
     if values.help or values.helpshort or values.helpfull:
         _print_help(usage, values)
         return 0
+    if "verbosity" in values:
+        loading.set_verbosity(values.verbosity)
     if takes_operands:
         return command(values, operands) or 0
     if operands:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from gatys_norm import text
 from gatys_norm.cli import errors
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from gatys_norm.network.memory import Plan
     from gatys_norm.transfer import Progress
     from gatys_norm.web.live import Preview
+
+MEASURED_SECONDS = 2.0  # of iterations, after which the time of several transfers is estimated
 
 
 class Reporter:
@@ -34,6 +37,7 @@ class Reporter:
         values: flags.FlagValues,
         received_signals: list[int],
         preview: Preview | None,
+        later_transfers: int = 0,
     ) -> None:
         self.output = output
         self.checkpoint_every = values.checkpoint_every
@@ -41,6 +45,7 @@ class Reporter:
         self.stops = [every for every in (self.checkpoint_every, self.snapshot_every) if every]
         self.received_signals = received_signals
         self.preview = preview
+        self.later_transfers = later_transfers
         self.bar: tqdm | None = None
         self.last_iteration: int | None = None
 
@@ -57,6 +62,7 @@ class Reporter:
         from gatys_norm.runs import folder as run_folder
 
         self._show(progress)
+        self._estimate(progress)
         if self.preview is not None:
             self.preview.update(progress)
             if self.preview.stop_asked:
@@ -92,6 +98,17 @@ class Reporter:
         """
         before = progress.iteration - 1 if self.last_iteration is None else self.last_iteration
         return every > 0 and progress.iteration // every > before // every
+
+    def _estimate(self, progress: Progress) -> None:
+        """Print once how long this transfer and the later ones will take, if there are any."""
+        if not self.later_transfers or progress.seconds < MEASURED_SECONDS:
+            return
+        from tqdm import tqdm
+
+        each = progress.seconds + progress.seconds_left
+        left = text.duration(progress.seconds_left + self.later_transfers * each)
+        tqdm.write(f"{self.later_transfers + 1} transfers, about {left} left", file=sys.stdout)
+        self.later_transfers = 0
 
     def _show(self, progress: Progress) -> None:
         from tqdm import tqdm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, reporter
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
-from gatys_norm.text import one_line
+from gatys_norm.text import duration, one_line
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -146,24 +147,25 @@ def run_transfer(
     values: flags.FlagValues,
     resume: bool,
     preview: Preview | None = None,
+    later_transfers: int = 0,
 ) -> int:
     """Run one transfer with progress bar, snapshots and checkpoints, and write its files.
 
     Args:
-      config: `TransferConfig`.
-      inputs: its pictures.
+      config, inputs: `TransferConfig` and its pictures.
       output: path of the picture to write.
       values: parsed flags, which tell how often checkpoints and snapshots are written.
       resume: whether to continue from the checkpoint next to `output`.
       preview: page that shows the run, and may stop it.
+      later_transfers: how many transfers of the same sizes the command runs after this one.
 
     Returns:
-      Exit code: 0, 128 + the signal that interrupted the run, or 1 if the result could not be
-      written.
+      Exit code: 0; 128 + the signal that interrupted the run; 1 if the result was not written.
     """
     from gatys_norm.images import io as picture_io
     from gatys_norm.runs import folder as run_folder
 
+    began = time.monotonic()
     with refusing(run_folder.OutputError, prefix="--output: "), run_folder.locked(output):
         checkpoint = _load_checkpoint(output, config, inputs) if resume else None
         if preview is not None:
@@ -173,7 +175,7 @@ def run_transfer(
             _refusing_inputs(library.INPUT_ERRORS, config),
             refusing(library.CheckpointMismatchError, prefix="--resume: "),
             console.signals_noted() as received,
-            reporter.Reporter(output, values, received, preview) as report,
+            reporter.Reporter(output, values, received, preview, later_transfers) as report,
         ):
             result = _stylize(library.Transfer(config, inputs), checkpoint, report)
         try:
@@ -187,7 +189,7 @@ def run_transfer(
             return 128 + received[0]
         run_folder.checkpoint_path(output).unlink(missing_ok=True)
     _print_terms(result.record)
-    print(f"{result.record['status']}: {output}, record in {run_folder.record_path(output)}")
+    _print_finished(output, result.record["status"], time.monotonic() - began)
     return 0
 
 
@@ -248,6 +250,12 @@ def _print_interrupted(output: StrPath) -> None:
     resumable = run_folder.checkpoint_path(output).exists()
     note = ", continue with --resume" if resumable else ""
     print(f"interrupted; the picture so far is {output}{note}")
+
+
+def _print_finished(output: StrPath, status: str, seconds: float) -> None:
+    from gatys_norm.runs import folder as run_folder
+
+    print(f"{status} in {duration(seconds)}: {output}, record in {run_folder.record_path(output)}")
 
 
 def _print_terms(record: Record) -> None:

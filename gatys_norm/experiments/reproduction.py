@@ -294,7 +294,7 @@ def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> n
         [result.error or picture_io.load_picture(result.output) for result in row]
         for row in results
     ]
-    return contact_sheet.labelled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
+    return contact_sheet.labeled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
 
 
 def _sweep_curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:

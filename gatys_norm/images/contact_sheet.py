@@ -1,4 +1,4 @@
-"""Sheets of labelled pictures. No TensorFlow.
+"""Sheets of labeled pictures. No TensorFlow.
 
 Every picture, as argument or result, is float32 H × W × 3, RGB, 0–255.
 """
@@ -25,7 +25,7 @@ Cell: TypeAlias = np.ndarray | str | None  # a picture, the message of a failed 
 _Font: TypeAlias = ImageFont.FreeTypeFont
 
 
-def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.ndarray:
+def labeled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.ndarray:
     """Return pictures side by side, all of one height, with a caption under each.
 
     A caption is broken into lines as wide as its picture, or wider, if a narrow picture would make
@@ -68,7 +68,7 @@ def labelled_row(pictures: Sequence[tuple[str, np.ndarray]], height: int) -> np.
     return np.asarray(sheet, np.float32)
 
 
-def labelled_grid(
+def labeled_grid(
     rows: Sequence[str],
     columns: Sequence[str],
     cells: Sequence[Sequence[Cell]],

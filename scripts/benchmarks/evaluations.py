@@ -1,4 +1,4 @@
-"""Single evaluations of the loss, timed next to matrix products of the same round."""
+"""Timing of single evaluations of the loss, and of matrix products in the same round."""
 
 import contextlib
 import dataclasses
@@ -19,8 +19,8 @@ from gatys_norm.network import weights
 
 MATMUL_SIDE = 4096
 MATMUL_OPERATIONS = 2 * MATMUL_SIDE**3
-LEAST_SECONDS = 0.2  # a timing lasts at least so long; what is quicker is repeated
-STEEP = 1.05  # growth with a higher power of the pixels is explained
+LEAST_SECONDS = 0.2  # least time of a measurement; quicker calls are repeated
+STEEP = 1.05  # above this power of the number of pixels, the report explains the growth
 
 
 def measure(plan, problem):
@@ -28,12 +28,12 @@ def measure(plan, problem):
 
     Args:
       plan: `Plan`.
-      problem: where to write what the peer is given.
+      problem: path of the file to write for the peer.
 
     Returns:
-      {"rounds": [{what: seconds}], "sizes": [facts of a size], "peer": what it says, or None}.
+      {"rounds": [{name: seconds}], "sizes": [facts of a size], "peer": its description or None}.
     """
-    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # leaves room on a GPU for the peer
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # leaves memory of a GPU for the peer
     transfer = loading.start_tensorflow()
     from gatys_norm.network import vgg
 
@@ -65,7 +65,7 @@ def measure(plan, problem):
 
 
 def time_rounds(timers, count):
-    """Call all timers in turn, round after round; returns [{what: seconds}]."""
+    """Call all timers in turn, round after round; return [{name: seconds}]."""
     say("tracing")
     for timer in timers.values():
         timer()
@@ -80,7 +80,7 @@ def time_rounds(timers, count):
 
 
 def open_stages(transfer, plan):
-    """Return {size: (start, {precision: objective})}, set up as a transfer sets them up."""
+    """Return {size: (start, {precision: objective})}, as a transfer makes them."""
     from gatys_norm import stages
     from gatys_norm.network import vgg
 
@@ -115,10 +115,11 @@ def convolutions(model, layers):
 
 
 def operations(chain, height, width):
-    """Return the operations of one value and gradient: 2 for a product and its sum.
+    """Return the number of operations of one value and gradient.
 
-    Only the convolutions count: forward, and as much again back to the picture (the kernels have
-    no gradient), so 4 · 9 · C_in · C_out · H_j · W_j each.
+    Only convolutions are counted, a product and its addition as two operations: forward, and the
+    same number backward to the picture (kernels have no gradient), so 4 · 9 · C_in · C_out · H_j ·
+    W_j per convolution.
     """
     from gatys_norm.network import vgg
 
@@ -141,7 +142,7 @@ def seconds_of(call):
 
 
 def matmul_timer(precision):
-    """Return the function that times a matrix product; fetching an element waits for the device."""
+    """Return a function that times a matrix product; reading an element waits for the device."""
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
@@ -150,7 +151,7 @@ def matmul_timer(precision):
 
 
 def evaluation_timer(objective, start):
-    """Return the function that times one value and gradient."""
+    """Return a function that times one value and gradient."""
     function, data = objective.function, objective.data
 
     def evaluate():
@@ -161,7 +162,7 @@ def evaluation_timer(objective, start):
 
 
 def timing(rounds, name, base):
-    """Return the seconds of one thing over the rounds, and how fast it is against another."""
+    """Return the seconds of one timer over all rounds, and its speed relative to another."""
     seconds = [timed[name] for timed in rounds]
     ratios = [timed[base] / timed[name] for timed in rounds]
     return {
@@ -173,7 +174,7 @@ def timing(rounds, name, base):
 
 
 def size_row(rounds, facts):
-    """Return the facts of a size with its timings and shares of the same round's matmul rate."""
+    """Return the facts of a size, its timings, and its speed relative to a matrix product."""
     row = dict(facts)
     for precision in PRECISIONS:
         timed = timing(rounds, f"{facts['size']} {precision}", f"matmul {precision}")
@@ -183,7 +184,7 @@ def size_row(rounds, facts):
 
 
 def growth(rows, precision):
-    """Fit seconds = constant · pixels^exponent to what `size_row` gave.
+    """Fit seconds = constant · pixels^exponent to results of `size_row`.
 
     Returns:
       {"exponent", "residuals": measured / fitted − 1 of each row, "explanation": which size costs
@@ -208,7 +209,7 @@ def growth(rows, precision):
 
 
 def peer_timings(about, rounds, size):
-    """Return what the peer says of itself, with the timings of its variants against ours."""
+    """Return the description of the peer, with the timings of its variants relative to ours."""
     timings = {
         variant: timing(rounds, f"peer {variant}", f"{size} {variant.split()[0]}")
         for variant in about["variants"]

@@ -3,11 +3,11 @@
     python scripts/benchmarks/kills.py --kills=200
 
 Transfers of 32 pixels through a network of two layers, with a checkpoint after every iteration, are
-killed with SIGKILL, again and again, and resumed until they end. Most moments lie evenly over the
-time that the run would have taken, some where it writes a checkpoint or its result. Prints how many
-kills hit a run before it had kept anything, after a checkpoint of its own and in the midst of a
-file, how many corrupt files were found under their final names, and how many pictures differ from
-the uninterrupted one.
+killed with SIGKILL, again and again, and resumed until they end. Most moments are spread evenly
+over the time that the run would take; at the others it is writing a checkpoint or its result.
+Prints how many kills hit a run before its first checkpoint, after one, and while it was writing a
+file; how many corrupt files had their final names; and how many pictures differ from the one of the
+uninterrupted run.
 """
 
 import concurrent.futures
@@ -48,7 +48,7 @@ SETTINGS = (
     "--checkpoint_every=1",
 )
 PRELOADED = ("gatys_norm.transfer", "keras", "tqdm", "PIL.PngImagePlugin")
-LOOK_SECONDS = 0.002  # how often a run's files are looked at
+LOOK_SECONDS = 0.002  # time between two looks at the files of a run
 AT_A_FILE = 0.3  # share of the kills that wait until a file is being written
 TALLIED = (
     *("kills_survived", "kills_before_a_checkpoint", "kills_after_a_checkpoint"),
@@ -57,7 +57,7 @@ TALLIED = (
 
 
 def define_flags(values):
-    """Flags of this program, which takes none of the main command's."""
+    """Add the flags of this program, which has none of the flags of a transfer."""
     for name, default, least, explanation in (
         ("kills", 200, 1, "how many runs to kill"),
         ("workers", 2, 1, "runs at a time"),
@@ -70,7 +70,7 @@ def define_flags(values):
 
 
 def soak(values):
-    """Run the soak and print its figures as JSON; returns the exit code."""
+    """Kill runs and print the figures as JSON; return the exit code."""
     if values.update:
         benchmark_report.update(Path(values.update), MARKERS)
     began = time.monotonic()
@@ -109,7 +109,7 @@ def table(figures):
 
 
 def prepare_server():
-    """Return a context whose processes are forked with TensorFlow loaded and not begun."""
+    """Return a context whose processes are forked with TensorFlow loaded but not started."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     with console.silent_stderr():
@@ -118,16 +118,16 @@ def prepare_server():
 
 
 def kill_and_resume(start, folder, kills, moments, pace, expected, bar):
-    """Kill `kills` runs, one transfer after another, and count what came of it.
+    """Kill `kills` runs, one transfer after another, and count the outcomes.
 
     Args:
       start: called with the path of a picture; starts or resumes the run that makes it.
-      folder: where everything goes.
+      folder: folder for all files.
       kills: how many runs to kill.
       moments: `random.Random`.
       pace: `Pace`.
-      expected: what each picture has to be.
-      bar: shows the kills.
+      expected: picture that every transfer must give.
+      bar: progress bar.
 
     Returns:
       {name of `TALLIED`: count}.
@@ -169,10 +169,10 @@ def kill_and_resume(start, folder, kills, moments, pace, expected, bar):
 
 
 class Pace:
-    """How long a run takes just now, seen from its checkpoints.
+    """The present speed of a run, measured by the times of its checkpoints.
 
-    Moments are told as a number of checkpoints and the time since the last of them, so that they
-    lie where they should in a run however fast the machine is.
+    A moment is given as a number of checkpoints and the time since the last of them, so that it is
+    at the right place of a run, however fast the machine is.
     """
 
     def __init__(self, iterations):
@@ -181,13 +181,13 @@ class Pace:
         self.iteration_seconds = 0.0
 
     def iterations_left(self, output):
-        """Return the number of iterations that the run that makes `output` has to do."""
+        """Return the number of iterations that the run of `output` still has to do."""
         path = run_folder.checkpoint_path(output)
         iterations_done = checkpoints.load(path)[1]["iterations"] if path.exists() else 0
         return self.iterations - iterations_done
 
     def seconds(self, iterations):
-        """Return about how long a run takes; its end takes about as long as an iteration."""
+        """Return the estimated time of a run, whose end takes about as long as an iteration."""
         return self.start_seconds + self.iteration_seconds * iterations
 
     def split(self, moment):
@@ -213,7 +213,7 @@ class Pace:
 
 
 def stamp(output):
-    """Return what tells one checkpoint of a run from the next; None if there is none."""
+    """Return a value that differs between checkpoints of a run; None if there is none."""
     try:
         status = run_folder.checkpoint_path(output).stat()
     except FileNotFoundError:
@@ -222,12 +222,12 @@ def stamp(output):
 
 
 def half_files(output):
-    """Return the paths of files that have not taken their names yet."""
+    """Return the paths of files that do not have their final names yet."""
     return set(output.parent.glob("*.tmp"))
 
 
 def finish(start, output, pace):
-    """Run or resume until the end, unless that has been reached."""
+    """Run or resume a transfer until its end, unless it is finished."""
     if run_folder.record_path(output).exists():
         return
     process = start(output)
@@ -247,7 +247,7 @@ def start_run(context, iterations, output):
 
 
 def run(output, iterations):
-    """One run in its own process, resumed where there is a checkpoint."""
+    """Run one transfer in its own process; resume it if there is a checkpoint."""
     log = os.open(Path(output).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -261,7 +261,7 @@ def run(output, iterations):
 
 
 def make_cheap():
-    """Let transfers use a small network and trace nothing: what is tried here is the rest."""
+    """Make transfers use a small network and no tracing, which are not tested here."""
     import tensorflow as tf
 
     from gatys_norm.network import vgg
@@ -273,7 +273,7 @@ def make_cheap():
 
 
 def small_model():
-    """Return what stands in for VGG-19: two convolutions, four channels each."""
+    """Return a replacement of VGG-19: two convolutions with four channels each."""
     generator = np.random.default_rng(0)
     bias = np.zeros(4, np.float32)
     kernels = [generator.normal(0, 0.3, (3, 3, inputs, 4)).astype(np.float32) for inputs in (3, 4)]

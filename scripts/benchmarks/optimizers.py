@@ -1,10 +1,10 @@
-"""Compare L-BFGS with Adam: the loss after as many evaluations, and the memory for it.
+"""Compare L-BFGS with Adam: the loss after equal numbers of evaluations, and the memory.
 
     python scripts/benchmarks/optimizers.py --update  # writes the tables of docs/optimizers.md
 
-Writes results/optimizers.json (`--output`) and, next to it, the same as tables. Of the main
-command's flags it takes --content, --style, --weights, --size and --iterations, of which Adam takes
-one evaluation each.
+Writes results/optimizers.json (`--output`) and, next to it, the same as tables. Of the flags of a
+transfer it has --content, --style, --weights, --size and --iterations; Adam needs one evaluation
+per iteration.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def compare(values):
 
 
 def run(config):
-    """Run one transfer; returns its losses by evaluation and the memory that it took."""
+    """Run one transfer; return its losses by evaluation, and the memory that it used."""
     transfer = loading.start_tensorflow()
     stored = 0
 
@@ -73,7 +73,7 @@ def run(config):
 
 
 def loss_after(rows, evaluations):
-    """Return the last logged loss of at most so many evaluations."""
+    """Return the last logged loss of at most this number of evaluations."""
     return [loss for count, loss in rows if count <= evaluations][-1]
 
 

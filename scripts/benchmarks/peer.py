@@ -1,9 +1,9 @@
-"""The same loss in PyTorch, for speed.py to compare with; runs in an environment of its own.
+"""The same loss in PyTorch, with which speed.py compares; runs in a separate environment.
 
     python peer.py PROBLEM.npz
 
-PROBLEM.npz is what speed.py wrote: kernels, biases, targets, coefficients and the start
-picture. Each line on standard input asks for one thing, in JSON, and is answered by one line:
+PROBLEM.npz, written by speed.py, contains kernels, biases, targets, coefficients and the first
+picture. Each line of standard input is a request in JSON, and gets one line as its answer:
 
     {"do": "describe"}
     {"do": "evaluate", "variant": "float32 channels_last", "least_seconds": 0.2}
@@ -27,8 +27,8 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 VARIANTS = [f"{dtype} {layout}" for dtype in DTYPES for layout in LAYOUTS]
 
 
-class Reached(Exception):  # noqa: N818, it is no error
-    """The loss that was asked for is reached."""
+class Reached(Exception):  # noqa: N818, it is not an error
+    """The loss has reached its target."""
 
 
 class Problem:
@@ -98,7 +98,7 @@ class Problem:
 
 
 def describe(problem):
-    """Say what is running."""
+    """Describe PyTorch and its device."""
     device = problem.device.type
     name = torch.cuda.get_device_name() if device == "cuda" else device
     return {"torch": torch.__version__, "device": name, "variants": VARIANTS}
@@ -119,7 +119,7 @@ def evaluate(problem, variant, least_seconds):
 def minimize(problem, variant, loss, most_evaluations):
     """Run L-BFGS until an evaluation gives `loss` or less; return a row for each evaluation.
 
-    The objective is scaled, as ours is, so that minus the gradient is a step of one grey level RMS.
+    The objective is scaled as ours, so that minus the gradient is a step of one grey level RMS.
     """
     image, rows, scale = problem.new_start(), [], None
     optimizer = torch.optim.LBFGS(

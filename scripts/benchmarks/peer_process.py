@@ -1,4 +1,4 @@
-"""The same loss in PyTorch: peer.py in an environment of its own, and what it is asked."""
+"""The process of peer.py, the same loss in PyTorch, and the requests to it."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ from gatys_norm.cli import errors
 
 PEER = Path(__file__).with_name("peer.py")
 TORCH = "2.13.0"
-AGREEMENT, TF32_AGREEMENT = 1e-4, 1e-2  # of the peer's first loss with ours
-PATIENCE = 4  # evaluations the peer may take for each iteration of the paper preset
+AGREEMENT, TF32_AGREEMENT = 1e-4, 1e-2  # relative, between the first losses of the peer and of ours
+PATIENCE = 4  # evaluations that the peer may use per iteration of the paper preset
 
 
 def install(folder):
-    """Make the peer's virtual environment, unless it is there; return its Python."""
+    """Make the virtual environment of the peer, unless it exists; return its Python."""
     python = (folder / "bin" / "python").absolute()
     test = f"import numpy, torch; assert torch.__version__.split('+')[0] == '{TORCH}'"
     if python.exists() and not subprocess.run([python, "-c", test], capture_output=True).returncode:
@@ -52,7 +52,7 @@ class Peer(contextlib.AbstractContextManager):
     """peer.py as a process that answers requests."""
 
     def __init__(self, python, problem):
-        """Start it; its idle threads sleep, because spinning would slow down whoever is timed."""
+        """Start the process; its idle threads sleep, so that they do not slow down measurements."""
         self.process = subprocess.Popen(
             [python, PEER, problem],
             stdin=subprocess.PIPE,
@@ -62,12 +62,12 @@ class Peer(contextlib.AbstractContextManager):
         )
 
     def __exit__(self, *exception):
-        """Let it end, as it does with its input."""
+        """Close its input, with which the process ends."""
         self.process.stdin.close()
         self.process.wait()
 
     def ask(self, request, **details):
-        """Return its answer to one request."""
+        """Return the answer to one request."""
         self.process.stdin.write(json.dumps({"do": request} | details) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -76,12 +76,12 @@ class Peer(contextlib.AbstractContextManager):
         return json.loads(answer)
 
     def seconds(self, variant, least_seconds):
-        """Return the seconds of one evaluation; evaluations last at least so long together."""
+        """Return the seconds of one evaluation, measured over at least `least_seconds`."""
         return self.ask("evaluate", variant=variant, least_seconds=least_seconds)["seconds"]
 
 
 def check_agreement(peer, device, objective, start):
-    """See that the peer minimizes the same loss; on a GPU both round products to TF32."""
+    """Check that the peer minimizes the same loss; on a GPU both round products to TF32."""
     ours = objective.loss(objective.terms(start))
     theirs = peer.ask("evaluate", variant="float32 contiguous", least_seconds=0)["loss"]
     if abs(theirs / ours - 1) > (AGREEMENT if device == "cpu" else TF32_AGREEMENT):

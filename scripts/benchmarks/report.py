@@ -1,4 +1,4 @@
-"""What the benchmarks share: flags, own processes, progress, the machine, reports and pages."""
+"""What the benchmarks share: flags, processes, progress, the machine, reports and pages."""
 
 import concurrent.futures
 import datetime
@@ -27,7 +27,7 @@ from gatys_norm.text import replace_between
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "tensorflow-probability")
 TAKEN = ("content", "style", "weights", "size", "iterations", "output", "flagfile")
-SECONDS_BETWEEN_LINES = 30  # of a progress bar that nobody watches
+SECONDS_BETWEEN_LINES = 30  # of a progress bar that is not on a terminal
 
 Machine: TypeAlias = dict[str, Any]  # plain JSON values
 P = ParamSpec("P")
@@ -38,10 +38,10 @@ class Destination(NamedTuple):
     """Where a benchmark's report goes.
 
     Attributes:
-      name: of the benchmark, in the markers on pages.
+      name: name of the benchmark, in the markers on pages.
       output: path of the report, a .json; tables go next to it, into a .md.
-      pages: what --update writes tables into; empty without --update.
-      kind: of device, "cpu" or "gpu"; each has its own place on a page.
+      pages: pages into which --update writes tables; empty without --update.
+      kind: kind of device, "cpu" or "gpu"; each has its own place on a page.
     """
 
     name: str
@@ -66,10 +66,10 @@ def config_from_flags(
     """Return the settings that all transfers of a benchmark share.
 
     Args:
-      values: parsed flags; of the main command's, `TAKEN` may be given.
-      size, iterations: where the flags do not say.
-      extra_flags: further flags of the main command that may be given.
-      settings: what the benchmark sets itself.
+      values: parsed flags; of the flags of a transfer only `TAKEN` are allowed.
+      size, iterations: defaults of these two flags.
+      extra_flags: further flags of a transfer that are allowed.
+      settings: settings that the benchmark sets itself.
 
     Raises:
       InputError: another flag was given, or a value is not valid.
@@ -89,14 +89,14 @@ def config_from_flags(
 
 
 def in_own_process(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-    """Call in a new process: nothing is loaded or traced before, and a GPU is free afterwards."""
+    """Call a function in a new process: nothing is loaded yet, and a GPU is free afterwards."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments, **keywords).result()
 
 
 def progress_bar(title: str, total: int | None = None) -> tqdm:
-    """Return a bar on standard error, which says how long is left; rarely, if nobody watches."""
+    """Return a progress bar on standard error, which is updated rarely if it is not a terminal."""
     interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
     return tqdm(desc=title, total=total, mininterval=interval)
 
@@ -104,13 +104,13 @@ def progress_bar(title: str, total: int | None = None) -> tqdm:
 def prepare(
     values: flags.FlagValues, name: str, pages: Sequence[Path], weights_source: str
 ) -> tuple[Destination, Machine]:
-    """See that a report can be written, and describe the machine, before the work starts.
+    """Check that a report can be written, and describe the machine, before the work starts.
 
     Args:
-      values: parsed flags, --output and --update among them.
-      name: of the benchmark.
-      pages: what --update writes into.
-      weights_source: what --weights says.
+      values: parsed flags, which include --output and --update.
+      name: name of the benchmark.
+      pages: pages into which --update writes.
+      weights_source: value of --weights.
 
     Raises:
       InputError: the report cannot be written, or the weights are not available.
@@ -133,7 +133,7 @@ def finish(
       destination: see `prepare`.
       report: plain JSON values.
       tables: all of it as Markdown.
-      of_pages: what each of the pages shows.
+      of_pages: the tables of each page.
     """
     output, markdown_output = destination.output, destination.output.with_suffix(".md")
     contents = {output: json.dumps(report, indent=1), markdown_output: tables + "\n"}
@@ -145,16 +145,16 @@ def finish(
 
 
 def markers(name: str, kind: str) -> tuple[str, str]:
-    """Return what encloses the tables of a benchmark, on a kind of device, on a page."""
+    """Return the lines around the tables of a benchmark, for a kind of device, on a page."""
     return f"<!-- {name} {kind} -->", f"<!-- end {name} {kind} -->"
 
 
 def describe_machine(weights_source: str, load_before: float) -> Machine:
-    """Return what a reader needs to judge the figures, and which weights are taken.
+    """Return what a reader needs to judge the figures, and the weights that are used.
 
     Args:
-      weights_source: what --weights says.
-      load_before: the load average before the program did anything.
+      weights_source: value of --weights.
+      load_before: load average before the start of the benchmark.
     """
     loading.start_tensorflow()
     from gatys_norm.network import device
@@ -188,7 +188,7 @@ def machine_line(described: Machine, *more_packages: str) -> str:
 
 
 def table(titles: str, rows: Iterable[str]) -> str:
-    """Return a Markdown table; a row is one text with a | between its cells."""
+    """Return a Markdown table; a row is one string with | between its cells."""
     columns, *cells = ([cell.strip() for cell in row.split("|")] for row in (titles, *rows))
     return markdown.table(columns, cells)
 
@@ -215,12 +215,12 @@ def _is_report(path: Path) -> bool:
 
 
 def update(page: Path, markers: tuple[str, str], text: str | None = None) -> None:
-    """Write text between two markers that a page holds, or only see that it holds them.
+    """Write text between two markers of a page, or only check that the page has them.
 
     Args:
       page: path of the page.
       markers: the lines before and after the text.
-      text: what to write; None to see that it could be.
+      text: text to write; None to check only.
     """
     with errors.refusing(OSError, ValueError, prefix=f"--update: {page.name}: "):
         changed = replace_between(page.read_text(encoding="utf-8"), *markers, f"\n{text or ''}\n")

@@ -1,10 +1,10 @@
-"""Measure how grids of transfers scale on Ray, and what does not grow with the grid.
+"""Measure how grids of transfers scale on Ray, and the costs that do not grow with the grid.
 
     python scripts/benchmarks/scaling.py            # some ten minutes on two cores
     python scripts/benchmarks/scaling.py --update   # and the tables in docs/scaling.md
 
-Writes results/scaling.json (`--output`) and, next to it, the same as tables. Of the main command's
-flags it takes those of the pictures, --weights, --size, --iterations and the layers.
+Writes results/scaling.json (`--output`) and, next to it, the same as tables. Of the flags of a
+transfer it has those of the pictures, --weights, --size, --iterations and those of the layers.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
 
 PAGE = benchmark_report.ROOT / "docs" / "scaling.md"
-LOCAL = 0  # in the place of a number of workers: no Ray, one cell after the other
+LOCAL = 0  # instead of a number of workers: without Ray, one cell after another
 CELLS = 6
 GPU_WORKERS = 4
 
 
 class Plan(NamedTuple):
-    """What is measured; `cells` and `workers` are None for what suits the machine."""
+    """The plan of the measurement; None for `cells` or `workers` means what fits the machine."""
 
     config: TransferConfig
     cells: int | None
@@ -50,9 +50,13 @@ class Plan(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Seconds of a grid: `start` until its first cells run, then `cell` for each of a worker's.
+    """The seconds of a grid.
 
-    `fixed` is what a cell takes without its evaluations of the loss, `evaluation` one of these.
+    Attributes:
+      start: until the first cells run.
+      cell: for each cell of a worker.
+      fixed: for each cell, without its evaluations of the loss.
+      evaluation: for one evaluation.
     """
 
     start: float
@@ -62,9 +66,10 @@ class Costs(NamedTuple):
 
 
 def costs_of(run, workers):
-    """Return the `Costs` of what `run_grid` gave.
+    """Return the `Costs` of a result of `run_grid`.
 
-    The cells being equal, the first to end are the first of each worker, and the last the last.
+    All cells take equal time, so the first cells to end are the first of each worker, and the last
+    cells to end are the last of each worker.
     """
     ended = sorted(run["ended"])
     first, last = ended[:workers], ended[-workers:]
@@ -124,7 +129,7 @@ def plan_from_flags(values):
 
 
 def checked(plan):
-    """Return the plan, in which workers must each get two cells, as far as both are known."""
+    """Return the plan, after checking that each worker gets at least two cells."""
     if plan.workers and plan.workers[0] < 1:
         raise errors.InputError("--workers: must be 1 or more")
     if plan.cells and plan.cells < 2 * max(plan.workers or (1,)):
@@ -133,7 +138,7 @@ def checked(plan):
 
 
 def plan_for(machine, plan):
-    """Return the plan with what suits the machine."""
+    """Return the plan with numbers of cells and workers that fit the machine."""
     most = GPU_WORKERS if machine["kind"] == "gpu" else machine["cores"]
     workers = plan.workers or tuple(sorted({1, most}))
     cells = plan.cells or max(CELLS, 2 * max(workers))
@@ -142,7 +147,7 @@ def plan_for(machine, plan):
 
 
 def measure(plan):
-    """Measure everything and return the report, all but machine and command."""
+    """Measure everything; return the report without machine and command."""
     steps = itertools.count(1)
     last = plan.rounds * (1 + len(plan.workers)) + 1
 
@@ -164,28 +169,28 @@ def measure(plan):
 
 
 def equal_cells(config, count):
-    """Return settings of so many transfers of one cost: only λ_os differs."""
+    """Return the settings of transfers with equal costs, which differ in λ_os only."""
     return [dataclasses.replace(config, lambda_os=x) for x in np.geomspace(1e-2, 1e-4, count)]
 
 
 def run_grid(config, count, workers, title, began):
-    """Run a grid here in a fresh folder, and return when what happened.
+    """Run a grid in a new folder, and return the times of its events.
 
     Args:
-      config: `TransferConfig` of which the cells differ in λ_os alone.
-      count: cells.
-      workers: of a Ray cluster on this machine, or `LOCAL`.
-      title: what the progress bar says.
-      began: time.monotonic() before this process.
+      config: `TransferConfig`; the cells differ from it in λ_os only.
+      count: number of cells.
+      workers: number of workers of a Ray cluster on this machine, or `LOCAL`.
+      title: title of the progress bar.
+      began: time.monotonic() before this process started.
 
     Returns:
-      Facts of the cells and times in seconds: `start` from `began` to the start of the grid, of
-      which `connect` is Ray's part, and `ended` from there to the end of each cell.
+      Facts of the cells, and times in seconds: `start` from `began` to the start of the grid,
+      `connect` the part of it that Ray needs, and `ended` from there to the end of each cell.
     """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         execute, connect = None, 0.0
-        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # a driver leaves a GPU to its workers
+        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # leaves memory of a GPU for the workers
         transfer = loading.start_tensorflow()
         if workers:
             before = time.monotonic()
@@ -224,7 +229,7 @@ def run_grid(config, count, workers, title, began):
 
 @contextlib.contextmanager
 def connected(workers):
-    """Give an executor that lets so many workers share a Ray cluster on this machine."""
+    """Yield an executor with this number of workers on a Ray cluster on this machine."""
     from gatys_norm.experiments import ray as ray_executor
 
     with contextlib.ExitStack() as stack:
@@ -237,15 +242,15 @@ def connected(workers):
 
 
 def time_driver(config, result_files, counts, title, _began):
-    """Return what a cell costs the driver, in cells that return a finished one's files at once.
+    """Time the driver, with cells that return the files of a finished cell at once.
 
     Args:
       config, title: see `run_grid`.
       result_files: {name: bytes} of a finished cell.
-      counts: cells of the grids to time.
+      counts: numbers of cells of the grids to time.
 
     Returns:
-      A pair of (cells of the grid, median seconds between two results) for each.
+      [(number of cells, median seconds between two results)], one per grid.
     """
     timed = []
     with contextlib.ExitStack() as stack:
@@ -259,7 +264,7 @@ def time_driver(config, result_files, counts, title, _began):
             _, config, output, *_ = task
             return grid_runs.RunResult(config, output, record), result_files
 
-        ray_executor._run = return_at_once  # in this process alone, which ends after this
+        ray_executor._run = return_at_once  # only in this process, which ends afterwards
         bar = stack.enter_context(benchmark_report.progress_bar(title, sum(counts)))
         for count in counts:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -278,12 +283,12 @@ def time_driver(config, result_files, counts, title, _began):
 
 
 def name_of(workers):
-    """Return what a contestant is called."""
+    """Return the name of a contestant."""
     return f"Ray, {workers} worker{'s' * (workers > 1)}" if workers else "local"
 
 
 def short(number):
-    """Return a number with three digits, or all before the point."""
+    """Return a number with three digits, or more if it is above 99."""
     return f"{number:.3g}" if abs(number) < 100 else f"{number:,.0f}"
 
 
@@ -336,7 +341,7 @@ def grid_part(report):
 
 
 def fixed_part(report):
-    """Return the table of what does not grow with the evaluations."""
+    """Return the table of the costs that do not grow with the evaluations."""
     most = max(report["grids"])
     runs = report["grids"][most]
     connect = median(run["connect"] for run in runs)

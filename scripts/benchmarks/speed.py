@@ -3,10 +3,10 @@
     python scripts/benchmarks/speed.py --quick          # some two minutes
     python scripts/benchmarks/speed.py --peer --update  # all, and the tables of the docs
 
-Writes results/benchmark.json (`--output`) and, next to it, the same as tables. Of the main
-command's flags it takes --content, --style, --weights, --size and --iterations; the last is that of
-the paper preset's run, and the fast preset's run has its share of it. The loss to reach is the
-worse of both presets' last ones.
+Writes results/benchmark.json (`--output`) and, next to it, the same as tables. Of the flags of a
+transfer it has --content, --style, --weights, --size and --iterations; the last one is for the run
+of the paper preset, and the run of the fast preset has proportionally fewer. The fixed loss is the
+larger one of the last losses of both presets.
 """
 
 import dataclasses
@@ -79,7 +79,7 @@ def plan_from_flags(values):
 
 
 def measure(plan):
-    """Measure everything and return the report, all but the machine."""
+    """Measure everything; return the report without the machine."""
     with tempfile.TemporaryDirectory() as folder:
         problem = Path(folder, "problem.npz")
         say(f"1 of 3: single evaluations at {', '.join(map(str, plan.sizes))} px")

@@ -1,4 +1,4 @@
-"""What the parts of the speed benchmark share: what is measured, and where that is said."""
+"""What the parts of the speed benchmark share: its plan, and its messages."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,10 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class Plan(NamedTuple):
-    """What is measured.
+    """The plan of the measurement.
 
-    `config` is the paper preset's run, of `size` and `iterations`; `sizes` are those of single
-    evaluations, `size` among them.
+    `config` is the run of the paper preset, with `size` and `iterations`; `sizes` are the sizes of
+    single evaluations, which include `size`.
     """
 
     config: TransferConfig
@@ -26,5 +26,5 @@ class Plan(NamedTuple):
 
 
 def say(text):
-    """Show on standard error what is being done."""
+    """Write a message to standard error."""
     print(text, file=sys.stderr, flush=True)

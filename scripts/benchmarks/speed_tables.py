@@ -10,7 +10,7 @@ HEADLINE_SIZES = (256, 512, 1024)
 
 
 def headline_tables(report):
-    """Return what README.md shows."""
+    """Return the tables of README.md."""
     rows = [row for row in report["sizes"] if row["size"] in HEADLINE_SIZES] or report["sizes"]
     return "\n\n".join([size_table(rows), *fixed_loss_part(report), machine_line(report)])
 

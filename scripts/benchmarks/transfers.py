@@ -1,4 +1,4 @@
-"""Transfers: with either line search, and of every contestant to a fixed loss."""
+"""Whole transfers: with both line searches, and of every contestant to a fixed loss."""
 
 import collections
 import dataclasses
@@ -14,7 +14,7 @@ from gatys_norm.config import PRESETS
 from gatys_norm.runs.schedule import schedule
 
 SEARCH_SIZE = 256
-SEARCH_SHARE = 4  # the line searches get a fourth of the iterations
+SEARCH_SHARE = 4  # the line searches run a fourth of the iterations
 
 
 def run_transfer(config, title, began):
@@ -70,9 +70,9 @@ def measure_line_searches(plan):
 
 
 def measure_fixed_loss(plan, problem, peer):
-    """Let every contestant run in turn, `repeats` times, to the worse of both presets' last losses.
+    """Run every contestant in turn, `repeats` times, to the larger last loss of both presets.
 
-    That is the lowest loss that both reach, so that no time is that of a run cut short.
+    That is the lowest loss that both presets reach.
     """
     share = plan.iterations / PRESETS["paper"]["iterations"][0]
     iterations = max(1, round(share * PRESETS["fast"]["iterations"][0]))
@@ -97,11 +97,12 @@ def first_at_or_below(rows, loss):
 
 
 def summarize_runs(runs, loss):
-    """Return {contestant: medians over its runs at the fixed loss, and ratios to the first one's}.
+    """Return {contestant: medians over its runs at the fixed loss, and ratios to the first}.
 
     Args:
-      runs: {contestant: [rows of a run]}; runs of one number went one after the other.
-      loss: the fixed loss. Who does not reach it gets no ratios, and the times of its whole runs.
+      runs: {contestant: [rows of a run]}; runs with the same index ran one after another.
+      loss: the fixed loss. A contestant that does not reach it has no ratios, and the times of its
+        whole runs.
     """
     summary, first = {}, None
     for name, runs_of_one in runs.items():

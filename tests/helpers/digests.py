@@ -1,4 +1,4 @@
-"""Hashes in place of bytes, so that a comparison that fails prints none of them."""
+"""Hashes instead of bytes, so that a failing comparison does not print the bytes."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ def digest(data):
 
 
 def digests(folder):
-    """Return {path: SHA-256} of every file below a folder, None in place of one's for a folder."""
+    """Return {path: SHA-256} of every file below a folder, and {path: None} of every folder."""
     return {
         path: digest(path.read_bytes()) if path.is_file() else None for path in folder.rglob("*")
     }

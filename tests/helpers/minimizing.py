@@ -1,4 +1,4 @@
-"""One function to minimize, all of whose traits are data, and the ways to minimize it.
+"""A function to minimize, whose properties are all data, and the methods that minimize it.
 
 Tracing L-BFGS takes two seconds of CPU time. All tests of a file therefore share its graphs: they
 differ in the `Ground`, which is data, and not in the function.
@@ -123,7 +123,7 @@ class Counted:
 
 @functools.cache
 def counted():
-    """Return the one `Counted` of this process; it cannot be made before a test wants it."""
+    """Return the `Counted` of this process, which is made when the first test needs it."""
     return Counted()
 
 
@@ -132,7 +132,7 @@ METHODS |= {"adam": adam.Adam(RATE)}
 
 
 class Run(NamedTuple):
-    """A finished minimization, and what was so at its start and after every piece.
+    """A finished minimization, and its states at the start and after every piece.
 
     `evaluated` is how often its function says that it ran, `traces` how often it was traced.
     """
@@ -209,7 +209,7 @@ def run(
 
 @functools.cache
 def solve(method, problem, iterations=200, seconds=ONE_ITERATION, dtype="float64"):
-    """Run a problem, one iteration a piece; kept for all tests that read it."""
+    """Run a problem, one iteration per piece; the result is cached for all tests."""
     return run(method, STARTS[problem], iterations, GROUNDS[problem](dtype=dtype), seconds)
 
 

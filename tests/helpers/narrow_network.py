@@ -10,7 +10,7 @@ from gatys_norm.network import imagenet_8bit
 def load_model(_file=None):
     """Return what `vgg.Extractor` reads of Keras's VGG-19, with random kernels.
 
-    Takes the place of `vgg.load_model`.
+    It replaces `vgg.load_model`.
     """
     generator = np.random.default_rng(0)
     layers, inputs = [], 3

@@ -1,4 +1,4 @@
-"""A network of a few channels that stands in for VGG-19."""
+"""A network with a few channels that replaces VGG-19."""
 
 import numpy as np
 

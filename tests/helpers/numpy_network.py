@@ -1,4 +1,4 @@
-"""A network's features by NumPy, and how far rounding may carry them."""
+"""The features of a network, computed with NumPy, and bounds of their rounding errors."""
 
 import numpy as np
 

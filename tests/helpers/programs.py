@@ -57,7 +57,7 @@ def start(program, *arguments, cwd=ROOT, env=None):
       program: path of a script, or `COMMAND`.
       arguments: what follows its name.
       cwd: the folder it runs in.
-      env: environment variables to set, beside those of this process.
+      env: environment variables to set in addition to those of this process.
 
     Returns:
       `Program`.

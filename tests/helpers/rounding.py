@@ -1,4 +1,4 @@
-"""How far rounding may carry a number, from the arithmetic that made it (Higham, "Accuracy and
+"""How much rounding may change a number, from the arithmetic that made it (Higham, "Accuracy and
 Stability of Numerical Algorithms", 2nd edition, chapters 2 to 4).
 
 A bound is three things multiplied, and a test says each of them:
@@ -15,7 +15,7 @@ A bound is three things multiplied, and a test says each of them:
 
 So an inner product of n terms is within `gamma(n) · condition(terms)` of the exact one, relatively,
 or `gamma(n) · Σ|terms|` absolutely (`sum_error`), whatever the machine. Where both sides of a
-comparison are rounded, their two bounds are added; float64 beside float32 may be left out.
+comparison are rounded, their two bounds are added; float64 next to float32 may be left out.
 """
 
 import ml_dtypes

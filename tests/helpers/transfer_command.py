@@ -1,4 +1,4 @@
-"""The command of one transfer, called inside this process, whose work stand-ins do.
+"""The command of one transfer, called in this process, with replacements for its work.
 
 Its fixtures are in tests/cli/conftest.py.
 """

@@ -1,4 +1,4 @@
-"""Labelled sheets of pictures."""
+"""Labeled sheets of pictures."""
 
 import itertools
 
@@ -12,13 +12,13 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 YELLOW, CYAN, MAGENTA = (255, 255, 0), (0, 255, 255), (255, 0, 255)
 
 
-def test_labelled_row_holds_every_picture_at_one_height():
+def test_labeled_row_holds_every_picture_at_one_height():
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     pictures = [
         (f"picture {index}\nλ_os", np.full((40, 40 * (index + 1), 3), color, np.float32))
         for index, color in enumerate(colors)
     ]
-    sheet = contact_sheet.labelled_row(pictures, 80)
+    sheet = contact_sheet.labeled_row(pictures, 80)
     for index, color in enumerate(colors):
         assert (sheet == np.float32(color)).all(axis=2).sum() == 80 * 80 * (index + 1)
     below = sheet[80 + contact_sheet.MARGIN :]
@@ -27,7 +27,7 @@ def test_labelled_row_holds_every_picture_at_one_height():
 
 def test_every_caption_character_has_a_glyph():
     def drawn(caption):
-        return contact_sheet.labelled_row([(caption, np.full((64, 64, 3), 255, np.float32))], 64)
+        return contact_sheet.labeled_row([(caption, np.full((64, 64, 3), 255, np.float32))], 64)
 
     assert not np.array_equal(drawn("λ"), drawn("\uffff"))
 
@@ -52,7 +52,7 @@ def is_inked(part):
 def test_grid_places_each_cell_in_its_row_and_column():
     colors = [[RED, GREEN, BLUE], [YELLOW, CYAN, MAGENTA]]
     cells = [[plain(color) for color in row] for row in colors]
-    sheet = contact_sheet.labelled_grid(["first", "second"], ["a", "b", "c"], cells, 120, "title")
+    sheet = contact_sheet.labeled_grid(["first", "second"], ["a", "b", "c"], cells, 120, "title")
     assert_is_picture(sheet)
     boxes = np.array([[box_of(sheet, color) for color in row] for row in colors])
     top, bottom, left, right = boxes.transpose(2, 0, 1)
@@ -72,7 +72,7 @@ def test_pictures_of_several_sizes_fill_equal_cells():
     colors = [RED, GREEN, BLUE]
     sizes = [(191, 256), (383, 512), (765, 1024)]  # one shape, each rounded to pixels
     row = [plain(color, *size) for color, size in zip(colors, sizes, strict=True)]
-    sheet = contact_sheet.labelled_grid(["s"], ["256 px", "512 px", "1024 px"], [row], 200)
+    sheet = contact_sheet.labeled_grid(["s"], ["256 px", "512 px", "1024 px"], [row], 200)
     boxes = [box_of(sheet, color) for color in colors]
     assert {(bottom - top, right - left) for top, bottom, left, right in boxes} == {(149, 200)}
 
@@ -80,7 +80,7 @@ def test_pictures_of_several_sizes_fill_equal_cells():
 def test_a_picture_of_another_shape_is_seen_whole():
     halves = np.concatenate([plain(BLUE, 100, 40), plain(YELLOW, 100, 40)])
     row = [plain(RED), halves]
-    sheet = contact_sheet.labelled_grid(["s"], ["a", "b"], [row], 120)
+    sheet = contact_sheet.labeled_grid(["s"], ["a", "b"], [row], 120)
     first = box_of(sheet, RED)
     whole = (sheet == np.float32(BLUE)).all(axis=2) | (sheet == np.float32(YELLOW)).all(axis=2)
     lines = np.flatnonzero(whole.any(axis=1))
@@ -92,7 +92,7 @@ def test_a_picture_of_another_shape_is_seen_whole():
 @pytest.mark.parametrize("message", ["", "no space left on device", "x" * 5000, "two words " * 500])
 def test_a_failed_cell_is_a_grey_box_with_its_message_inside(message):
     cells = [[plain(RED), message], [plain(BLUE), plain(GREEN)]]
-    sheet = contact_sheet.labelled_grid(["first", "second"], ["a", "b"], cells, 160)
+    sheet = contact_sheet.labeled_grid(["first", "second"], ["a", "b"], cells, 160)
     top, bottom, _, _ = box_of(sheet, RED)
     _, _, left, right = box_of(sheet, GREEN)
     box = sheet[top:bottom, left:right]
@@ -103,7 +103,7 @@ def test_a_failed_cell_is_a_grey_box_with_its_message_inside(message):
 
 def test_a_failed_cell_says_failed_and_why():
     def failed(message):
-        return contact_sheet.labelled_grid(["s"], ["a", "b"], [[plain(RED), message]], 200)
+        return contact_sheet.labeled_grid(["s"], ["a", "b"], [[plain(RED), message]], 200)
 
     bare, told, other = failed(""), failed("no space left"), failed("lost the GPU")
     assert bare.shape == told.shape
@@ -113,7 +113,7 @@ def test_a_failed_cell_says_failed_and_why():
 
 def test_a_row_without_pictures_has_the_shape_of_the_others():
     cells = [["lost", "lost"], [plain(RED, 80, 40), None]]
-    sheet = contact_sheet.labelled_grid(["first", "second"], ["a", "b"], cells, 100)
+    sheet = contact_sheet.labeled_grid(["first", "second"], ["a", "b"], cells, 100)
     top, bottom, left, right = box_of(sheet, RED)
     assert bottom - top == 200
     grey = (sheet[:, left:right] == np.float32(contact_sheet.GREY)).all(axis=2)
@@ -124,7 +124,7 @@ def test_a_row_without_pictures_has_the_shape_of_the_others():
 @pytest.mark.parametrize("label", ["W" * 300, "wide_words_" * 40, "many short words " * 40])
 def test_a_long_label_keeps_to_its_own_row_and_column(label):
     cells = [[plain(RED), plain(GREEN)], [plain(BLUE), plain(YELLOW)]]
-    sheet = contact_sheet.labelled_grid([label, ""], [label, ""], cells, 150)
+    sheet = contact_sheet.labeled_grid([label, ""], [label, ""], cells, 150)
     top, bottom, left, right = box_of(sheet, RED)
     assert is_inked(sheet[:top, left:right])
     assert not is_inked(sheet[:top, :left])
@@ -136,7 +136,7 @@ def test_a_long_label_keeps_to_its_own_row_and_column(label):
 def test_long_labels_that_differ_in_their_end_still_differ():
     def drawn(end):
         label = "a_very_long_stem_of_a_file_" * 5 + end
-        return contact_sheet.labelled_grid([label], [""], [[plain(RED)]], 150)
+        return contact_sheet.labeled_grid([label], [""], [[plain(RED)]], 150)
 
     assert not np.array_equal(drawn("1"), drawn("2"))
 
@@ -160,7 +160,7 @@ def test_labels_break_at_spaces_then_at_joints_of_names(text, lines):
 def test_every_grid_label_is_drawn_with_its_own_glyphs(place):
     def drawn(text):
         labels = {"row": "", "column": "", "title": ""} | {place: text}
-        return contact_sheet.labelled_grid(
+        return contact_sheet.labeled_grid(
             [labels["row"]], [labels["column"]], [[plain(RED)]], 150, labels["title"]
         )
 
@@ -171,7 +171,7 @@ def test_every_grid_label_is_drawn_with_its_own_glyphs(place):
 
 def test_a_grid_takes_names_that_are_no_unicode():
     assert_is_picture(
-        contact_sheet.labelled_grid(["\udcff"], ["a\nb"], [["\udcff\n" * 9]], 100, "\udcff")
+        contact_sheet.labeled_grid(["\udcff"], ["a\nb"], [["\udcff\n" * 9]], 100, "\udcff")
     )
 
 
@@ -180,4 +180,4 @@ def test_a_grid_takes_names_that_are_no_unicode():
 )
 def test_a_grid_refuses_labels_that_do_not_match_its_cells(rows, columns):
     with pytest.raises(ValueError, match="argument"):
-        contact_sheet.labelled_grid(rows, columns, [[plain(RED), plain(GREEN)]], 100)
+        contact_sheet.labeled_grid(rows, columns, [[plain(RED), plain(GREEN)]], 100)

@@ -35,7 +35,7 @@ def plain(height, width, color=RED):
 
 
 def row(captions, shape, height):
-    return contact_sheet.labelled_row([(caption, plain(*shape)) for caption in captions], height)
+    return contact_sheet.labeled_row([(caption, plain(*shape)) for caption in captions], height)
 
 
 def runs_of(inked, gap):
@@ -106,7 +106,7 @@ def test_a_shortened_name_keeps_its_beginning_and_end(where):
 def test_labels_of_low_rows_are_whole_and_apart(shape):
     labels = ["flowing_strokes", "angular_planes"]
     cells = [[plain(*shape), plain(*shape)]] * 2
-    sheet = contact_sheet.labelled_grid(labels, ["a", "b"], cells, 160)
+    sheet = contact_sheet.labeled_grid(labels, ["a", "b"], cells, 160)
     left = is_ink(sheet)[:, : contact_sheet.MARGIN + sum(contact_sheet._font(12).getmetrics())]
     boxes = runs_of(left.any(axis=1), contact_sheet.GAP - 2)
     assert len(boxes) == 2
@@ -120,7 +120,7 @@ def test_labels_of_low_rows_are_whole_and_apart(shape):
 def test_a_label_makes_no_row_of_the_usual_shape_higher():
     cells = [[plain(30, 40)], [plain(30, 40)]]
     heights = {
-        contact_sheet.labelled_grid([label, label], ["a"], cells, 160).shape[0]
+        contact_sheet.labeled_grid([label, label], ["a"], cells, 160).shape[0]
         for label in ("a", "flowing_strokes", "style " * 40)
     }
     assert len(heights) == 1

@@ -476,12 +476,12 @@ class TestTotalVariation:
         image = tf.constant(np.stack([grey, 2 * grey, 0 * grey], axis=-1))
         assert float(functional.total_variation(image)) == (1 + 4**2 + 3**2 + 6**2) * (1 + 4 + 0)
 
-    def test_chessboard_counts_the_neighbours(self):
+    def test_chessboard_counts_the_neighbors(self):
         height, width = 4, 7
         chessboard = np.indices((height, width)).sum(axis=0) % 2
         image = tf.constant(chessboard[:, :, np.newaxis] * np.ones(3))
-        neighbours = height * (width - 1) + (height - 1) * width
-        assert float(functional.total_variation(image)) == 3 * neighbours
+        neighbors = height * (width - 1) + (height - 1) * width
+        assert float(functional.total_variation(image)) == 3 * neighbors
 
     def test_equals_numpy_pixel_by_pixel(self):
         image = np.random.default_rng(4).uniform(0, 255, (5, 4, 3))

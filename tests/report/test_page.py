@@ -607,7 +607,7 @@ def test_the_close_button_closes(show):
 
 
 @pytest.mark.slow
-def test_neighbours_by_keys_and_buttons(show):
+def test_neighbors_by_keys_and_buttons(show):
     browser = show()
     opened(browser, "0-0-0", side=1)
     first, second = "an_uncommonly_long_name_of_a_style_in_one_word", "nude"
