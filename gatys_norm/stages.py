@@ -1,4 +1,4 @@
-"""The sizes of a transfer, one after another, and the log of what the transfer did."""
+"""The sizes of a transfer, one after another: their pictures, their loss, their measures."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # (height, width) of the content, and of each style.
 Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
-# Upper bounds of peaks measured with TensorFlow 2.21 on a CPU; see tests/test_memory.py.
+# Upper bounds of peaks measured with TensorFlow 2.21 on a CPU; see tests/network/test_memory.py.
 BYTES_AT_REST = 1.1e9
 BYTES_PER_PIXEL = 1850
 BYTES_PER_PIXEL_IN_STRIPS = 950
