@@ -5,8 +5,10 @@ No TensorFlow here.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -95,8 +97,7 @@ def load(path: StrPath) -> Checkpoint:
       CheckpointError: the file is missing, damaged or not a checkpoint.
     """
     try:
-        # Opened here, because NumPy does not close a file whose archive is damaged.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        with _opened(path) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop(FACTS).tobytes())
         if _describe(arrays) != described["arrays"]:  # the archive's index has no checksum
@@ -110,6 +111,19 @@ def load(path: StrPath) -> Checkpoint:
         raise CheckpointError(f"{path}: is damaged or not a checkpoint ({error})") from error
 
 
+@contextlib.contextmanager
+def _opened(path: StrPath) -> Iterator[np.lib.npyio.NpzFile]:
+    """Open the archive of a checkpoint, in which nothing is compressed.
+
+    Then its arrays cannot be larger than the file, however it was made.
+    """
+    # Opened here, because NumPy does not close a file whose archive is damaged.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in stored.zip.infolist()):
+            raise ValueError("it is compressed")
+        yield stored
+
+
 def _describe(arrays: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
     return {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}
 
@@ -117,7 +131,7 @@ def _describe(arrays: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 def is_checkpoint(path: Path) -> bool:
     """Tell whether a file holds the facts of a checkpoint, without reading its arrays."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        with _opened(path) as stored:
             return "facts" in json.loads(stored[FACTS].tobytes())
     except Exception:  # zipfile and NumPy raise a dozen types
         return False

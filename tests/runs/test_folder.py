@@ -392,7 +392,11 @@ NOT_CHECKPOINTS = {
     "unclosed header": (zipped(FACTS_MEMBER | {"x.npy": header("((((4,)")}), Exception),
     "unknown compression": (
         zipped(FACTS_MEMBER).replace(CENTRAL + b"\0\0\0\0", CENTRAL + b"\0\0\x63\0"),
-        NotImplementedError,
+        ValueError,
+    ),
+    "compressed, which could hold more than fits into memory": (
+        zipped(FACTS_MEMBER | {"x.npy": npy(np.zeros(10**6))}, zipfile.ZIP_DEFLATED),
+        ValueError,
     ),
     "encrypted": (
         zipped(FACTS_MEMBER).replace(CENTRAL + b"\0\0\0\0", CENTRAL + b"\x01\0\0\0"),
