@@ -49,7 +49,7 @@ def compare(values):
                 bar.update()
     report = {"machine": machine, "settings": config.as_dict(), "runs": runs}
     text = tables(report)
-    benchmark_report.finish(destination, report, text, [text])
+    benchmark_report.finish(destination, report, text)
 
 
 def run(config):

@@ -124,24 +124,21 @@ def prepare(
     return destination, described
 
 
-def finish(
-    destination: Destination, report: Mapping[str, Any], tables: str, of_pages: Sequence[str]
-) -> None:
+def finish(destination: Destination, report: Mapping[str, Any], tables: str) -> None:
     """Write a report, show its tables, and update the pages.
 
     Args:
       destination: see `prepare`.
       report: plain JSON values.
       tables: all of it as Markdown.
-      of_pages: the tables of each page.
     """
     output, markdown_output = destination.output, destination.output.with_suffix(".md")
     contents = {output: json.dumps(report, indent=1), markdown_output: tables + "\n"}
     files.write_together({path: text.encode() for path, text in contents.items()})
     print(tables)
     print(f"\nwritten: {', '.join(map(str, contents))}")
-    for page, text in zip(destination.pages, of_pages, strict=False):
-        update(page, markers(destination.name, destination.kind), text)
+    for page in destination.pages:
+        update(page, markers(destination.name, destination.kind), tables)
 
 
 def markers(name: str, kind: str) -> tuple[str, str]:

@@ -114,7 +114,7 @@ def scaling(values):
     command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]])
     report = {"command": command, "machine": machine, "pictures_bytes": pictures} | measure(plan)
     tables = all_tables(report)
-    benchmark_report.finish(destination, report, tables, [tables])
+    benchmark_report.finish(destination, report, tables)
 
 
 def plan_from_flags(values):

@@ -28,7 +28,7 @@ from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import ConfigError
 
-PAGES = (benchmark_report.ROOT / "README.md", benchmark_report.ROOT / "docs" / "performance.md")
+PAGE = benchmark_report.ROOT / "docs" / "performance.md"
 FULL = {"sizes": (128, 192, 256, 384, 512, 768, 1024), "rounds": 7, "size": 512, "iterations": 600}
 QUICK = {"sizes": (128, 256, 384), "rounds": 3, "size": 128, "iterations": 40}
 LOG_EVERY = 5
@@ -47,21 +47,22 @@ def define_flags(values):
         help=f"compare with PyTorch {peer_process.TORCH}, which pip installs into --peer_dir",
     )
     cli_flags.define_path("peer_dir", "results/peer", "virtual environment of --peer", values)
-    benchmark_report.define_update(values, PAGES)
+    benchmark_report.define_update(values, [PAGE])
 
 
 def benchmark(values):
     """Measure everything and write the report."""
     plan = plan_from_flags(values)
-    destination, machine = benchmark_report.prepare(values, "benchmark", PAGES, plan.config.weights)
+    destination, machine = benchmark_report.prepare(
+        values, "benchmark", [PAGE], plan.config.weights
+    )
     plan = plan._replace(
         config=dataclasses.replace(plan.config, weights=machine["weights"]),
         peer_python=peer_process.install(Path(values.peer_dir)) if values.peer else None,
     )
     report = {"machine": machine} | measure(plan)
     tables = speed_tables.all_tables(report)
-    of_pages = speed_tables.headline_tables(report), tables
-    benchmark_report.finish(destination, report, tables, of_pages)
+    benchmark_report.finish(destination, report, tables)
 
 
 def plan_from_flags(values):

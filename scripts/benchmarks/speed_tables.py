@@ -6,14 +6,6 @@ from speed_plan import PRECISIONS
 
 from gatys_norm.text import NOTHING
 
-HEADLINE_SIZES = (256, 512, 1024)
-
-
-def headline_tables(report):
-    """Return the tables of README.md."""
-    rows = [row for row in report["sizes"] if row["size"] in HEADLINE_SIZES] or report["sizes"]
-    return "\n\n".join([size_table(rows), *fixed_loss_part(report), machine_line(report)])
-
 
 def all_tables(report):
     """Return the whole report as Markdown."""

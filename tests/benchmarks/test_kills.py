@@ -9,7 +9,7 @@ from gatys_norm.cli import errors, program
 from gatys_norm.cli import main as cli
 
 SCRIPT = ROOT / "scripts" / "benchmarks" / "kills.py"
-PAGE = ROOT / "README.md"
+PAGE = ROOT / "docs" / "reliability.md"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_wrong_flags_end_in_one_line(soak, capsys, monkeypatch, flag, words):
     assert printed.out == ""
 
 
-def test_readme_has_the_markers(soak):
+def test_the_page_has_the_markers(soak):
     text = PAGE.read_text()
     assert [text.count(marker) for marker in soak.MARKERS] == [1, 1]
 
