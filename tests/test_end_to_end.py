@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -81,6 +82,11 @@ def test_stopped_then_resumed_equals_never_stopped(tmp_path, shallow, number, op
     np.testing.assert_array_equal(picture_io.load_picture(output), picture_io.load_picture(whole))
 
 
+def timed_steps(text):
+    """Return the steps of the demo whose time is said."""
+    return re.findall(r"^([a-z ]+) in \d\S* (?:s|min)\b", text, re.MULTILINE)
+
+
 @pytest.mark.slow
 def test_demo_makes_the_labeled_picture(shallow):
     """The demo's own command, cut short; later flags win over earlier ones."""
@@ -103,7 +109,9 @@ def test_demo_makes_the_labeled_picture(shallow):
             for picture in (picture_io.load_picture(CONTENT), picture_io.load_picture(STYLE))
         )
         assert sheet.shape[1] > width + 2 * 64
-        assert str(output) in finished.stdout
+        assert timed_steps(finished.stdout) == [
+            *("installed", "completed", "completed", "side by side", "done"),
+        ]
         reflections = [
             record["metrics"]["style_reflection"]["conv1_1"] for record in records.values()
         ]
@@ -111,6 +119,8 @@ def test_demo_makes_the_labeled_picture(shallow):
         rows = {tuple(words[:3]): words[3:] for words in lines}
         expected = [f"{value:.4f}" for value in reflections]
         assert rows["style", "reflection", "conv1_1"] == expected
+        again = run_new("bash", "scripts/demo.sh", *flags, f"--output={output}", "--resume")
+        assert timed_steps(again.stdout) == ["installed", "side by side", "done"]
     finally:
         for path in output.parent.glob(f"{output.stem}*"):
             path.unlink()

@@ -23,6 +23,23 @@ def test_a_message_becomes_one_line(message, line):
     assert text.one_line(message) == line
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (10, "10 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (3600, "60 min"),
+        (7200, "2.0 h"),
+        (9000, "2.5 h"),
+    ],
+)
+def test_a_time_is_in_its_unit(seconds, words):
+    assert text.duration(seconds) == words
+
+
 @pytest.mark.parametrize("number", [None, math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_what_is_not_finite_is_none(number):
     assert text.finite_or_none(number) is None

@@ -45,7 +45,7 @@ def make_flags() -> flags.FlagValues:
         (flags.DEFINE_bool, "resume", False, "continue from the checkpoint next to --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
         (define_count, "snapshot_every", 0, "iterations between pictures kept; 0 is none"),
-        (define_count, "verbosity", 0, "1 also shows where weights came from and why a fetch failed"),
+        (define_count, "verbosity", 0, "1 shows more: where weights came from, why a fetch failed"),
     )
     for define, name, default, explanation in definitions:
         define(name, default, explanation, flag_values=values)

@@ -53,6 +53,7 @@ def set_verbosity(verbosity: int) -> None:
     """Show what the library logs, and the causes of warnings, from verbosity 1 on."""
     logger = logging.getLogger("gatys_norm")
     logger.handlers = [_LineHandler()]  # of this command alone
+    logger.propagate = False  # or a handler that another package adds at the root repeats it
     logger.setLevel(logging.INFO if verbosity else logging.WARNING)
 
 

@@ -128,10 +128,11 @@ def test_several_styles_with_their_shares_and_masks(received):
 
 
 def test_flags_of_the_program_itself_reach_it(received):
-    more = ("--checkpoint_every=7", "--snapshot_every=3", "--resume")
+    more = ("--checkpoint_every=7", "--snapshot_every=3", "--resume", "--verbosity=1")
     assert call(*GIVEN, *more)[0] == 0
     [(_, _, values, resume)] = received
     assert (values.checkpoint_every, values.snapshot_every, resume) == (7, 3, True)
+    assert values.verbosity == 1
 
 
 @pytest.mark.parametrize(
@@ -306,6 +307,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "weights": "(default: 'auto')",
     "checkpoint_every": "(default: '50')",
     "snapshot_every": "(default: '0')",
+    "verbosity": "(default: '0')",
     "preview": "0 picks any free",
     "version": "(default: 'false')",
     "devices": "(default: 'false')",
@@ -399,6 +401,8 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("--nohelp=x", "--nohelp"),
     ("--help=maybe", "--help"),
     ("--seed", "--seed"),
+    ("--verbosity=-1", "--verbosity"),
+    ("--verbosity=info", "--verbosity"),
     ("--flagfile", "--flagfile"),
     ("--flagfile=missing.txt", "missing.txt"),
     ("--flagfile=.", "flagfile"),

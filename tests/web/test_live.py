@@ -738,14 +738,14 @@ def test_a_run_that_fails_ends_the_page(served, capsys, monkeypatch):
 def test_a_comparison_shows_both_transfers_on_one_page(served, monkeypatch, capsys):
     seen = []
 
-    def run_transfer(config, _inputs, _output, _values, _resume, preview):
+    def run_transfer(config, _inputs, _output, _values, _resume, preview, later_transfers):
         assert is_served(preview)
-        seen.append((config.loss, preview))
+        seen.append((config.loss, preview, later_transfers))
         return 0 if len(seen) == 1 else 130
 
     monkeypatch.setattr(transfer_command, "run_transfer", run_transfer)
     assert cli.run(["gatys-norm", "compare", *TRANSFER, "--preview=0"]) == 130
-    assert seen == [("original", served[0]), ("normalized", served[0])]
+    assert seen == [("original", served[0], 1), ("normalized", served[0], 0)]
     assert len(served) == 1
     assert not is_served(served[0])
 
