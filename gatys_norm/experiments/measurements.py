@@ -20,6 +20,7 @@ from gatys_norm.losses.coefficients import ZeroEnergyError
 from gatys_norm.losses.objective import build_objective
 from gatys_norm.network import vgg, weights
 from gatys_norm.terms import content_term
+from gatys_norm.text import finite_or_none
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 FEATURE_LAYER = "relu4_2"
 
 
-def layer_powers(config: TransferConfig) -> dict[str, float]:
+def layer_powers(config: TransferConfig) -> dict[str, float | None]:
     """Return the mean squared output of every layer of VGG-19 for the style picture (Fig. 4).
 
     Args:
@@ -36,7 +37,7 @@ def layer_powers(config: TransferConfig) -> dict[str, float]:
 
     Returns:
       {layer: mean of φ_j(s)²} for all 16 layers, before (`convX_Y`) and after the ReLU
-      (`reluX_Y`).
+      (`reluX_Y`); None where it is not finite.
     """
     extractor = _extractor(config, LAYERS)
 
@@ -45,18 +46,21 @@ def layer_powers(config: TransferConfig) -> dict[str, float]:
         return {name: tf.reduce_mean(tf.square(phi)) for name, phi in extractor(image).items()}
 
     style = _inputs(config).styles[0]
-    return {layer: float(value) for layer, value in powers(tf.constant(style)).items()}
+    return {
+        layer: finite_or_none(float(value)) for layer, value in powers(tf.constant(style)).items()
+    }
 
 
-def gradient_norms(config: TransferConfig) -> dict[str, float]:
+def gradient_norms(config: TransferConfig) -> dict[str, float | None]:
     """Return the norm of the gradient of each term at x = o (Eq. 9–10), with its coefficient.
 
     Args:
       config: `TransferConfig`; the gradient is always with respect to pixels.
 
     Returns:
-      {term: ‖coefficient · ∂ squared distance / ∂x‖}; 0 for the content term, because x = o. Empty
-      if the normalized loss is undefined because a layer is zero everywhere.
+      {term: ‖coefficient · ∂ squared distance / ∂x‖}; 0 for the content term, because x = o, and
+      None where it is not finite. Empty if the normalized loss is undefined because a layer is zero
+      everywhere.
     """
     config = dataclasses.replace(config, parametrization="pixel").resolved()
     inputs = _inputs(config)
@@ -66,7 +70,10 @@ def gradient_norms(config: TransferConfig) -> dict[str, float]:
     except ZeroEnergyError:
         return {}
     gradients = objective.gradients(objective.position(inputs.content))
-    return {term: float(tf.norm(value)) * objective.unit for term, value in gradients.items()}
+    return {
+        term: finite_or_none(float(tf.norm(value)) * objective.unit)
+        for term, value in gradients.items()
+    }
 
 
 def picture_distances(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gatys_norm.experiments.pairing import RaisedLayers, Results
     from gatys_norm.record import Record
 
+_Measurements: TypeAlias = dict[str, float | None]  # by layer or term; None: not finite
 _Pictures: TypeAlias = dict[str, tuple[str, np.ndarray]]  # {file name: (caption, picture)}
 
 TITLE = "A reproduction of Choi and Kim (2020)"
@@ -83,8 +84,8 @@ class Reproduction:
     results: Results
     grids: dict[str, Grid]
     findings: tuple[claims.Finding, ...]
-    layer_powers: dict[str, dict[str, float]]
-    gradient_norms: dict[str, dict[str, dict[str, float]]]
+    layer_powers: dict[str, _Measurements]
+    gradient_norms: dict[str, dict[str, _Measurements]]
 
 
 def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, ...]:
@@ -111,8 +112,8 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
     styles = dict(zip(study.style_names, study.styles, strict=True))
 
     def of_each_style(
-        measure: Callable[[TransferConfig], dict[str, float]], **changes: Any
-    ) -> dict[str, dict[str, float]]:
+        measure: Callable[[TransferConfig], _Measurements], **changes: Any
+    ) -> dict[str, _Measurements]:
         return {
             name: measure(dataclasses.replace(study.base, style=style, **changes))
             for name, style in styles.items()

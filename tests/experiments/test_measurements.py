@@ -53,6 +53,26 @@ def test_layer_powers_are_the_styles_mean_squares(config):
     assert powers["relu1_1"] < powers["conv1_1"]
 
 
+def test_what_is_not_finite_is_none_so_that_it_can_be_written(config, small_model, monkeypatch):
+    """With kernels so large float32 holds the features and not their squares."""
+    huge = tf.keras.models.clone_model(small_model)
+    huge.set_weights([1e12 * values for values in small_model.get_weights()])
+    network.use(monkeypatch, huge, lambda extractor: InFloat32(extractor))
+    powers = measurements.layer_powers(config)
+    assert None in powers.values()
+    assert all(power is None or np.isfinite(power) for power in powers.values())
+
+
+class InFloat32:
+    """An extractor whose features are rounded to float32."""
+
+    def __init__(self, extractor):
+        self.extractor = extractor
+
+    def __call__(self, image):
+        return {name: tf.cast(value, tf.float32) for name, value in self.extractor(image).items()}
+
+
 @pytest.mark.parametrize(
     ("loss", "parametrization"), [("original", "fourier"), ("normalized", "pixel")]
 )
