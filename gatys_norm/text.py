@@ -11,10 +11,10 @@ def one_line(message: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its unit: "0.4 s", "75 s", from two minutes on "3 min", then "2.5 h"."""
+    """Return a time in its unit: "0.4 s", "75 s", from ten minutes on "12 min", then "2.5 h"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 120:
+    if seconds < 600:
         return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"

@@ -21,7 +21,7 @@ def progress(iteration, seconds):
     ("later_transfers", "line"),
     [
         (1, "2 transfers, about 97 s left\n"),  # 200 iterations of half a second each, less 6
-        (2, "3 transfers, about 2 min left\n"),
+        (2, "3 transfers, about 147 s left\n"),
         (0, ""),  # the bar shows it
     ],
 )
