@@ -3,6 +3,7 @@
 import errno
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from helpers.programs import ROOT, end_of, run, start, start_new, wait_for
@@ -11,6 +12,9 @@ from helpers.weights_files import write_weights
 from gatys_norm.cli import errors, reproduce
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import study as study_flags
+from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.experiments import reproduction as reproductions
+from gatys_norm.network import weights
 
 SCRIPT = ROOT / "scripts" / "reproduce.py"
 STYLES = [ROOT / "data" / f"{name}.jpg" for name in ("flowing_strokes", "soft_washes")]
@@ -87,6 +91,22 @@ def test_a_folder_that_cannot_be_is_refused(capsys, flag, tmp_path):
     arguments = (f"--output_dir={tmp_path}/out", f"{flag}={file}/sub")
     assert_refused(capsys, flag, *arguments)
     assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_every_transfer_takes_the_weights_that_were_found_once(monkeypatch):
+    """And so a warning about them is given once."""
+    sources = []
+
+    def locate(source):
+        sources.append(source)
+        return weights.WeightsFile(Path("copy.h5"), "imagenet-8bit", "0" * 64)
+
+    monkeypatch.setattr(weights, "locate", locate)
+    study = reproduce.with_found_weights(study_flags.study_from_flags(flags("--figures=all")))
+    configs = reproductions.configs_of(study, paper_figures.FIGURES)
+    assert len(configs) > 1
+    assert {config.weights for config in configs} == {"imagenet-8bit"}
+    assert sources == ["auto"]
 
 
 def test_a_full_disk_at_the_end_says_what_is_kept(tmp_path, monkeypatch, capsys):

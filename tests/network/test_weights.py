@@ -420,3 +420,11 @@ def test_the_file_that_is_used_is_logged(sources, monkeypatch):
     monkeypatch.setattr(weights._logger, "info", lambda text, *values: logged.append(text % values))
     weights.locate("imagenet-8bit")
     assert logged == [f"weights: copy.h5, SHA-256 {'0' * 64}"]
+
+
+def test_without_a_home_folder_the_variable_to_set_is_named(monkeypatch):
+    for name in ("KERAS_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it gives without one
+    with pytest.raises(weights.WeightsError, match="no home folder; set XDG_CACHE_HOME"):
+        weights.cached_files()
