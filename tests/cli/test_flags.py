@@ -475,7 +475,7 @@ ANY_VALUE = st.text(
 
 
 @settings(
-    max_examples=3 * settings.default.max_examples,
+    max_examples=2 * settings.default.max_examples,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(name=st.sampled_from(FLAG_NAMES), value=ANY_VALUE)

@@ -34,7 +34,7 @@ def study():
 def no_network(monkeypatch):
     """Measurements that need no network."""
     monkeypatch.setattr(
-        measurements, "layer_powers", lambda config: {"conv1_1": 1.0, "relu1_1": len(config.style)}
+        measurements, "layer_powers", lambda config: {"conv1_1": 1.0, "relu1_1": len(*config.style)}
     )
     monkeypatch.setattr(
         measurements,

@@ -35,6 +35,13 @@ ROUNDINGS = VALUES + 10
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def traced():
+    """Trace each method before the first test, which would have to pay for it."""
+    for method in METHODS:
+        solve(method, "quadratic")
+
+
 # --- what it finds and counts -------------------------------------------------------------------
 
 

@@ -179,6 +179,12 @@ def drawn(name):
     return draw(*DRAWINGS[name])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def first_drawing():
+    """Draw once before the first test, which would have to pay for what matplotlib sets up."""
+    drawn("1 layer")
+
+
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_texts_lie_inside_the_picture_and_apart(name):
     drawing = drawn(name)
