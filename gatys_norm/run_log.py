@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from gatys_norm.network import device
 from gatys_norm.optimizers.base import State
-from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StageRecord
+from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StageRecord, term_value
 from gatys_norm.stages import Stage
 
 
@@ -95,8 +95,8 @@ class RunLog:
             "terms": {
                 term: {
                     "coefficient": coefficient,
-                    "initial": cast(Any, first)[term],
-                    "final": cast(Any, last)[term],
+                    "initial": term_value(first, term),
+                    "final": term_value(last, term),
                 }
                 for term, coefficient in stage.objective.coefficients.items()
             },

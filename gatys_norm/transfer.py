@@ -164,7 +164,7 @@ class Transfer:
         self._schedule = schedule(config, self._precision)
         self._optimizer = base.load(config)
         self._log = RunLog()
-        self._restored: tuple[Checkpoint, State] | None = None
+        self._restored: tuple[Facts, State] | None = None
 
     def load_network(self) -> None:
         """Load the weights, so that unusable ones are refused before anything is computed.
@@ -187,8 +187,8 @@ class Transfer:
         facts, config, optimizer = checkpoint.facts, self._config, self._optimizer
         max_restarts = optimizer.max_restarts
         checkpoints.check_facts(facts, self._identity(), config, self._schedule, max_restarts)
-        shape = self._inputs.shapes[config.size[facts["stage"]]].content
-        shapes = optimizer.array_shapes(3 * math.prod(shape), len(loss_terms(config)))
+        value_count = 3 * self._inputs.pixel_counts[config.size[facts["stage"]]]
+        shapes = optimizer.array_shapes(value_count, len(loss_terms(config)))
         checkpoints.check_arrays(checkpoint, shapes)
         try:
             results = optimizer.results_from(checkpoint.arrays)
@@ -197,7 +197,7 @@ class Transfer:
         state = State(results, float(facts["scale"]), facts["iterations"], facts["restarts"])
         self._in_strips |= facts["in_strips"]
         self._log = RunLog(checkpoints.history(facts, config), facts["stages"])
-        self._restored = checkpoint, state
+        self._restored = facts, state
 
     def run(
         self, on_progress: OnProgress | None = None, stop_at_multiples_of: Collection[int] = ()
@@ -245,8 +245,9 @@ class Transfer:
         return _Present(stage, 0, objective, state, 0.0)
 
     def _resumed(self) -> _Present:
-        """Continue the size at which the checkpoint was taken."""
-        (_, facts), state = filled_in(self._restored)
+        """Continue the size at which the checkpoint was taken; afterwards it is not held here."""
+        facts, state = filled_in(self._restored)
+        self._restored = None
         stage, objective = self._stage(facts["stage"], facts["phase"], None)
         if not math.isfinite(stage.objective.loss(stage.objective.terms(state.position))):
             raise damaged("the loss of its picture is not finite")
@@ -310,11 +311,8 @@ class Transfer:
 
     def _progress(self, present: _Present) -> Progress:
         stage, state, log = present.stage, present.state, self._log
-        pixel_counts = {
-            size: math.prod(shapes.content) for size, shapes in self._inputs.shapes.items()
-        }
         seconds_left = self._schedule.seconds_left(
-            stage.index, state.iterations, present.seconds, pixel_counts
+            stage.index, state.iterations, present.seconds, self._inputs.pixel_counts
         )
         return Progress(
             size=stage.size,

@@ -11,7 +11,7 @@ from helpers import network
 from helpers.small_transfers import WIDTH, noise, objective_at, small_config
 from helpers.transfers import run_transfer
 
-from gatys_norm import stages
+from gatys_norm import stages, transfer
 from gatys_norm.cli import main as cli
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
@@ -100,6 +100,19 @@ def test_a_command_opens_each_picture_once_and_hashes_it_once(tmp_path, monkeypa
     assert sorted(map(str, opened)) == ["content.png", "style.png"]
     pixels = [picture.nbytes for picture in map(load, ("content.png", "style.png"))]
     assert [size for size in hashed if size in pixels] == pixels
+
+
+@pytest.mark.usefixtures("small_network")
+def test_a_restored_state_is_not_held_during_the_run(config):
+    """Its correction pairs are as large as all others that a run needs."""
+    taken = []
+    run_transfer(config, lambda progress: taken.append(progress.checkpoint()) or True)
+    resumed = transfer.Transfer(config)
+    resumed.restore(taken[0])
+    assert resumed._restored is not None
+    assert resumed.run(lambda progress: resumed._restored is not None).record["status"] != (
+        "interrupted"
+    )
 
 
 def test_rows_are_logged_once_and_counts_add_up_over_sizes():

@@ -62,7 +62,7 @@ def _weights(source: str) -> str:
         cached = weights.cached_files()
     except weights.WeightsError as error:
         return str(error).removeprefix("weights: ")
-    if source not in ("auto", "imagenet", "imagenet-8bit"):
+    if source not in weights.SOURCES:
         return source
     preferred = "imagenet" if source == "auto" else source
     if preferred in cached:

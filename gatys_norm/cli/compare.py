@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +72,10 @@ def compare(values: flags.FlagValues) -> int:
     print_measures(records)
     began = time.monotonic()
     try:
-        write_sheet(sheet, configs, outputs)
+        write_sheet(sheet, configs, inputs, outputs)
         print(f"side by side in {duration(time.monotonic() - began)}: {sheet}")
         if values.report:
-            write_report(page, configs["original"], outputs, records, page_pictures)
+            write_report(page, configs["original"], inputs, outputs, records, page_pictures)
             print(f"with a slider: {page}")
     except (OSError, picture_io.PictureError) as error:  # a sheet may be too wide for its format
         note = "both results are kept, the same command with --resume continues"
@@ -107,11 +107,10 @@ def check_and_load(
     from gatys_norm.images import inputs as picture_inputs
     from gatys_norm.runs import folder as run_folder
 
-    inputs: list[str] = []
-    picture_inputs.paths(config).map(inputs.append)
+    paths = picture_inputs.paths(config).all()
     with refusing(run_folder.OutputError, prefix="--output: "):
         for picture in [sheet, *page_pictures]:
-            run_folder.check_output(picture, inputs)
+            run_folder.check_output(picture, paths)
         for picture in [*outputs, *page_pictures]:
             run_folder.check_ours(picture, run_folder.is_our_picture)
         if values.report:
@@ -185,24 +184,33 @@ def print_measures(records: Mapping[str, Record]) -> None:
 
 
 def write_sheet(
-    sheet: Path, configs: Mapping[str, TransferConfig], outputs: Mapping[str, Path]
+    sheet: Path,
+    configs: Mapping[str, TransferConfig],
+    inputs: LoadedInputs,
+    outputs: Mapping[str, Path],
 ) -> None:
     """Write content, style, original and normalized in one row."""
     from gatys_norm.images import contact_sheet
     from gatys_norm.images import io as picture_io
 
-    results = [
-        (f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}", outputs[loss])
-        for loss in LOSSES
+    originals = (inputs.pictures.content, *inputs.pictures.styles)
+    pictures = [
+        *zip(inputs_of(configs["original"]), originals, strict=True),
+        *(
+            (
+                f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}",
+                picture_io.load_picture(outputs[loss]),
+            )
+            for loss in LOSSES
+        ),
     ]
-    pictures: Iterable[tuple[str, str | Path]] = (*inputs_of(configs["original"]).items(), *results)
-    loaded = [(caption, picture_io.load_picture(path)) for caption, path in pictures]
-    picture_io.save_picture(sheet, contact_sheet.labeled_row(loaded, loaded[-1][1].shape[0]))
+    picture_io.save_picture(sheet, contact_sheet.labeled_row(pictures, pictures[-1][1].shape[0]))
 
 
 def write_report(
     page: Path,
     config: TransferConfig,
+    inputs: LoadedInputs,
     outputs: Mapping[str, Path],
     records: Mapping[str, Record],
     page_pictures: Mapping[str, Path],
@@ -211,7 +219,7 @@ def write_report(
 
     Args:
       page: path of the page.
-      config: settings of one of the transfers.
+      config, inputs: settings of one of the transfers, and its pictures.
       outputs: {loss: picture of the transfer}.
       records: {loss: record of the transfer}.
       page_pictures: {role of an input, or "curves": picture to write}.
@@ -222,13 +230,11 @@ def write_report(
     from gatys_norm.report import plots
 
     stage = records["original"]["stages"][-1]
-    inputs = inputs_of(config)
-    names = {role: Path(path).name for role, path in inputs.items()}
+    names = {role: Path(path).name for role, path in inputs_of(config).items()}
     shapes = [(stage["height"], stage["width"]), *stage["style_shapes"]]
-    for (role, path), (height, width) in zip(inputs.items(), shapes, strict=True):
-        picture_io.save_picture(
-            page_pictures[role], resize(picture_io.load_picture(path), height, width)
-        )
+    originals = (inputs.pictures.content, *inputs.pictures.styles)
+    for role, picture, (height, width) in zip(names, originals, shapes, strict=True):
+        picture_io.save_picture(page_pictures[role], resize(picture, height, width))
     picture_io.save_picture(page_pictures["curves"], plots.loss_curves(records))
     styles = ", ".join(name for role, name in names.items() if role != "content")
     grids = [

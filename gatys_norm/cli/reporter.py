@@ -105,9 +105,10 @@ class Reporter:
             return
         from tqdm import tqdm
 
-        each = progress.seconds + progress.seconds_left
-        left = text.duration(progress.seconds_left + self.later_transfers * each)
-        tqdm.write(f"{self.later_transfers + 1} transfers, about {left} left", file=sys.stdout)
+        seconds_per_transfer = progress.seconds + progress.seconds_left
+        seconds_left = progress.seconds_left + self.later_transfers * seconds_per_transfer
+        line = f"{self.later_transfers + 1} transfers, about {text.duration(seconds_left)} left"
+        tqdm.write(line, file=sys.stdout)
         self.later_transfers = 0
 
     def _show(self, progress: Progress) -> None:

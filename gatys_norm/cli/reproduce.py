@@ -20,6 +20,7 @@ from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import study as study_flags
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.network import weights
+from gatys_norm.report.markdown import VERDICTS
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -235,8 +236,7 @@ def print_findings(findings: Iterable[Finding]) -> None:
     def number(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.3g}"
 
-    verdicts = {True: "yes", False: "no", None: "not measured"}
     print(f"{'claim':36}{'original':>14}{'normalized':>14}  as the paper says")
     for finding in findings:
         values = f"{number(finding.original):>14}{number(finding.normalized):>14}"
-        print(f"{finding.name:36}{values}  {verdicts[finding.holds]}")
+        print(f"{finding.name:36}{values}  {VERDICTS[finding.holds]}")

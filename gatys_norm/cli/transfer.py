@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -96,18 +95,16 @@ def check_and_load(
     from gatys_norm.network import weights
     from gatys_norm.runs import folder as run_folder
 
-    paths: list[str] = []
-    picture_inputs.paths(config).map(paths.append)
+    paths = picture_inputs.paths(config).all()
     with refusing(run_folder.OutputError, prefix="--output: "):
         for output in outputs:
             run_folder.check_output(output, paths, snapshots=values.snapshot_every > 0)
             run_folder.check_derived(output, config, values.snapshot_every, values.resume)
     inputs = load_inputs(config)
     if values.checkpoint_every:
-        pixel_count = math.prod(inputs.shapes[config.size[-1]].content)
         with refusing(run_folder.OutputError, prefix="--output: "):
             for output in outputs:
-                run_folder.check_space(output, config, pixel_count)
+                run_folder.check_space(output, config, inputs.pixel_counts[config.size[-1]])
     with refusing(weights.WeightsError):
         weights.check_path(config.weights)
     return inputs

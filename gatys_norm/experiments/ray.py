@@ -25,7 +25,7 @@ from gatys_norm import files, surroundings, transfer
 from gatys_norm.experiments import grid as grid_runs
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
-from gatys_norm.network import weights
+from gatys_norm.network import device, weights
 from gatys_norm.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -183,8 +183,7 @@ class _Store:
     def inputs(self, config: TransferConfig) -> tuple[object, ...]:
         """Return the last arguments of `_run`: weights file, its bytes, paths, pictures."""
         weights_file, data = self._weights(config.weights)
-        paths: list[str] = []
-        picture_inputs.paths(config).map(paths.append)
+        paths = picture_inputs.paths(config).all()
         return weights_file, data, paths, *map(self._picture, paths)
 
     def _put_picture(self, path: str) -> ray.ObjectRef:
@@ -248,7 +247,7 @@ def _prepare(cpus: float) -> None:
         RuntimeError
     ):  # TensorFlow has started already; only the speed differs
         configuration.threading.set_intra_op_parallelism_threads(max(1, round(cpus)))
-    for gpu in configuration.list_physical_devices("GPU"):
+    for gpu in device.gpus():
         configuration.experimental.set_memory_growth(gpu, True)  # other runs may share it
 
 

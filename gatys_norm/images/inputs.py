@@ -40,6 +40,11 @@ class Inputs(Generic[_Item]):
     content_masks: tuple[_Item, ...] = ()
     style_masks: tuple[_Item, ...] = ()
 
+    def all(self) -> tuple[_Item, ...]:
+        """Return every item that is there."""
+        first = () if self.init is None else (self.init,)
+        return (self.content, *self.styles, *first, *self.content_masks, *self.style_masks)
+
     def map(self, convert: Callable[[_Item], _Other]) -> Inputs[_Other]:
         """Return `Inputs` with `convert(item)` for every item that is not missing."""
         return Inputs(
@@ -69,6 +74,11 @@ class LoadedInputs:
 
     pictures: Inputs[np.ndarray]
     shapes: Mapping[int, Shapes]
+
+    @functools.cached_property
+    def pixel_counts(self) -> dict[int, int]:
+        """{size: H · W of the content}, which x has too."""
+        return {size: math.prod(shapes.content) for size, shapes in self.shapes.items()}
 
     @functools.cached_property
     def hashes(self) -> dict[str, str | list[str]]:

@@ -106,10 +106,11 @@ class Objective:
         not finite; if there are none either, all terms, because only their sum is not finite. The
         list is empty if the loss and its gradient are finite.
         """
-        value, gradient = self.value_and_gradient(position)
+        value, gradient, distances = self.function(position, *self.data)
         if _is_finite(value) and _is_finite(gradient):
             return []
-        names = [name for name, value in self.terms(position).items() if not math.isfinite(value)]
+        terms = self.by_term(distances).items()
+        names = [name for name, value in terms if not math.isfinite(value)]
         if not names:
             gradients = self.gradients(position).items()
             names = [name for name, gradient in gradients if not _is_finite(gradient)]

@@ -28,6 +28,8 @@ from gatys_norm.network import imagenet_8bit
 if TYPE_CHECKING:
     import tensorflow as tf
 
+SOURCES = ("auto", "imagenet", "imagenet-8bit")  # any other source is a path
+
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _SOCKET_SECONDS = 5.0  # a socket that is silent for so long has failed
 _PATIENT_SECONDS = 10.0  # after that, new connections get a tenth of the time
@@ -183,7 +185,7 @@ def _check_structure(path: Path, most_values: int) -> None:
 
 def check_path(source: str) -> None:
     """Raise WeightsError if `source` is the path of a file that cannot be weights."""
-    if source in ("auto", "imagenet", "imagenet-8bit"):
+    if source in SOURCES:
         return
     if not os.path.isfile(source):
         problem = "is a folder" if os.path.isdir(source) else "no such file"

@@ -1,5 +1,6 @@
 """Surveys and answers with known scores, and their Table 1."""
 
+import dataclasses
 import itertools
 
 from gatys_norm.survey import statistics as survey_statistics
@@ -39,6 +40,20 @@ def answered(survey, *viewers):
         )
         if scores is not None
     ]
+
+
+def answered_with_gaps():
+    """A survey of three pairs, and answers of three viewers that miss scores and repeat pairs."""
+    survey = survey_of(item={"row": ("1", "2", "3")})
+    answers = answered(
+        survey,
+        [(1, None), (None, None), (3, 3)],
+        [(1, 1), None, None],
+        [None, (5, 5), None],
+    )
+    answers[0] = dataclasses.replace(answers[0], showings=3)
+    answers[3] = dataclasses.replace(answers[3], showings=2)
+    return survey, answers
 
 
 def tabulated(survey, *viewers):

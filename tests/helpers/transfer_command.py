@@ -24,7 +24,8 @@ class TensorFlowStartedError(AssertionError):
 def inputs_without_files(config):
     """Stand in for the pictures that a command loads."""
     shapes = {size: picture_inputs.Shapes((16, 20), ()) for size in config.size}
-    return types.SimpleNamespace(shapes=shapes, hashes={})
+    pixel_counts = dict.fromkeys(config.size, 16 * 20)
+    return types.SimpleNamespace(shapes=shapes, pixel_counts=pixel_counts, hashes={})
 
 
 def call(*arguments):

@@ -68,6 +68,15 @@ def test_everything_there_is_converted_and_nothing_else():
     assert pictures.map(str.upper) == Inputs("O", ("A",), "I", ("M",), ())
 
 
+def test_everything_there_is_listed():
+    assert Inputs("o", ("a", "b"), "i", ("m", "n"), ("k", "l")).all() == tuple("oabimnkl")
+    assert Inputs("o", ("a",)).all() == ("o", "a")
+
+
+def test_pixels_are_counted_at_every_size():
+    assert picture_inputs.load(CONFIG).pixel_counts == {24: 18 * 24, 48: 36 * 48}
+
+
 def test_all_pictures_are_loaded_each_in_its_place():
     config = with_masks(content_masks=("left.png", "right.png"), style_masks=("a.png", "b.png"))
     pictures = picture_inputs.load(dataclasses.replace(config, init="start.png")).pictures

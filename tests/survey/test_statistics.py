@@ -1,6 +1,5 @@
 """Table 1's numbers, against means, tests and agreement worked out by hand or otherwise."""
 
-import dataclasses
 import itertools
 import random
 from fractions import Fraction
@@ -8,7 +7,7 @@ from fractions import Fraction
 import pytest
 import scipy.stats
 from helpers.rounding import condition, gamma
-from helpers.surveys import NAMES, answered, differing, survey_of, tabulated
+from helpers.surveys import NAMES, answered, answered_with_gaps, differing, survey_of, tabulated
 
 from gatys_norm.survey import statistics as survey_statistics
 from gatys_norm.survey.answers import Answer
@@ -54,16 +53,7 @@ def test_a_small_survey_by_hand():
 
 
 def test_viewers_and_gaps_are_counted():
-    survey = survey_of(item={"row": ("1", "2", "3")})
-    given = answered(
-        survey,
-        [(1, None), (None, None), (3, 3)],
-        [(1, 1), None, None],
-        [None, (5, 5), None],
-    )
-    given[0] = dataclasses.replace(given[0], showings=3)
-    given[3] = dataclasses.replace(given[3], showings=2)
-    table = survey_statistics.tabulate(survey, given)
+    table = survey_statistics.tabulate(*answered_with_gaps())
     assert (table.pairs, table.viewers, table.complete) == (3, 3, 1)
     assert (table.missing, table.unreached, table.repeated) == (3, 4, 2)
     second = table.items[0].rows[0].lines[1][1]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import markdown_it
 import pytest
-from helpers.surveys import answered, survey_of, tabulated, times, with_items
+from helpers.surveys import answered_with_gaps, survey_of, tabulated, times, with_items
 
 from gatys_norm.survey import statistics as survey_statistics
 from gatys_norm.survey import table as survey_table
@@ -20,16 +20,7 @@ HOSTILE = "<script>alert('&')</script> a|b *c* __d__ `e` [f](g) \\| ~~h~~ &lt; #
 
 
 def test_viewers_and_gaps_are_told():
-    survey = survey_of(item={"row": ("1", "2", "3")})
-    given = answered(
-        survey,
-        [(1, None), (None, None), (3, 3)],
-        [(1, 1), None, None],
-        [None, (5, 5), None],
-    )
-    given[0] = dataclasses.replace(given[0], showings=3)
-    given[3] = dataclasses.replace(given[3], showings=2)
-    table = survey_statistics.tabulate(survey, given)
+    table = survey_statistics.tabulate(*answered_with_gaps())
     assert (
         "Viewers: 3, of whom 1 answered every pair. Pairs of pictures: 3. Missed scores: 3. Pairs "
         "that a viewer did not reach: 4. Pairs that a viewer was shown more than once: 2."
