@@ -26,6 +26,9 @@ from gatys_norm.text import replace_between
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "tensorflow-probability")
+KINDS = {"avx2": "AVX2", "avx512": "AVX512", "amx": "AMX", "gpu": "GPU"}  # with their headings
+FEATURES = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}  # the widest first
+LIMITS = {"amx": "amx", "avx512": "avx512", "avx10": "avx512", "avx2": "avx2"}  # oneDNN's words
 TAKEN = ("content", "style", "weights", "size", "iterations", "output", "flagfile")
 SECONDS_BETWEEN_LINES = 30  # of a progress bar that is not on a terminal
 
@@ -41,7 +44,7 @@ class Destination(NamedTuple):
       name: name of the benchmark, in the markers on pages.
       output: path of the report, a .json; tables go next to it, into a .md.
       pages: pages into which --update writes tables; empty without --update.
-      kind: kind of device, "cpu" or "gpu"; each has its own place on a page.
+      kind: kind of processor, a key of `KINDS`; each has its own place on a page.
     """
 
     name: str
@@ -95,6 +98,11 @@ def in_own_process(function: Callable[P, T], *arguments: P.args, **keywords: P.k
         return pool.submit(function, *arguments, **keywords).result()
 
 
+def say(text: str) -> None:
+    """Write a message to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def progress_bar(title: str, total: int | None = None) -> tqdm:
     """Return a progress bar on standard error, which is updated rarely if it is not a terminal."""
     interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
@@ -138,11 +146,12 @@ def finish(destination: Destination, report: Mapping[str, Any], tables: str) -> 
     print(tables)
     print(f"\nwritten: {', '.join(map(str, contents))}")
     for page in destination.pages:
-        update(page, markers(destination.name, destination.kind), tables)
+        section = f"### {KINDS[destination.kind]}\n\n{tables}"
+        update(page, markers(destination.name, destination.kind), section)
 
 
 def markers(name: str, kind: str) -> tuple[str, str]:
-    """Return the lines around the tables of a benchmark, for a kind of device, on a page."""
+    """Return the lines around the tables of a benchmark, for a kind of processor, on a page."""
     return f"<!-- {name} {kind} -->", f"<!-- end {name} {kind} -->"
 
 
@@ -158,9 +167,11 @@ def describe_machine(weights_source: str, load_before: float) -> Machine:
 
     with errors.refusing(weights.WeightsError):
         weights_source = weights.locate(weights_source).source
+    environment = device.environment()
+    limit = onednn_limit(environment["variables"])
     return {
-        **device.environment(),
-        "kind": "gpu" if device.gpus() else "cpu",
+        **environment,
+        "kind": "gpu" if device.gpus() else processor_kind(environment["instruction_sets"], limit),
         "processor": machine.processor().get("model name", platform.processor()),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -171,11 +182,36 @@ def describe_machine(weights_source: str, load_before: float) -> Machine:
     }
 
 
+def onednn_limit(variables: Mapping[str, str]) -> str:
+    """Return the widest instruction set that oneDNN may use, in its own words; "" for any."""
+    return variables.get("ONEDNN_MAX_CPU_ISA") or variables.get("DNNL_MAX_CPU_ISA") or ""
+
+
+def processor_kind(instruction_sets: Iterable[str], limit: str = "") -> str:
+    """Return the kind of a processor by the widest instruction set that is used.
+
+    Args:
+      instruction_sets: those that it has; see `machine.INSTRUCTION_SETS`.
+      limit: result of `onednn_limit`.
+
+    Returns:
+      A key of `KINDS`; "other" if it has none of the instruction sets, or may use none.
+    """
+    kinds = [kind for kind, feature in FEATURES.items() if feature in set(instruction_sets)]
+    if limit.lower() not in ("", "all", "default"):
+        widest = next((kind for word, kind in LIMITS.items() if word in limit.lower()), None)
+        allowed = list(FEATURES)[list(FEATURES).index(widest) :] if widest else []
+        kinds = [kind for kind in kinds if kind in allowed]
+    return next(iter(kinds), "other")
+
+
 def machine_line(described: Machine, *more_packages: str) -> str:
     """Return the machine, the versions and the date in one sentence."""
     packages = [f"{name} {described['packages'][name]}" for name in PACKAGES]
     processor = f"{described['processor']}, {described['cores']} cores"
-    features = ", ".join(described["instruction_sets"])
+    settings = [f"{name}={value}" for name, value in described["variables"].items()]
+    settings += [] if described["onednn"] else ["without oneDNN"]
+    features = "; ".join([", ".join(described["instruction_sets"]), *settings])
     return (
         f"{described['date']}, {described['device']}: {processor} ({features}), "
         f"{described['memory_gib']} GiB, {described['system']}, Python {described['python']}, "

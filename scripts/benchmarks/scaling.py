@@ -337,7 +337,7 @@ def grid_part(report):
     )
     titles = "run | all, s | least–most | start, s | a cell, s | an evaluation, s | "
     titles += "evaluations per s of all | times as fast | pictures"
-    return ["### Grids", text, benchmark_report.table(titles, lines)]
+    return ["#### Grids", text, benchmark_report.table(titles, lines)]
 
 
 def fixed_part(report):
@@ -363,7 +363,7 @@ def fixed_part(report):
         f"a cell's picture and record, at {size} px | {short(runs[0]['result_bytes'] / 1e6)} MB",
     ]
     text = f"From {name_of(most)}. The driver's cells return at once the files of a finished one."
-    return ["### Fixed costs", text, benchmark_report.table("what |", lines)]
+    return ["#### Fixed costs", text, benchmark_report.table("what |", lines)]
 
 
 if __name__ == "__main__":

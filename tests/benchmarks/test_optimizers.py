@@ -51,13 +51,15 @@ def report_of(optimizers):
         "processor": "P",
         "cores": 2,
         "instruction_sets": ["avx2"],
+        "onednn": True,
+        "variables": {},
         "memory_gib": 1,
         "system": "S",
         "python": "3",
         "packages": {"tensorflow": "2", "tensorflow-probability": "0"},
         "weights": "w",
         "load_before": 0.5,
-        "kind": "cpu",
+        "kind": "avx2",
     }
     settings = TransferConfig(size=(64,), iterations=(80,)).as_dict()
     return {
@@ -74,9 +76,9 @@ def test_the_tables_say_what_was_measured(optimizers):
     assert "at 64 px" in text
 
 
-def test_the_page_has_a_place_for_each_kind_of_device(optimizers):
+def test_the_page_has_a_place_for_each_kind_of_processor(optimizers):
     page = optimizers.PAGE.read_text(encoding="utf-8")
-    for kind in ("cpu", "gpu"):
+    for kind in optimizers.benchmark_report.KINDS:
         assert page.index(f"<!-- optimizers {kind} -->") < page.index(
             f"<!-- end optimizers {kind} -->"
         )
@@ -109,7 +111,7 @@ def test_the_report_is_written_next_to_its_tables(optimizers, tmp_path, monkeypa
 
     monkeypatch.setattr(optimizers.benchmark_report, "in_own_process", called)
     page = tmp_path / "page.md"
-    page.write_text("a\n<!-- optimizers cpu -->\nold\n<!-- end optimizers cpu -->\nb\n")
+    page.write_text("a\n<!-- optimizers avx2 -->\nold\n<!-- end optimizers avx2 -->\nb\n")
     monkeypatch.setattr(optimizers, "PAGE", page)
     arguments = ["optimizers.py", "--iterations=80", f"--output={tmp_path / 'o.json'}", "--update"]
     code = optimizers.program.call("", optimizers.compare, arguments, optimizers.define_flags)
@@ -119,5 +121,5 @@ def test_the_report_is_written_next_to_its_tables(optimizers, tmp_path, monkeypa
     tables = Path(tmp_path, "o.md").read_text()
     assert tables == optimizers.tables(stored) + "\n"
     assert page.read_text() == (
-        f"a\n<!-- optimizers cpu -->\n{tables[:-1]}\n<!-- end optimizers cpu -->\nb\n"
+        f"a\n<!-- optimizers avx2 -->\n### AVX2\n\n{tables[:-1]}\n<!-- end optimizers avx2 -->\nb\n"
     )

@@ -7,8 +7,8 @@ import report as benchmark_report
 
 from gatys_norm.cli import errors
 
-MARKERS = "<!-- speed cpu -->", "<!-- end speed cpu -->"
-OTHERS = "<!-- speed gpu -->", "<!-- end speed gpu -->"
+MARKERS = "<!-- speed avx512 -->", "<!-- end speed avx512 -->"
+OTHERS = "<!-- speed amx -->", "<!-- end speed amx -->"
 PAGE = f"before\n{MARKERS[0]}\nold\n{MARKERS[1]}\nafter\n"
 OTHER = f"{OTHERS[0]}\nold\n{OTHERS[1]}\n"
 
@@ -48,7 +48,7 @@ def test_a_section_can_be_written_again_and_be_empty(tmp_path):
 def test_missing_markers_are_refused(tmp_path, text, new):
     page = tmp_path / "page.md"
     page.write_text(text)
-    missing = r"^--update: page\.md: has no <!-- speed cpu --> …"
+    missing = r"^--update: page\.md: has no <!-- speed avx512 --> …"
     with pytest.raises(errors.InputError, match=missing):
         benchmark_report.update(page, MARKERS, new)
     assert page.read_text() == text
@@ -95,13 +95,42 @@ def test_own_process_is_a_fresh_one_and_its_errors_come_back(monkeypatch):
         benchmark_report.in_own_process(divmod, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("features", "limit", "kind"),
+    [
+        (["avx2"], "", "avx2"),
+        (["avx2", "avx512f", "avx512_bf16"], "", "avx512"),
+        (["avx2", "avx512f", "avx512_bf16", "amx_bf16"], "", "amx"),
+        (["avx2", "avx512f", "amx_bf16"], "ALL", "amx"),
+        (["avx2", "avx512f", "amx_bf16"], "avx512_core_amx", "amx"),
+        (["avx2", "avx512f", "amx_bf16"], "AVX512_CORE_BF16", "avx512"),
+        (["avx2", "avx512f", "amx_bf16"], "AVX10_1_512", "avx512"),
+        (["avx2", "avx512f", "amx_bf16"], "AVX2", "avx2"),
+        (["avx2", "avx512f"], "AVX2_VNNI", "avx2"),
+        (["avx2"], "AVX512_CORE", "avx2"),
+        (["avx2"], "SSE41", "other"),
+        (["asimd", "bf16"], "", "other"),
+        ([], "", "other"),
+    ],
+)
+def test_kind_of_a_processor_is_the_widest_that_is_used(features, limit, kind):
+    assert benchmark_report.processor_kind(features, limit) == kind
+
+
+def test_limit_of_onednn_has_two_names():
+    limits = [{}, {"DNNL_MAX_CPU_ISA": "AVX2"}, {"ONEDNN_MAX_CPU_ISA": "AVX"}]
+    assert [*map(benchmark_report.onednn_limit, limits)] == ["", "AVX2", "AVX"]
+
+
 def test_machine_line_has_what_a_reader_needs():
     machine = {
         "date": "2020-11-30",
         "device": "CPU z80, 3 cores",
         "processor": "Zilog",
         "cores": 3,
-        "instruction_sets": ["avx2"],
+        "instruction_sets": ["avx2", "avx512f"],
+        "onednn": False,
+        "variables": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         "memory_gib": 5,
         "system": "CP/M",
         "python": "3.11",
@@ -110,9 +139,9 @@ def test_machine_line_has_what_a_reader_needs():
         "load_before": 1.234,
     }
     assert benchmark_report.machine_line(machine, "ray 2.60.0") == (
-        "2020-11-30, CPU z80, 3 cores: Zilog, 3 cores (avx2), 5 GiB, CP/M, Python 3.11, "
-        "tensorflow 2.1, tensorflow-probability 0.9, ray 2.60.0, weights imagenet; load average "
-        "before the start 1.23."
+        "2020-11-30, CPU z80, 3 cores: Zilog, 3 cores (avx2, avx512f; ONEDNN_MAX_CPU_ISA=AVX2; "
+        "without oneDNN), 5 GiB, CP/M, Python 3.11, tensorflow 2.1, tensorflow-probability 0.9, "
+        "ray 2.60.0, weights imagenet; load average before the start 1.23."
     )
 
 
