@@ -1,19 +1,16 @@
 """Timing of single evaluations of the loss, and of matrix products in the same round."""
 
-import contextlib
 import dataclasses
-import functools
 import math
-import os
 import time
 from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
-import peer_process
 import report as benchmark_report
-from speed_plan import PRECISIONS, say
 
 from gatys_norm.cli import errors, loading
+from gatys_norm.config import TransferConfig
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.network import weights
 
@@ -23,50 +20,57 @@ LEAST_SECONDS = 0.2  # least time of a measurement; quicker calls are repeated
 STEEP = 1.05  # above this power of the number of pixels, the report explains the growth
 
 
-def measure(plan, problem):
-    """Time matrix products, evaluations and the peer's in turn, round after round.
+class Plan(NamedTuple):
+    """What is timed: one evaluation with the settings of `config`, at each of `sizes`."""
+
+    config: TransferConfig
+    sizes: tuple[int, ...]
+    rounds: int
+    precisions: tuple[str, ...]
+
+
+class Subject(NamedTuple):
+    """The loss at one size, as a transfer makes it.
+
+    Attributes:
+      start: the position to evaluate at.
+      inputs: the pictures, `ResizedInputs`.
+      objectives: {precision: `Objective`}.
+    """
+
+    start: Any
+    inputs: Any
+    objectives: dict[str, Any]
+
+
+def measure(plan):
+    """Time matrix products and evaluations in turn, round after round.
 
     Args:
       plan: `Plan`.
-      problem: path of the file to write for the peer.
 
     Returns:
-      {"rounds": [{name: seconds}], "sizes": [facts of a size], "peer": its description or None}.
+      {"rounds": [{name: seconds}], "sizes": [facts of a size]}.
     """
-    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # leaves memory of a GPU for the peer
-    transfer = loading.start_tensorflow()
-    from gatys_norm.network import vgg
-
-    with errors.refusing(*transfer.INPUT_ERRORS):
-        stages = open_stages(transfer, plan)
-    model = vgg.load_model(weights.locate(plan.config.weights))
-    chain = convolutions(model, plan.config.content_layers + plan.config.style_layers)
-    timers = {f"matmul {precision}": matmul_timer(precision) for precision in PRECISIONS}
+    subjects = open_subjects(plan)
+    chain = chain_of(plan.config)
+    timers = {f"matmul {precision}": matmul_timer(precision) for precision in plan.precisions}
     sizes = []
-    for size, (start, objectives) in stages.items():
-        height, width, _ = objectives["float32"].shape
+    for size, subject in subjects.items():
+        height, width, _ = subject.objectives["float32"].shape
         facts = {"size": size, "height": height, "width": width}
         facts["operations"] = operations(chain, height, width)
-        sizes.append(facts | {"in_strips": objectives["float32"].in_strips})
-        for precision, objective in objectives.items():
-            timers[f"{size} {precision}"] = evaluation_timer(objective, start)
-    with contextlib.ExitStack() as stack:
-        about_peer = None
-        if plan.peer_python:
-            start, objectives = stages[plan.size]
-            peer_process.save_problem(problem, chain, objectives["float32"], start)
-            peer = stack.enter_context(peer_process.Peer(plan.peer_python, problem))
-            about_peer = peer.ask("describe")
-            peer_process.check_agreement(peer, about_peer["device"], objectives["float32"], start)
-            for variant in about_peer["variants"]:
-                seconds = functools.partial(peer.seconds, variant, LEAST_SECONDS)
-                timers[f"peer {variant}"] = seconds
-        return {"rounds": time_rounds(timers, plan.rounds), "sizes": sizes, "peer": about_peer}
+        sizes.append(facts | {"in_strips": subject.objectives["float32"].in_strips})
+        for precision, objective in subject.objectives.items():
+            timers[f"{size} {precision}"] = evaluation_timer(objective, subject.start)
+    return {"rounds": time_rounds(timers, plan.rounds), "sizes": sizes}
 
 
 def time_rounds(timers, count):
-    """Call all timers in turn, round after round; return [{name: seconds}]."""
-    say("tracing")
+    """Call all timers in turn, round after round; return [{name: seconds}].
+
+    A first round, in which functions are traced, is not counted.
+    """
     for timer in timers.values():
         timer()
     rounds = []
@@ -79,8 +83,14 @@ def time_rounds(timers, count):
     return rounds
 
 
-def open_stages(transfer, plan):
-    """Return {size: (start, {precision: objective})}, as a transfer makes them."""
+def open_subjects(plan):
+    """Start TensorFlow; return {size: `Subject`} for the sizes of a plan."""
+    transfer = loading.start_tensorflow()
+    with errors.refusing(*transfer.INPUT_ERRORS):
+        return _open_subjects(transfer, plan)
+
+
+def _open_subjects(transfer, plan):
     from gatys_norm import stages
     from gatys_norm.network import vgg
 
@@ -92,26 +102,35 @@ def open_stages(transfer, plan):
     def extractor(precision):
         return vgg.load_extractor(weights_file, layers, config.pooling, precision)
 
-    opened = {}
+    subjects = {}
     for index, size in enumerate(plan.sizes):
         alone = dataclasses.replace(config, size=(size,), iterations=config.iterations[:1])
         in_strips = transfer.Transfer(alone, inputs, weights_file).plan.in_strips
         stage = stages.open_stage(config, inputs, index, extractor("float32"), in_strips, None)
-        objectives = {name: stage.objective_in(name, extractor, config) for name in PRECISIONS}
-        opened[size] = stage.objective.position(stage.inputs.content), objectives
-    return opened
+        objectives = {name: stage.objective_in(name, extractor, config) for name in plan.precisions}
+        start = stage.objective.position(stage.inputs.content)
+        subjects[size] = Subject(start, stage.inputs, objectives)
+    return subjects
 
 
 def convolutions(model, layers):
-    """Return {"X_Y": Keras layer} of the convolutions up to the deepest of `layers`, in order."""
+    """Return {"X_Y": (kernel, bias)} up to the deepest of `layers`, in order."""
     chain = {
-        layer.name.removeprefix("block").replace("conv", ""): layer
+        layer.name.removeprefix("block").replace("conv", ""): (layer.kernel, layer.bias)
         for layer in model.layers
         if "_conv" in layer.name
     }
     names = list(chain)
     deepest = max(names.index(layer[len("conv") :]) for layer in layers)
-    return {name: chain[name] for name in names[: deepest + 1]}
+    return {name: tuple(map(np.asarray, chain[name])) for name in names[: deepest + 1]}
+
+
+def chain_of(config):
+    """Return the result of `convolutions` for the network and the layers of the settings."""
+    from gatys_norm.network import vgg
+
+    model = vgg.load_model(weights.locate(config.weights))
+    return convolutions(model, config.content_layers + config.style_layers)
 
 
 def operations(chain, height, width):
@@ -124,19 +143,23 @@ def operations(chain, height, width):
     from gatys_norm.network import vgg
 
     return sum(
-        4
-        * math.prod(layer.kernel.shape)
-        * math.prod(vgg.feature_size(f"conv{name}", height, width))
-        for name, layer in chain.items()
+        4 * kernel.size * math.prod(vgg.feature_size(f"conv{name}", height, width))
+        for name, (kernel, _) in chain.items()
     )
 
 
-def seconds_of(call):
-    """Return the seconds that `call`, which must wait for its result, takes on average."""
-    count, began = 0, time.perf_counter()
+def seconds_of(call, clock="perf_counter"):
+    """Return the seconds that `call`, which must wait for its result, takes on average.
+
+    Args:
+      call: a function without arguments.
+      clock: a clock of `time`; "process_time" counts the CPU seconds of all threads.
+    """
+    now = getattr(time, clock)
+    count, began = 0, now()
     while True:
         call()
-        count, elapsed = count + 1, time.perf_counter() - began
+        count, elapsed = count + 1, now() - began
         if elapsed >= LEAST_SECONDS:
             return elapsed / count
 
@@ -150,15 +173,15 @@ def matmul_timer(precision):
     return lambda: seconds_of(lambda: float(tf.matmul(a, b)[0, 0]))
 
 
-def evaluation_timer(objective, start):
-    """Return a function that times one value and gradient."""
+def evaluation_timer(objective, start, clock="perf_counter"):
+    """Return a function that times one value and gradient; see `seconds_of` for the clock."""
     function, data = objective.function, objective.data
 
     def evaluate():
         value, gradient, *_ = function(start, *data)
         return float(value), float(gradient[0])
 
-    return lambda: seconds_of(evaluate)
+    return lambda: seconds_of(evaluate, clock)
 
 
 def timing(rounds, name, base):
@@ -173,10 +196,10 @@ def timing(rounds, name, base):
     }
 
 
-def size_row(rounds, facts):
+def size_row(rounds, facts, precisions):
     """Return the facts of a size, its timings, and its speed relative to a matrix product."""
     row = dict(facts)
-    for precision in PRECISIONS:
+    for precision in precisions:
         timed = timing(rounds, f"{facts['size']} {precision}", f"matmul {precision}")
         share = facts["operations"] / MATMUL_OPERATIONS * timed["times_as_fast"]
         row[precision] = timed | {"share": share}
@@ -206,12 +229,3 @@ def growth(rows, precision):
         "residuals": residuals.tolist(),
         "explanation": explanation,
     }
-
-
-def peer_timings(about, rounds, size):
-    """Return the description of the peer, with the timings of its variants relative to ours."""
-    timings = {
-        variant: timing(rounds, f"peer {variant}", f"{size} {variant.split()[0]}")
-        for variant in about["variants"]
-    }
-    return about | {"variants": timings}

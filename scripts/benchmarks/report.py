@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "tensorflow-probability")
 KINDS = {"avx2": "AVX2", "avx512": "AVX512", "amx": "AMX", "gpu": "GPU"}  # with their headings
 FEATURES = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}  # the widest first
+BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16"}
 LIMITS = {"amx": "amx", "avx512": "avx512", "avx10": "avx512", "avx2": "avx2"}  # oneDNN's words
 TAKEN = ("content", "style", "weights", "size", "iterations", "output", "flagfile")
 SECONDS_BETWEEN_LINES = 30  # of a progress bar that is not on a terminal
@@ -203,6 +204,15 @@ def processor_kind(instruction_sets: Iterable[str], limit: str = "") -> str:
         allowed = list(FEATURES)[list(FEATURES).index(widest) :] if widest else []
         kinds = [kind for kind in kinds if kind in allowed]
     return next(iter(kinds), "other")
+
+
+def precisions(described: Machine) -> tuple[str, ...]:
+    """Return the number formats that this kind of processor computes in itself."""
+    features = set(described["instruction_sets"])
+    has_bfloat16 = described["kind"] == "gpu" or (
+        described["kind"] in ("avx512", "amx") and not features.isdisjoint(BFLOAT16_FEATURES)
+    )
+    return ("float32", "bfloat16") if has_bfloat16 else ("float32",)
 
 
 def machine_line(described: Machine, *more_packages: str) -> str:

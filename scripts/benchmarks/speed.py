@@ -1,112 +1,93 @@
-"""Measure the speed: evaluations of the loss, both line searches, and transfers to a fixed loss.
+"""Measure the speed of one evaluation of the loss, and compare it with PyTorch's.
 
-    python scripts/benchmarks/speed.py --quick          # some two minutes
+    python scripts/benchmarks/speed.py --quick          # a minute
     python scripts/benchmarks/speed.py --peer --update  # all, and the tables of the docs
 
-Writes results/benchmark.json (`--output`) and, next to it, the same as tables. Of the flags of a
-transfer it has --content, --style, --weights, --size and --iterations; the last one is for the run
-of the paper preset, and the run of the fast preset has proportionally fewer. The fixed loss is the
-larger one of the last losses of both presets.
+Writes results/speed.json (`--output`) and, next to it, the same as tables. Of the flags of a
+transfer it has --content, --style and --weights.
 """
 
 import dataclasses
 import functools
 import sys
-import tempfile
 from pathlib import Path
-from statistics import median
 
+import against_pytorch
 import evaluations
 import peer_process
 import report as benchmark_report
 import speed_tables
-import transfers
 from absl import flags
-from speed_plan import PRECISIONS, Plan, say
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import ConfigError
 
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
-FULL = {"sizes": (128, 192, 256, 384, 512, 768, 1024), "rounds": 7, "size": 512, "iterations": 600}
-QUICK = {"sizes": (128, 256, 384), "rounds": 3, "size": 128, "iterations": 40}
-LOG_EVERY = 5
+FULL = {"sizes": (128, 192, 256, 384, 512, 768, 1024), "rounds": 7}
+QUICK = {"sizes": (128, 256, 384), "rounds": 3}
 
 
 def define_flags(values):
     """Add the flags of this program."""
-    count = functools.partial(flags.DEFINE_integer, lower_bound=1, flag_values=values)
-    switch = functools.partial(flags.DEFINE_bool, default=False, flag_values=values)
     flags.DEFINE_list("sizes", None, "long sides to time single evaluations at", values)
-    count("rounds", None, "rounds of timings, of which medians are taken")
-    count("repeats", 1, "runs of each contestant to the fixed loss")
-    switch("quick", help="less of everything, for some two minutes")
-    switch(
-        "peer",
-        help=f"compare with PyTorch {peer_process.TORCH}, which pip installs into --peer_dir",
-    )
-    cli_flags.define_path("peer_dir", "results/peer", "virtual environment of --peer", values)
+    flags.DEFINE_list("peer_sizes", ["256", "512"], "those to compare with PyTorch at", values)
+    explanation = "rounds of timings, of which medians are taken"
+    flags.DEFINE_integer("rounds", None, explanation, lower_bound=1, flag_values=values)
+    switch = functools.partial(flags.DEFINE_bool, default=False, flag_values=values)
+    switch("quick", help="fewer sizes and rounds")
+    switch("peer", help=f"compare with PyTorch {peer_process.TORCH}")
+    peer_process.define_folder(values)
     benchmark_report.define_update(values, [PAGE])
 
 
 def benchmark(values):
     """Measure everything and write the report."""
-    plan = plan_from_flags(values)
-    destination, machine = benchmark_report.prepare(
-        values, "benchmark", [PAGE], plan.config.weights
-    )
-    plan = plan._replace(
-        config=dataclasses.replace(plan.config, weights=machine["weights"]),
-        peer_python=peer_process.install(Path(values.peer_dir)) if values.peer else None,
-    )
-    report = {"machine": machine} | measure(plan)
-    tables = speed_tables.all_tables(report)
-    benchmark_report.finish(destination, report, tables)
-
-
-def plan_from_flags(values):
-    """Return the `Plan` that the flags describe."""
     default = QUICK if values.quick else FULL
-    config = benchmark_report.config_from_flags(
-        values, default["size"], default["iterations"], log_every=LOG_EVERY
-    )
-    sizes = cli_flags.numbers("sizes", values.sizes or default["sizes"], int)
-    sizes = tuple(sorted({*sizes, *config.size}))
-    with errors.refusing(ConfigError, prefix="--sizes: "):
-        dataclasses.replace(config, size=sizes)
+    reason = "see --sizes and --peer_sizes"
+    cli_flags.refuse_flags(("size", "iterations"), values, reason)
+    config = benchmark_report.config_from_flags(values, size=512, iterations=1)
+    sizes = sizes_from_flag("sizes", values.sizes or default["sizes"], config)
+    peer_sizes = sizes_from_flag("peer_sizes", values.peer_sizes, config)
     rounds = values.rounds or default["rounds"]
-    return Plan(config, *config.size, *config.iterations, sizes, rounds, values.repeats)
+    if values.peer:
+        peer_process.check_one_style(config)
+    destination, machine = benchmark_report.prepare(values, "speed", [PAGE], config.weights)
+    config = dataclasses.replace(config, weights=machine["weights"])
+    precisions = benchmark_report.precisions(machine)
+    python = peer_process.install(Path(values.peer_dir)) if values.peer else None
+    plan = evaluations.Plan(config, sizes, rounds, precisions)
+    report = {
+        "machine": machine,
+        "settings": config.as_dict() | {"sizes": sizes, "rounds": rounds},
+        "single": single_evaluations(plan),
+        "peer": python and against_pytorch.measure(config, peer_sizes, rounds, precisions, python),
+    }
+    benchmark_report.finish(destination, report, speed_tables.all_tables(report))
 
 
-def measure(plan):
-    """Measure everything; return the report without the machine."""
-    with tempfile.TemporaryDirectory() as folder:
-        problem = Path(folder, "problem.npz")
-        say(f"1 of 3: single evaluations at {', '.join(map(str, plan.sizes))} px")
-        single = benchmark_report.in_own_process(evaluations.measure, plan, problem)
-        rounds, size = single["rounds"], plan.size
-        sizes = [evaluations.size_row(rounds, facts) for facts in single["sizes"]]
-        peer = single["peer"] and evaluations.peer_timings(single["peer"], rounds, size)
-        runs = 1 / transfers.SEARCH_SHARE + plan.repeats * (
-            3 if peer else 1.5
-        )  # as long as the paper's
-        seconds_left = plan.iterations * runs * median(timed[f"{size} float32"] for timed in rounds)
-        say(f"2 of 3: line searches; with all that follows some {seconds_left:.0f} s left")
-        line_searches = transfers.measure_line_searches(plan)
-        say(f"3 of 3: transfers at {plan.size} px to a loss that both presets reach")
-        fixed_loss = transfers.measure_fixed_loss(plan, problem, peer)
+def sizes_from_flag(name, words, config):
+    """Return the sizes that a flag names, in order."""
+    sizes = tuple(sorted(set(cli_flags.numbers(name, words, int))))
+    with errors.refusing(ConfigError, prefix=f"--{name}: "):
+        dataclasses.replace(config, size=sizes)
+    return sizes
+
+
+def single_evaluations(plan):
+    """Time evaluations at all sizes; return their rows, the matrix products, and the growth."""
+    benchmark_report.say(f"single evaluations at {', '.join(map(str, plan.sizes))} px")
+    measured = benchmark_report.in_own_process(evaluations.measure, plan)
+    rounds = measured["rounds"]
+    rows = [evaluations.size_row(rounds, facts, plan.precisions) for facts in measured["sizes"]]
+    products = {precision: f"matmul {precision}" for precision in plan.precisions}
     return {
-        "settings": plan.config.as_dict() | {"rounds": plan.rounds, "repeats": plan.repeats},
         "matmul": {
-            precision: evaluations.timing(rounds, f"matmul {precision}", f"matmul {precision}")
-            for precision in PRECISIONS
+            precision: evaluations.timing(rounds, name, name)
+            for precision, name in products.items()
         },
-        "sizes": sizes,
-        "growth": {precision: evaluations.growth(sizes, precision) for precision in PRECISIONS},
-        "line_searches": line_searches,
-        "fixed_loss": fixed_loss,
-        "peer": peer,
+        "sizes": rows,
+        "growth": {precision: evaluations.growth(rows, precision) for precision in plan.precisions},
         "rounds": rounds,
     }
 

@@ -1,20 +1,69 @@
-"""Whole transfers: with both line searches, and of every contestant to a fixed loss."""
+"""Measure whole transfers: with both line searches, and of every contestant to a fixed loss.
+
+    python scripts/benchmarks/transfers.py --size=128 --iterations=40  # two minutes
+    python scripts/benchmarks/transfers.py --peer --update             # all, for the docs
+
+Writes results/transfers.json (`--output`) and, next to it, the same as tables. Of the flags of a
+transfer it has --content, --style, --weights, --size and --iterations; the last one is for the run
+of the paper preset, and the run of the fast preset has proportionally fewer. The fixed loss is the
+larger one of the last losses of both presets.
+"""
 
 import collections
 import dataclasses
 import functools
+import sys
+import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
 import peer_process
 import report as benchmark_report
+import transfer_tables
+from absl import flags
 
-from gatys_norm.cli import errors, loading
+from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.config import PRESETS
 from gatys_norm.runs.schedule import schedule
 
+PAGE = benchmark_report.ROOT / "docs" / "performance.md"
+LOG_EVERY = 5
 SEARCH_SIZE = 256
 SEARCH_SHARE = 4  # the line searches run a fourth of the iterations
+PATIENCE = 2  # evaluations that PyTorch may use per iteration of the paper preset
+
+
+def define_flags(values):
+    """Add the flags of this program."""
+    explanation = "runs of each contestant to the fixed loss"
+    flags.DEFINE_integer("repeats", 1, explanation, lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("line_searches", True, "also compare the line searches", flag_values=values)
+    explanation = f"also run the L-BFGS of PyTorch {peer_process.TORCH}"
+    flags.DEFINE_bool("peer", False, explanation, flag_values=values)
+    peer_process.define_folder(values)
+    benchmark_report.define_update(values, [PAGE])
+
+
+def benchmark(values):
+    """Measure everything and write the report."""
+    config = benchmark_report.config_from_flags(
+        values, size=512, iterations=600, log_every=LOG_EVERY
+    )
+    if values.peer:
+        peer_process.check_one_style(config)
+    destination, machine = benchmark_report.prepare(values, "transfers", [PAGE], config.weights)
+    config = dataclasses.replace(config, weights=machine["weights"])
+    precisions = benchmark_report.precisions(machine)
+    python = peer_process.install(Path(values.peer_dir)) if values.peer else None
+    report = {
+        "machine": machine,
+        "settings": config.as_dict() | {"repeats": values.repeats},
+        "torch": python and peer_process.TORCH,
+        "line_searches": measure_line_searches(config) if values.line_searches else None,
+        "fixed_loss": measure_fixed_loss(config, values.repeats, precisions, python),
+    }
+    benchmark_report.finish(destination, report, transfer_tables.all_tables(report))
 
 
 def run_transfer(config, title, began):
@@ -53,12 +102,12 @@ def run_transfer(config, title, began):
     ]
 
 
-def measure_line_searches(plan):
+def measure_line_searches(config):
     """Return {line search: the last row of its run, with its size}."""
     config = dataclasses.replace(
-        plan.config,
-        size=(min(SEARCH_SIZE, plan.size),),
-        iterations=(max(1, plan.iterations // SEARCH_SHARE),),
+        config,
+        size=(min(SEARCH_SIZE, config.size[0]),),
+        iterations=(max(1, config.iterations[0] // SEARCH_SHARE),),
     )
     runs = {}
     for name in ("unit_step", "hager_zhang"):
@@ -69,26 +118,65 @@ def measure_line_searches(plan):
     return runs
 
 
-def measure_fixed_loss(plan, problem, peer):
+def measure_fixed_loss(config, repeats, precisions, python):
     """Run every contestant in turn, `repeats` times, to the larger last loss of both presets.
 
     That is the lowest loss that both presets reach.
+
+    Args:
+      config: settings of the paper preset's run.
+      repeats: number of runs of each.
+      precisions: number formats that the processor computes in itself.
+      python: path of the Python that has PyTorch; None without PyTorch.
+
+    Returns:
+      {"loss", "contestants": result of `summarize_runs`, "runs": {contestant: [rows of a run]}}.
     """
-    share = plan.iterations / PRESETS["paper"]["iterations"][0]
-    iterations = max(1, round(share * PRESETS["fast"]["iterations"][0]))
-    fast = dataclasses.replace(plan.config, **PRESETS["fast"] | {"iterations": (iterations,)})
     contestants = {
-        name: functools.partial(benchmark_report.in_own_process, run_transfer, config, name)
-        for name, config in {"paper preset": plan.config, "fast preset": fast}.items()
+        name: functools.partial(benchmark_report.in_own_process, run_transfer, settings, name)
+        for name, settings in presets(config, precisions).items()
     }
     runs = collections.defaultdict(list)
-    for _ in range(plan.repeats):
-        for name, run in contestants.items():
-            runs[name].append(run(time.monotonic()))
-        loss = max(runs[name][0][-1]["loss"] for name in contestants)
-        if peer:
-            runs["PyTorch L-BFGS"].append(peer_process.run(plan, problem, peer, loss))
+    with tempfile.TemporaryDirectory() as folder:
+        peers = peer_contestants(config, precisions, python, Path(folder)) if python else {}
+        for _ in range(repeats):
+            for name, run in contestants.items():
+                runs[name].append(run(time.monotonic()))
+            loss = max(runs[name][0][-1]["loss"] for name in contestants)
+            for name, run in peers.items():
+                benchmark_report.say(name)
+                runs[name].append(run(loss=loss))
     return {"loss": loss, "contestants": summarize_runs(runs, loss), "runs": runs}
+
+
+def presets(config, precisions):
+    """Return {contestant: settings} of both presets; the fast one has its share of iterations."""
+    fast = dict(PRESETS["fast"])
+    share = config.iterations[0] / PRESETS["paper"]["iterations"][0]
+    fast["iterations"] = (max(1, round(share * fast["iterations"][0])),)
+    if fast["precision"] not in precisions:
+        fast["precision"] = "float32"
+    return {"paper preset": config, "fast preset": dataclasses.replace(config, **fast)}
+
+
+def peer_contestants(config, precisions, python, folder):
+    """Return {contestant: function from a loss to the rows of a run} of PyTorch's L-BFGS.
+
+    There is one for each number format, in the faster memory layout.
+    """
+    problem = folder / "problem.npz"
+    benchmark_report.in_own_process(peer_process.write_problem, config, problem)
+    return {
+        f"PyTorch L-BFGS, {variant}": functools.partial(
+            peer_process.minimize,
+            python,
+            problem,
+            variant,
+            most_evaluations=PATIENCE * config.iterations[0],
+            log_every=LOG_EVERY,
+        )
+        for variant in (peer_process.fastest(python, problem, name) for name in precisions)
+    }
 
 
 def first_at_or_below(rows, loss):
@@ -119,3 +207,7 @@ def summarize_runs(runs, loss):
             summary[name][key] = median(end[key] for end in ends)
             summary[name][f"{key}_ratio"] = median(ratios) if reached else None
     return summary
+
+
+if __name__ == "__main__":
+    console.leave(program.call(__doc__, benchmark, sys.argv, define_flags))

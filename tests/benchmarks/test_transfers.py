@@ -1,14 +1,16 @@
 """Rows of transfers, and how the runs of contestants are compared."""
 
 import dataclasses
+import json
 import time
 
+import peer_process
 import pytest
 import transfers
+from helpers import narrow_network
 from helpers.programs import ROOT
-from speed_plan import Plan
 
-from gatys_norm.cli import loading
+from gatys_norm.cli import loading, program
 from gatys_norm.config import PRESETS, TransferConfig
 
 
@@ -68,19 +70,113 @@ def test_rows_of_a_coarse_to_fine_run(monkeypatch):
         assert [row[name] for row in rows] == sorted(row[name] for row in rows)
 
 
-def test_the_fast_preset_gets_its_share_of_the_iterations(monkeypatch):
+def test_the_fast_preset_gets_its_share_of_the_iterations():
     """250 of its iterations to 600 of the paper preset's."""
-    configs = []
+    config = TransferConfig(content="c.png", style="s.png", iterations=(60,))
+    presets = transfers.presets(config, ("float32", "bfloat16"))
+    assert presets["paper preset"] == config
+    share = round(PRESETS["fast"]["iterations"][0] / 10)
+    fast = dataclasses.replace(config, **PRESETS["fast"] | {"iterations": (share,)})
+    assert presets["fast preset"] == fast
+    without = transfers.presets(config, ("float32",))["fast preset"]
+    assert without == dataclasses.replace(fast, precision="float32")
+
+
+def test_pytorch_runs_to_the_loss_that_both_presets_reach(monkeypatch):
+    last_losses = {"paper preset": 1.0, "fast preset": 2.0}
+    asked = []
 
     def run(function, config, name, began):
-        configs.append(config)
-        return [{"loss": 1.0, "evaluations": [3], "seconds": 1.0, "wall": 2.0}]
+        return rows_of((5, 1), (last_losses[name], 3))
+
+    def peer(config, precisions, python, folder):
+        assert folder.is_dir()
+        return {"PyTorch": lambda loss: asked.append(loss) or rows_of((4, 2), (2, 6))}
 
     monkeypatch.setattr(transfers.benchmark_report, "in_own_process", run)
+    monkeypatch.setattr(transfers, "peer_contestants", peer)
     config = TransferConfig(content="c.png", style="s.png", iterations=(60,))
-    plan = Plan(config, size=64, iterations=60, sizes=(64,), rounds=1, repeats=1)
-    transfers.measure_fixed_loss(plan, problem=None, peer=None)
-    assert [config.iterations for config in configs] == [(60,), (25,)]
-    assert dataclasses.replace(configs[1], iterations=(60,)) == dataclasses.replace(
-        config, **PRESETS["fast"] | {"iterations": (60,)}
+    measured = transfers.measure_fixed_loss(config, 2, ("float32",), "python")
+    assert measured["loss"] == 2.0
+    assert asked == [2.0, 2.0]
+    assert list(measured["contestants"]) == ["paper preset", "fast preset", "PyTorch"]
+    assert measured["contestants"]["PyTorch"]["seconds_ratio"] == 0.5
+
+
+def test_pytorch_has_a_contestant_for_each_precision(monkeypatch, tmp_path):
+    monkeypatch.setattr(transfers.benchmark_report, "in_own_process", lambda *_: None)
+    monkeypatch.setattr(peer_process, "fastest", lambda _, __, name: f"{name} channels_last")
+    calls = []
+    monkeypatch.setattr(
+        peer_process, "minimize", lambda *words, **more: calls.append((words, more))
     )
+    config = TransferConfig(content="c.png", style="s.png", iterations=(60,))
+    runs = transfers.peer_contestants(config, ("float32", "bfloat16"), "python", tmp_path)
+    assert list(runs) == [
+        "PyTorch L-BFGS, float32 channels_last",
+        "PyTorch L-BFGS, bfloat16 channels_last",
+    ]
+    for run in runs.values():
+        run(loss=3.0)
+    assert [words[2] for words, _ in calls] == ["float32 channels_last", "bfloat16 channels_last"]
+    assert calls[0][1] == {"most_evaluations": 120, "log_every": 5, "loss": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--precision=bfloat16"], "--precision: is not taken here"),
+        (["--preset=fast"], "--preset: is not taken here"),
+        (["--size=64,128"], "--size: must be one size"),
+        (["--size=4"], "--size: must be a whole number"),
+        (["--repeats=x"], "repeats"),
+        (["--peer", "--style=a.png,b.png"], "--style: must be one picture"),
+        (["--output=out.txt"], "--output: out.txt: must end in .json"),
+        (["extra"], "extra"),
+    ],
+)
+def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
+    work = transfers.benchmark_report
+    monkeypatch.setattr(work, "in_own_process", lambda *_: pytest.fail("it went to work"))
+    argv = ["transfers.py", *flags]
+    called = program.call(transfers.__doc__, transfers.benchmark, argv, transfers.define_flags)
+    assert called == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eagerly", "in_this_process")
+def test_whole_program(tmp_path, monkeypatch, capsys):
+    """All of it but PyTorch and the processes of their own, at a small scale."""
+    from gatys_norm.network import vgg
+
+    (tmp_path / "weights.h5").touch()
+    monkeypatch.setattr(vgg, "load_model", narrow_network.load_model)
+    output = tmp_path / "new" / "transfers.json"
+    argv = ["transfers.py", "--size=32", "--iterations=12", f"--output={output}"]
+    argv.append(f"--weights={tmp_path / 'weights.h5'}")
+    code = program.call(transfers.__doc__, transfers.benchmark, argv, transfers.define_flags)
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    report = json.loads(output.read_text())
+    tables = output.with_suffix(".md").read_text()
+    assert tables in printed.out
+    searches = report["line_searches"]
+    assert (
+        searches["unit_step"]["evaluations_per_iteration"]
+        <= searches["hager_zhang"]["evaluations_per_iteration"]
+    )
+    fixed = report["fixed_loss"]
+    last_losses = [fixed["runs"][f"{name} preset"][0][-1]["loss"] for name in ("paper", "fast")]
+    assert fixed["loss"] == max(last_losses)
+    paper = fixed["contestants"]["paper preset"]
+    assert paper["reached"]
+    assert paper["seconds"] < paper["wall"]
+    assert fixed["contestants"]["fast preset"]["reached"]
+    for words in ("unit_step", "fast preset", "load average"):
+        assert words in tables
+    written = {path.name for path in tmp_path.rglob("*")}
+    assert written == {"new", "transfers.json", "transfers.md", "weights.h5"}
