@@ -109,9 +109,11 @@ class State(NamedTuple):
         return float(self.results.objective_value) / self.scale
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return {field of `results`: NumPy array}, without `tried`, which no later piece needs."""
+        """Return {field of `results`: NumPy array}, without those that no later piece needs."""
         return {
-            name: value.numpy() for name, value in self.results._asdict().items() if name != "tried"
+            name: value.numpy()
+            for name, value in self.results._asdict().items()
+            if not name.startswith("tried")
         }
 
 
@@ -212,8 +214,8 @@ def minimize(
 
     Args:
       optimizer: `Optimizer`.
-      evaluate: see `Evaluate`. It should be a `tf.function`; otherwise the graph contains a copy of
-        it for every point of a line search.
+      evaluate: see `Evaluate`. It should be a `tf.function`; otherwise a line search runs it
+        operation by operation.
       state: result of `optimizer.init` or of an earlier run.
       iterations: number of iterations, those of `state` included.
       stop_at_multiples_of: a piece ends at every multiple of these numbers of iterations.

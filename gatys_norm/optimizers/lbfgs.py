@@ -1,4 +1,8 @@
-"""L-BFGS: `tfp.optimizer.lbfgs_minimize` with the protocol of `base`."""
+"""L-BFGS: `tfp.optimizer.lbfgs_minimize` with the protocol of `base`.
+
+Iterations that take the unit step run in a graph. Where it is refused, a search runs operation by
+operation: that is rare, and a graph that contains the search takes seconds to build.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from gatys_norm.optimizers import base
+from gatys_norm.optimizers import base, stock
 from gatys_norm.optimizers.base import ArrayShapes, Data, Evaluate, Results, State
 from gatys_norm.optimizers.line_search import LBFGSResults, in_place_of_stock
 
@@ -24,6 +27,7 @@ MAX_RESTARTS = 5
 
 # (results of L-BFGS, scale, last iteration, data) → results
 _Piece: TypeAlias = Callable[[Results, tf.Tensor, tf.Tensor, Data], LBFGSResults]
+_Value: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # value, gradient, terms
 
 
 def make(config: TransferConfig) -> LBFGS:
@@ -49,7 +53,12 @@ class LBFGS:
         """See `base.Optimizer.init`."""
         first, scale = base.first_results(evaluate, position, data)
         memory = tf.zeros([self.history, *position.shape], position.dtype)
-        results = LBFGSResults(**first, position_deltas=memory, gradient_deltas=memory)
+        results = LBFGSResults(
+            **first,
+            position_deltas=memory,
+            gradient_deltas=memory,
+            tried_gradient=tf.zeros_like(position),
+        )
         return State(results, scale, iterations=0, restarts=0)
 
     def advance(
@@ -57,17 +66,26 @@ class LBFGS:
     ) -> tuple[State, int]:
         """See `base.Optimizer.advance`."""
         before = int(state.results.num_iterations)
-        results = _compile(evaluate, self.line_search)(
-            state.results,
-            tf.constant(state.scale, state.position.dtype),
-            tf.constant(before + count),
-            data,
-        )
+        results = self._minimize(evaluate, state, before + count, data)
         new_iterations = int(results.num_iterations) - before
         state = state._replace(results=results, iterations=state.iterations + new_iterations)
         if bool(results.failed) and may_restart and self._would_help(state):
             state = _restarted(state)
         return state, new_iterations
+
+    def _minimize(
+        self, evaluate: Evaluate, state: State, last_iteration: int, data: Data
+    ) -> LBFGSResults:
+        run_piece = _compile(evaluate, self.line_search)
+        scale = tf.constant(state.scale, state.position.dtype)
+        results = run_piece(state.results, scale, tf.constant(last_iteration), data)
+        may_search = self.line_search == "unit_step" and not bool(state.results.failed)
+        while may_search and bool(results.failed):
+            results = _search_from_refused(evaluate, results, scale, data)
+            may_search = not bool(results.failed)
+            if may_search:
+                results = run_piece(results, scale, tf.constant(last_iteration), data)
+        return results
 
     def _would_help(self, state: State) -> bool:
         """Tell whether an empty memory may help: not where it has just failed with an empty one."""
@@ -83,25 +101,58 @@ class LBFGS:
 
     def results_from(self, arrays: Mapping[str, np.ndarray]) -> LBFGSResults:
         """See `base.Optimizer.results_from`."""
-        return LBFGSResults(**base.tensors_from(arrays))
+        tensors = base.tensors_from(arrays)
+        return LBFGSResults(**tensors, tried_gradient=tf.zeros_like(tensors["position"]))
 
 
 @functools.lru_cache(maxsize=8)
 def _compile(evaluate: Evaluate, line_search: str) -> _Piece:
+    """Return the iterations up to the last one or to a refused unit step, compiled."""
+
     @tf.function(autograph=False)
     def run_piece(
-        results: Results, scale: tf.Tensor, max_iterations: tf.Tensor, data: Data
+        results: Results, scale: tf.Tensor, last_iteration: tf.Tensor, data: Data
     ) -> LBFGSResults:
-        def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            value, gradient, terms = evaluate(position, *data)
-            return value * scale, gradient * scale, terms
-
-        with in_place_of_stock(line_search):
-            return tfp.optimizer.lbfgs_minimize(
-                scaled, None, previous_optimizer_results=results, max_iterations=max_iterations
-            )
+        return _run(line_search, _scaled(evaluate, scale, data), results, last_iteration)
 
     return run_piece
+
+
+def _search_from_refused(
+    evaluate: Evaluate, results: LBFGSResults, scale: tf.Tensor, data: Data
+) -> LBFGSResults:
+    """Run one iteration with TFP's search, not compiled, after a unit step that was refused.
+
+    Its first evaluation is that of the unit step, which is known already.
+    """
+    scaled = _scaled(evaluate, scale, data)
+    known = iter([(results.tried[0], results.tried_gradient, results.tried[2:])])
+
+    def value_at(position: tf.Tensor) -> _Value:
+        return next(known, None) or scaled(position)
+
+    before = results._replace(failed=tf.constant(False))
+    return _run("hager_zhang", value_at, before, results.num_iterations + 1)
+
+
+def _run(
+    step: str,
+    value_at: Callable[[tf.Tensor], _Value],
+    results: Results,
+    last_iteration: tf.Tensor,
+) -> LBFGSResults:
+    with in_place_of_stock(step):
+        return stock.lbfgs_minimize(
+            value_at, None, previous_optimizer_results=results, max_iterations=last_iteration
+        )
+
+
+def _scaled(evaluate: Evaluate, scale: tf.Tensor, data: Data) -> Callable[[tf.Tensor], _Value]:
+    def value_at(position: tf.Tensor) -> _Value:
+        value, gradient, terms = evaluate(position, *data)
+        return value * scale, gradient * scale, terms
+
+    return value_at
 
 
 def _restarted(state: State) -> State:

@@ -1,7 +1,7 @@
 """Replacements for parts of TFP's L-BFGS: search direction, memory and line search.
 
-TFP has no arguments for them, so they replace functions of TFP by name while L-BFGS is traced. Only
-this module does that, and it is the reason why the version of TFP is pinned.
+TFP has no arguments for them, so they replace functions of TFP by name while L-BFGS is traced or
+run. Only this module does that, and it is the reason why the version of TFP is pinned.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from typing import Any, NamedTuple, TypeAlias
 from unittest import mock
 
 import tensorflow as tf
-from tensorflow_probability.python.optimizer import bfgs_utils
-from tensorflow_probability.python.optimizer import lbfgs as tfp_lbfgs
-from tensorflow_probability.python.optimizer.linesearch.hager_zhang import (
-    HagerZhangLineSearchResult,
-    hager_zhang,
-)
 
+from gatys_norm.optimizers import stock
 from gatys_norm.optimizers.base import Evaluate
+from gatys_norm.optimizers.stock import HagerZhangLineSearchResult
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
+_MAX_ITERATIONS = 4  # the place of this number among the limits that TFP gives
 
 _patching = threading.Lock()
 
 
 class LBFGSResults(NamedTuple):
-    """The fields of TFP's `LBfgsOptimizerResults`, `terms` and `tried` of `base.Results`."""
+    """The fields of TFP's `LBfgsOptimizerResults`, `terms` and `tried` of `base.Results`.
+
+    And `tried_gradient`, the gradient at the unit step that was refused last. Until the search from
+    it has ended, `tried` holds its value, slope and terms.
+    """
 
     converged: tf.Tensor
     failed: tf.Tensor
@@ -42,6 +43,7 @@ class LBFGSResults(NamedTuple):
     gradient_deltas: tf.Tensor
     terms: tf.Tensor
     tried: tf.Tensor
+    tried_gradient: tf.Tensor
 
 
 class _Point(NamedTuple):
@@ -65,30 +67,22 @@ class _Point(NamedTuple):
 
 
 _AlongLine: TypeAlias = Callable[[tf.Tensor], _Point]
-_Search: TypeAlias = Callable[
-    [_AlongLine, _Point, _Point, tf.Tensor, tf.Tensor], HagerZhangLineSearchResult
-]
 
 
 @contextlib.contextmanager
 def in_place_of_stock(name: str) -> Iterator[None]:
-    """Return a context in which `lbfgs_minimize` is traced with the line search of this name.
+    """Return a context in which `lbfgs_minimize` steps along its direction in the way of this name.
 
     Args:
-      name: "unit_step" or "hager_zhang".
+      name: "unit_step", which takes the unit step or gives up with `failed`; or "hager_zhang",
+        which searches from the unit step.
     """
-    search = {"unit_step": _unit_step_first, "hager_zhang": _hager_zhang}[name]
-
-    def step(
-        results: LBFGSResults, evaluate: Evaluate, direction: tf.Tensor, *limits: Any
-    ) -> LBFGSResults:
-        return _step(search, results, evaluate, direction, *limits)
-
+    step = {"unit_step": _unit_step, "hager_zhang": _searched_step}[name]
     with (
         _patching,
-        mock.patch.multiple(bfgs_utils, line_search_step=step),
+        mock.patch.multiple(stock.bfgs_utils, line_search_step=step),
         mock.patch.multiple(
-            tfp_lbfgs, _get_search_direction=_search_direction, _queue_push=_pushed
+            stock.lbfgs, _get_search_direction=_search_direction, _queue_push=_pushed
         ),
     ):
         yield
@@ -140,26 +134,72 @@ def _pushed(queue: tf.Tensor, should_update: tf.Tensor, newest: tf.Tensor) -> tf
     )
 
 
-def _step(
-    search: _Search,
-    results: LBFGSResults,
-    evaluate: Evaluate,
-    direction: tf.Tensor,
-    gradient_tolerance: tf.Tensor,
-    value_relative_tolerance: tf.Tensor,
-    position_tolerance: tf.Tensor,
-    _stopping_condition: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    max_iterations: tf.Tensor,
-    value_absolute_tolerance: tf.Tensor,
+def _unit_step(
+    results: LBFGSResults, evaluate: Evaluate, direction: tf.Tensor, *limits: Any
 ) -> LBFGSResults:
-    """Search along the direction and move to the best point, as `line_search_step` of TFP does.
+    """Move by the whole direction if that meets the strong Wolfe conditions.
 
-    Unlike TFP's it also stores `terms` and `tried`. If the direction is not finite, it is replaced
-    by zeros: the search then fails and the position stays the same. That happens after two equal
-    gradients in a row, for which TFP divides 0 by 0; a step along NaN would destroy the position.
+    They are f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the direction. TFP's Hager–Zhang
+    search evaluates this step too, but does not test it and brackets a minimum first. It needs
+    about 2.9 evaluations per iteration; here one is nearly always enough.
+
+    Returns:
+      The results after the step. If it is refused, the results as they were, with `failed`, and
+      with `tried` and `tried_gradient` of the step, so that a search need not evaluate it again.
+    """
+    direction, start, along = _line(results, evaluate, direction)
+    trial = along(tf.constant(1, direction.dtype))
+    taken = HagerZhangLineSearchResult(
+        converged=tf.constant(True),
+        failed=tf.constant(False),
+        func_evals=tf.constant(1),
+        iterations=tf.constant(0),
+        left=trial,
+        right=trial,
+    )
+    refused = results._replace(
+        failed=tf.constant(True), tried=_summary(trial), tried_gradient=trial.full_gradient
+    )
+    return tf.cond(
+        ~results.converged & ~results.failed & _meets_wolfe_conditions(trial, start),
+        lambda: _moved(results, direction, trial, taken, *limits),
+        lambda: refused,
+    )
+
+
+def _meets_wolfe_conditions(trial: _Point, start: _Point) -> tf.Tensor:
+    enough_decrease = trial.f <= start.f + SUFFICIENT_DECREASE * start.df
+    flat_enough = tf.abs(trial.df) <= CURVATURE * tf.abs(start.df)
+    return (start.df < 0) & enough_decrease & flat_enough & tf.math.is_finite(trial.f)
+
+
+def _searched_step(
+    results: LBFGSResults, evaluate: Evaluate, direction: tf.Tensor, *limits: Any
+) -> LBFGSResults:
+    """Search along the direction with TFP's search, which begins with the unit step."""
+    direction, start, along = _line(results, evaluate, direction)
+    trial = along(tf.constant(1, direction.dtype))
+    found = stock.hager_zhang(
+        along,
+        value_at_initial_step=trial,
+        value_at_zero=start,
+        converged=results.converged | results.failed,
+        max_iterations=limits[_MAX_ITERATIONS],
+    )
+    found = found._replace(func_evals=found.func_evals + 1)
+    return _moved(results, direction, trial, found, *limits)
+
+
+def _line(
+    results: LBFGSResults, evaluate: Evaluate, direction: tf.Tensor
+) -> tuple[tf.Tensor, _Point, _AlongLine]:
+    """Return the direction, the point at step 0, and the function from a step to its point.
+
+    If the direction is not finite, it is replaced by zeros: the search then fails and the position
+    stays the same. That happens after two equal gradients in a row, for which TFP divides 0 by 0; a
+    step along NaN would destroy the position.
     """
     direction = tf.where(_all_finite(direction), direction, tf.zeros_like(direction))
-    dtype = direction.dtype
 
     def point_at(
         step: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor, terms: tf.Tensor
@@ -170,9 +210,25 @@ def _step(
         return point_at(step, *evaluate(results.position + step[tf.newaxis] * direction))
 
     present = results.objective_value, results.objective_gradient, results.terms
-    start = point_at(tf.constant(0, dtype), *present)
-    trial = along(tf.constant(1, dtype))
-    search_result = search(along, trial, start, results.converged | results.failed, max_iterations)
+    return direction, point_at(tf.constant(0, direction.dtype), *present), along
+
+
+def _moved(
+    results: LBFGSResults,
+    direction: tf.Tensor,
+    trial: _Point,
+    search_result: HagerZhangLineSearchResult,
+    gradient_tolerance: tf.Tensor,
+    value_relative_tolerance: tf.Tensor,
+    position_tolerance: tf.Tensor,
+    _stopping_condition: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    _max_iterations: tf.Tensor,
+    value_absolute_tolerance: tf.Tensor,
+) -> LBFGSResults:
+    """Move to the best point of a search, as `line_search_step` of TFP does.
+
+    Unlike TFP's it also stores `terms` and `tried`.
+    """
     point: _Point = search_result.left
     failed = results.failed | (~results.converged & ~search_result.converged)
     failed |= ~(tf.math.is_finite(point.f) & _all_finite(point.full_gradient))
@@ -199,57 +255,6 @@ def _step(
     )
     # If the loss was not finite before the search, the position stays the same.
     return tf.cond(results.failed, lambda: before, lambda: after)
-
-
-def _hager_zhang(
-    along: _AlongLine,
-    trial: _Point,
-    start: _Point,
-    is_over: tf.Tensor,
-    max_iterations: tf.Tensor,
-) -> HagerZhangLineSearchResult:
-    """Return the result of TFP's search, which begins with the trial step."""
-    result = hager_zhang(
-        along,
-        value_at_initial_step=trial,
-        value_at_zero=start,
-        converged=is_over,
-        max_iterations=max_iterations,
-    )
-    return result._replace(func_evals=result.func_evals + 1)
-
-
-def _unit_step_first(
-    along: _AlongLine,
-    trial: _Point,
-    start: _Point,
-    is_over: tf.Tensor,
-    max_iterations: tf.Tensor,
-) -> HagerZhangLineSearchResult:
-    """Accept the trial step if it meets the strong Wolfe conditions; otherwise search from it.
-
-    They are f(1) ≤ f(0) + c₁ f′(0) and |f′(1)| ≤ c₂ |f′(0)| along the direction. TFP's Hager–Zhang
-    search evaluates this step too, but does not test it and brackets a minimum first. It needs
-    about 2.9 evaluations per iteration; here one is nearly always enough.
-    """
-    enough_decrease = trial.f <= start.f + SUFFICIENT_DECREASE * start.df
-    flat_enough = tf.abs(trial.df) <= CURVATURE * tf.abs(start.df)
-    downhill = start.df < 0
-
-    def accept() -> HagerZhangLineSearchResult:
-        return HagerZhangLineSearchResult(
-            converged=tf.constant(True),
-            failed=tf.constant(False),
-            func_evals=tf.constant(1),
-            iterations=tf.constant(0),
-            left=trial,
-            right=trial,
-        )
-
-    def search() -> HagerZhangLineSearchResult:
-        return _hager_zhang(along, trial, start, is_over, max_iterations)
-
-    return tf.cond(downhill & enough_decrease & flat_enough, accept, search)
 
 
 def _summary(point: _Point) -> tf.Tensor:

@@ -173,7 +173,9 @@ def test_hager_zhang_is_the_stock_search():
 @pytest.mark.slow
 def test_no_piece_adds_a_copy_of_an_objective_that_is_not_compiled():
     """The graph holds a copy of it at every place where the line search may probe."""
-    before, *after = solve_in_float32().traces
+    on, objective = rosenbrock(dtype="float32"), counted().trace
+    found = run("hager_zhang", STARTS["rosenbrock"], 60, on, ONE_ITERATION, objective)
+    before, *after = found.traces
     assert len(after) > 50
     assert len(set(after)) == 1
     assert after[0] - before > 2
@@ -344,49 +346,73 @@ def test_memory_takes_the_newest_and_drops_the_oldest(update):
 # --- the unit step ----------------------------------------------------------------------------
 
 
-def search_along(minimum, slope=1.0):
-    """Search φ(t) = ½ slope (t − minimum)² from 0; returns the result and where φ was evaluated."""
-    places = []
+def step_along(step, minimum, slope=1.0):
+    """Step along φ(t) = ½ slope (t − minimum)², from 0; return the results and the places tried."""
+    places, dtype = [], tf.float64
 
-    def phi(t):
-        places.append(float(t))
-        gradient = tf.reshape(slope * (t - minimum), [1])
-        value = 0.5 * slope * (t - minimum) ** 2
-        return replacements._Point(t, value, gradient[0], gradient, tf.stack([value]))
+    def phi(x):
+        places.append(float(x[0]))
+        gradient = slope * (x - minimum)
+        value = 0.5 * slope * tf.reduce_sum((x - minimum) ** 2)
+        return value, gradient, tf.stack([value])
 
-    zero = phi(tf.constant(0.0, tf.float64))
+    start = lbfgs.LBFGS(HISTORY).init(phi, tf.constant([0.0], dtype)).results
+    value, gradient, _ = phi(start.position)
+    start = start._replace(objective_value=value, objective_gradient=gradient)
     places.clear()
-    trial = phi(tf.constant(1.0, tf.float64))
-    result = replacements._unit_step_first(phi, trial, zero, tf.constant(False), 50)
-    return result, places
+    tolerances = [tf.constant(0, dtype)] * 3
+    limits = (*tolerances, None, tf.constant(50), tf.constant(0, dtype))
+    return step(start, phi, tf.constant([1.0], dtype), *limits), places
 
 
 @pytest.mark.parametrize("minimum", [0.6, 1.0, 1.8, 9.0])
 def test_a_unit_step_that_meets_the_wolfe_conditions_is_taken(minimum):
-    result, places = search_along(minimum)
+    results, places = step_along(replacements._unit_step, minimum)
     assert places == [1.0]
-    assert (float(result.left.x), int(result.func_evals)) == (1.0, 1)
-    assert bool(result.converged)
-    assert not bool(result.failed)
+    assert (float(results.position[0]), int(results.num_objective_evaluations)) == (1.0, 2)
+    assert bool(results.converged) == (minimum == 1)
+    assert not bool(results.failed)
+
+
+@pytest.mark.parametrize("minimum", [0.05, 0.4, 11.0, 300.0, -1.0])
+def test_a_unit_step_too_long_too_short_or_uphill_is_refused_and_changes_nothing(minimum):
+    """Beyond 10 the slope falls by less than a tenth; below 0.5 the value rises."""
+    results, places = step_along(replacements._unit_step, minimum)
+    assert places == [1.0]
+    assert bool(results.failed)
+    assert (float(results.position[0]), int(results.num_objective_evaluations)) == (0.0, 1)
+    assert int(results.num_iterations) == 0
+    value, slope = 0.5 * (1 - minimum) ** 2, 1 - minimum
+    np.testing.assert_array_equal(results.tried, [value, slope, value])
+    np.testing.assert_array_equal(results.tried_gradient, [slope])
 
 
 @pytest.mark.parametrize("minimum", [0.05, 0.4, 11.0, 300.0])
-def test_a_unit_step_too_long_or_too_short_is_searched_from(minimum):
-    """Beyond 10 the slope falls by less than a tenth; below 0.5 the value rises."""
-    result, places = search_along(minimum)
+def test_a_search_from_the_unit_step_finds_the_minimum(minimum):
+    results, places = step_along(replacements._searched_step, minimum)
     assert places[0] == 1.0
-    assert len(places) == int(result.func_evals) > 1
+    assert len(places) + 1 == int(results.num_objective_evaluations) > 2
     # φ′ is a line: one secant finds its zero, from two slopes of opposite signs, so that all terms
     # of the quotient have one sign.
-    assert float(result.left.x) == pytest.approx(minimum, rel=gamma(20))
-    assert bool(result.converged)
+    assert float(results.position[0]) == pytest.approx(minimum, rel=gamma(20))
+    assert not bool(results.failed)
 
 
 def test_no_step_is_taken_uphill():
-    result, places = search_along(-1.0)
+    results, places = step_along(replacements._searched_step, -1.0)
     assert places == [1.0]
-    assert not bool(result.converged)
-    assert float(result.left.x) == 0
+    assert bool(results.failed)
+    assert float(results.position[0]) == 0
+
+
+def test_a_search_does_not_evaluate_the_refused_step_again():
+    """The first step, of one pixel, is too short: it is searched from, and every point counts."""
+    on = ground(curvatures=1.0, minimum=300.0)
+    found = run("unit_step", np.zeros(VALUES), 1, on)
+    state = found.state
+    assert (state.iterations, found.minimum.status) == (1, "converged")
+    assert state.evaluations == found.evaluated > 2
+    assert state.evaluations == run("hager_zhang", np.zeros(VALUES), 1, on).state.evaluations
 
 
 # --- scale ------------------------------------------------------------------------------------
