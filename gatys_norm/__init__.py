@@ -18,7 +18,7 @@ __all__ = ["TransferConfig", "TransferResult", "stylize"]
 
 def __getattr__(name: str) -> object:
     if name in ("stylize", "TransferResult"):
-        with surroundings.keras_over_tensorflow():
+        with surroundings.importing_tensorflow():
             from gatys_norm import transfer
         return getattr(transfer, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -154,6 +154,7 @@ class Transfer:
         """
         if not tf.executing_eagerly():
             raise RuntimeError("TensorFlow's eager execution is switched off; a transfer needs it")
+        device.warn_without_onednn()
         self._config = config = config.resolved()
         self._inputs = picture_inputs.load(config) if inputs is None else inputs
         largest = self._inputs.shapes[config.size[-1]]

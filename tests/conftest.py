@@ -8,10 +8,11 @@ import warnings
 from pathlib import Path
 
 # Before anything imports TensorFlow. One thread: pytest's workers have a core each, and bytes are
-# promised for equal numbers of threads only (docs/reliability.md).
+# promised for equal numbers of threads only (docs/reliability.md). With oneDNN, as the program.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import hypothesis
 import pytest

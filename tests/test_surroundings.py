@@ -1,10 +1,12 @@
 """Whatever a user's surroundings hold, the same command gives the same picture or says why not."""
 
+import gc
 import hashlib
 import json
 import os
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -123,6 +125,81 @@ def test_a_program_drops_what_makes_numbers_coarser_and_records_the_rest(monkeyp
     }
     surroundings.drop_coarser_ways()
     assert surroundings.variables_in_effect() == dict.fromkeys(surroundings.RECORDED, "1")
+
+
+@pytest.mark.parametrize(("users", "inside"), [(None, "1"), ("", "1"), ("0", "0"), ("1", "1")])
+def test_tensorflow_is_imported_with_onednn_unless_the_user_says_otherwise(
+    monkeypatch, users, inside
+):
+    if users is None:
+        monkeypatch.delenv(surroundings.ONEDNN, raising=False)
+    else:
+        monkeypatch.setenv(surroundings.ONEDNN, users)
+    with surroundings.importing_tensorflow():
+        assert os.environ[surroundings.ONEDNN] == inside
+        assert os.environ["KERAS_BACKEND"] == "tensorflow"
+        assert not gc.isenabled()
+    assert os.environ.get(surroundings.ONEDNN) == users
+    assert gc.isenabled()
+    recorded = surroundings.variables_in_effect().get(surroundings.ONEDNN)
+    assert recorded == (users or None)
+
+
+@pytest.fixture
+def without_onednn(monkeypatch):
+    """TensorFlow was imported with its defaults, on a processor with AVX2 alone."""
+    monkeypatch.delenv(surroundings.ONEDNN, raising=False)
+    monkeypatch.setattr(device._pywrap_util_port, "IsMklEnabled", lambda: False)
+    monkeypatch.setattr(device.machine, "instruction_sets", lambda: ["avx", "avx2", "fma"])
+    device.warn_without_onednn.cache_clear()
+    yield
+    device.warn_without_onednn.cache_clear()
+
+
+@pytest.mark.usefixtures("without_onednn")
+def test_a_tensorflow_that_was_imported_without_onednn_is_named_once():
+    with pytest.warns(UserWarning, match="without oneDNN.* TF_ENABLE_ONEDNN_OPTS=1 before"):
+        device.warn_without_onednn()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        device.warn_without_onednn()
+
+
+@pytest.mark.usefixtures("without_onednn")
+@pytest.mark.parametrize("reason", ["chosen", "on", "another processor", "GPU"])
+def test_nothing_is_said_where_onednn_is_on_off_on_purpose_or_not_available(monkeypatch, reason):
+    if reason == "chosen":
+        monkeypatch.setenv(surroundings.ONEDNN, "0")
+    elif reason == "on":
+        monkeypatch.setattr(device._pywrap_util_port, "IsMklEnabled", lambda: True)
+    elif reason == "GPU":
+        monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
+    else:
+        monkeypatch.setattr(device.machine, "instruction_sets", list)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        device.warn_without_onednn()
+
+
+ONEDNN_CODE = """
+import os, gatys_norm
+gatys_norm.stylize
+from gatys_norm.network import device
+facts = device.environment()
+print(facts["onednn"], facts["variables"], "TF_ENABLE_ONEDNN_OPTS" in os.environ)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [("", "True {} False"), ("0", "False {'TF_ENABLE_ONEDNN_OPTS': '0'} True")],
+)
+def test_the_library_computes_with_onednn_and_the_record_says_so(users, expected):
+    environment = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
+    environment |= {surroundings.ONEDNN: users} if users else {}
+    finished = run_new(sys.executable, "-c", ONEDNN_CODE, env=environment)
+    assert finished.stdout.strip() == expected, finished.stderr
 
 
 @pytest.mark.slow

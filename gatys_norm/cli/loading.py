@@ -29,7 +29,7 @@ def start_tensorflow() -> types.ModuleType:
     surroundings.drop_coarser_ways()
     warnings.simplefilter("ignore")
     with _loading(), console.silent_stderr():
-        with surroundings.keras_over_tensorflow():
+        with surroundings.importing_tensorflow():
             from gatys_norm import transfer
         console.raise_if_interrupted()
         transfer.tf.config.experimental.enable_op_determinism()

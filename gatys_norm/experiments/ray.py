@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gatys_norm import files, surroundings, transfer
-from gatys_norm.experiments import grid as grid_runs
+from gatys_norm import files, surroundings
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
-from gatys_norm.network import device, weights
+from gatys_norm.network import weights
 from gatys_norm.runs import folder as run_folder
+
+with surroundings.importing_tensorflow():  # a process that Ray starts imports this module first
+    from gatys_norm import transfer
+    from gatys_norm.experiments import grid as grid_runs
+    from gatys_norm.network import device
 
 if TYPE_CHECKING:
     import ray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import math
 import os
@@ -61,6 +62,22 @@ def usable_precision(precision: str) -> str:
 def available_bytes() -> float:
     """Return how many bytes a transfer may take; no limit on a GPU, whose allocator decides."""
     return math.inf if gpus() else machine.available_bytes()
+
+
+@functools.cache
+def warn_without_onednn() -> None:
+    """Warn once if TensorFlow leaves oneDNN off and nobody asked for that.
+
+    So it is on a processor without AVX512, if TensorFlow was imported before this package was.
+    """
+    is_chosen = bool(os.environ.get(surroundings.ONEDNN))
+    may_be_on = "avx2" in machine.instruction_sets() and not gpus()
+    if may_be_on and not is_chosen and not _pywrap_util_port.IsMklEnabled():
+        warnings.warn(
+            "TensorFlow was imported without oneDNN, which makes a transfer faster here; set the "
+            f"environment variable {surroundings.ONEDNN}=1 before TensorFlow is imported",
+            stacklevel=3,
+        )
 
 
 @contextlib.contextmanager

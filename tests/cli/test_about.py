@@ -43,6 +43,7 @@ def test_what_is_not_installed_is_said(monkeypatch):
 def test_devices_is_what_a_report_of_a_fault_needs(tmp_path):
     write_weights(tmp_path / "tiny.h5")
     environment = {"TF_NUM_INTRAOP_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": "1"}
     finished = run(COMMAND, "--devices", "--weights=tiny.h5", cwd=tmp_path, env=environment)
     assert (finished.returncode, finished.stderr) == (0, "")
     facts = dict(re.split(": +", line, maxsplit=1) for line in finished.stdout.splitlines())
@@ -57,7 +58,7 @@ def test_devices_is_what_a_report_of_a_fault_needs(tmp_path):
     available, total = map(float, re.findall(r"[\d.]+(?= GiB)", facts["memory"]))
     assert 0 < available <= total
     assert facts["weights"] == "tiny.h5"
-    assert facts["variables in effect"] == "ONEDNN_MAX_CPU_ISA=AVX2"
+    assert facts["variables in effect"] == "TF_ENABLE_ONEDNN_OPTS=1, ONEDNN_MAX_CPU_ISA=AVX2"
     assert os.listdir(tmp_path) == ["tiny.h5"]
 
 
