@@ -6,12 +6,14 @@ The import of this module does not load it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import sys
 import types
 import warnings
 from collections.abc import Iterator
+from typing import cast
 
 from gatys_norm import machine, surroundings
 from gatys_norm.cli import console, errors
@@ -29,8 +31,9 @@ def start_tensorflow() -> types.ModuleType:
     surroundings.drop_coarser_ways()
     warnings.simplefilter("ignore")
     with _loading(), console.silent_stderr():
-        with surroundings.importing_tensorflow():
+        with surroundings.importing_tensorflow(), _hidden("matplotlib"):
             from gatys_norm import transfer
+        gc.freeze()  # these modules stay; else each full collection would go through them
         console.raise_if_interrupted()
         transfer.tf.config.experimental.enable_op_determinism()
         if "TF_NUM_INTRAOP_THREADS" not in os.environ:
@@ -40,6 +43,22 @@ def start_tensorflow() -> types.ModuleType:
     transfer.tf.get_logger().setLevel("ERROR")  # it warns about the graph of every size
     show_warnings()
     return transfer
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Return a context in which a package that is not loaded yet is as if it were not installed.
+
+    Keras loads Matplotlib if it is installed, for pictures that no command draws with Keras.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = cast(types.ModuleType, None)  # so Python's documentation says
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def show_warnings() -> None:

@@ -19,22 +19,23 @@ class KerasError(RuntimeError):
     """Keras cannot be used here; the message says why and what would be right."""
 
 
-def make(weights: str | None = None) -> tf.keras.Model:
+def make() -> tf.keras.Model:
     """Return `tf.keras.applications.VGG19` without its classifier, float32, channels last.
 
-    Args:
-      weights: None, or "imagenet" for the file of Keras, which is downloaded if it is missing.
+    Raises:
+      KerasError: see `load_keras`.
+    """
+    load_keras()
+    with _settings_held():
+        return tf.keras.applications.VGG19(include_top=False, weights=None)
+
+
+def load_keras() -> None:
+    """Load Keras on top of TensorFlow, even if KERAS_BACKEND or ~/.keras/keras.json differ.
 
     Raises:
       KerasError: Keras cannot be loaded, or is loaded with another backend than TensorFlow.
     """
-    _load_keras()
-    with _settings_held():
-        return tf.keras.applications.VGG19(include_top=False, weights=weights)
-
-
-def _load_keras() -> None:
-    """Load Keras on top of TensorFlow, even if KERAS_BACKEND or ~/.keras/keras.json differ."""
     try:
         surroundings.import_keras()
         backend = tf.keras.backend.backend()

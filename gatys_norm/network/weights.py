@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SOURCES = ("auto", "imagenet", "imagenet-8bit")  # any other source is a path
 
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
+_KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{_KERAS_FILE}"
 _SOCKET_SECONDS = 5.0  # a socket that is silent for so long has failed
 _PATIENT_SECONDS = 10.0  # after that, new connections get a tenth of the time
 _CACHED_FILE = "vgg19_imagenet_8bit_notop.h5"
@@ -214,8 +216,7 @@ def _imagenet() -> WeightsFile:
 
     from gatys_norm.network import keras_vgg19
 
-    # Starts the devices first: that can take longer than the time limit of a connection.
-    keras_vgg19.make()
+    keras_vgg19.load_keras()
     if "imagenet" not in cached_files():
         _logger.info("imagenet: Keras fetches %s", _KERAS_FILE)
     keras_utils = tf.keras.utils
@@ -223,9 +224,9 @@ def _imagenet() -> WeightsFile:
     keras_utils.disable_interactive_logging()  # its progress bar is on standard output
     try:
         with _cache_lock(), _impatient_sockets():
-            keras_vgg19.make(weights="imagenet")
-            # The file is in the cache of Keras by now: this only returns its path.
-            path = keras_utils.get_file(_KERAS_FILE, origin=_KERAS_FILE, cache_subdir="models")
+            path = keras_utils.get_file(
+                _KERAS_FILE, origin=_KERAS_URL, cache_subdir="models", file_hash=_KERAS_MD5
+            )
     except WeightsError:
         raise
     except Exception as error:  # Keras raises this for a host that cannot be reached

@@ -1,6 +1,8 @@
 """What a command shows of the library's warnings and log: lines on standard error."""
 
+import importlib
 import logging
+import sys
 import warnings
 
 import pytest
@@ -58,3 +60,16 @@ def test_warnings_of_other_packages_are_not_shown(capsys):
     warnings.warn("old", DeprecationWarning, stacklevel=1)
     logging.getLogger("another").info("hello")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_hidden_package_is_as_if_not_installed_until_the_end():
+    sys.modules.pop("tabnanny", None)
+    with loading._hidden("tabnanny"), pytest.raises(ImportError):
+        importlib.import_module("tabnanny")
+    assert importlib.import_module("tabnanny") is sys.modules["tabnanny"]
+
+
+def test_a_package_that_is_loaded_is_not_hidden():
+    with loading._hidden("logging"):
+        assert importlib.import_module("logging") is logging
+    assert sys.modules["logging"] is logging
