@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import whole_program
 from helpers.rounding import gamma
 
 from gatys_norm.losses import functional
@@ -58,3 +59,11 @@ def test_defaults_converted():
     style = 400 / n**2, 400 / n**3, 4e4 / n**2, 40 / n**2, 800 + 0 * n
     for lambda_os, weights in zip(content, style, strict=True):
         assert f"`{lambda_os:.3e}` | `{','.join(f'{weight:.4g}' for weight in weights)}`" in PAGE
+
+
+def test_the_benchmark_converts_pastiche_as_this_page_does():
+    settings = whole_program.converted(384, 512)
+    weights = ",".join(f"{weight:.4g}" for weight in settings["style_weights"])
+    assert f"| pastiche | `{settings['lambda_os']:.3e}` | `{weights}` |" in PAGE
+    layers = ",".join(settings["style_layers"])
+    assert f"--content_layers={settings['content_layers'][0]}\n--style_layers={layers}`" in PAGE

@@ -96,7 +96,7 @@ class Peer(contextlib.AbstractContextManager):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env={"OMP_WAIT_POLICY": "passive"} | limited_environment(),
         )
 
     def __exit__(self, *exception):
@@ -118,15 +118,15 @@ class Peer(contextlib.AbstractContextManager):
         return self.ask("evaluate", variant=variant, least_seconds=least, clock=clock)["seconds"]
 
 
-def environment():
-    """Return the environment of a process with PyTorch.
+def limited_environment():
+    """Return the environment of a process with PyTorch, on the kind of processor that is measured.
 
     Where oneDNN may use AVX2 at most, so that this program computes as on an older processor, the
     other libraries of PyTorch use no more either.
     """
     limit = benchmark_report.onednn_limit(os.environ)
     is_limited = benchmark_report.processor_kind(["avx2", "avx512f"], limit) == "avx2"
-    return {"OMP_WAIT_POLICY": "passive"} | (ONLY_AVX2 if is_limited else {}) | os.environ
+    return (ONLY_AVX2 if is_limited else {}) | os.environ
 
 
 def check_agreement(peer, problem):
