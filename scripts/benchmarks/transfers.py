@@ -67,11 +67,12 @@ def benchmark(values):
 
 
 def run_transfer(config, title, began):
-    """Run one transfer and return a row for every iteration logged in float32 at the full size.
+    """Run one transfer and return a row for every iteration logged in the last phase.
 
     Seconds are the optimizer's, of all sizes; "wall" counts from `began`, so with the start of the
-    process and the tracing. What bfloat16 says of the loss is left out: it would not compare.
-    Evaluations are a list, coarse to fine.
+    process and the tracing. Only the last phase of the full size has the loss of the whole network
+    in float32; what earlier ones say of it is left out: it would not compare. Evaluations are a
+    list, coarse to fine.
     """
     transfer = loading.start_tensorflow()
     moments = {}
@@ -89,7 +90,7 @@ def run_transfer(config, title, began):
     before = sum(stage["iterations"] for stage in coarse)
     evaluations_before = [stage["evaluations"] for stage in coarse]
     phases = schedule(config.resolved(), record["network_precision"]).phases[-1]
-    last_in_bfloat16 = phases[-2].last_iteration if len(phases) > 1 else 0
+    last_of_earlier_phases = phases[-2].last_iteration if len(phases) > 1 else 0
     return [
         {
             "iterations": before + row["iteration"],
@@ -98,7 +99,7 @@ def run_transfer(config, title, began):
             **moments[before + row["iteration"]],
         }
         for row in record["history"]
-        if row["size"] == full["size"] and row["iteration"] > last_in_bfloat16
+        if row["size"] == full["size"] and row["iteration"] > last_of_earlier_phases
     ]
 
 
