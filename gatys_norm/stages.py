@@ -129,16 +129,11 @@ def measure(
       image: x, H × W × 3, before `config.color` restores the colors of the content.
     """
     targets, masks = stage.objective.targets, stage.objective.masks
-    style_terms = term_names((), config.style_layers, config.style_names)
-    content_terms = term_names(config.content_layers, ())
-
-    def values(picture: np.ndarray, terms: tuple[str, ...]) -> dict[str, tf.Tensor]:
-        compiled = loss_features.compiled(extractor, terms, stage.objective.in_strips)
-        return compiled(tf.constant(picture), masks)
-
+    terms = term_names(config.content_layers, config.style_layers, config.style_names)
+    values_of = loss_features.compiled(extractor, terms, stage.objective.in_strips)
     return metrics.measure(
-        values(image, content_terms + style_terms),
-        targets | values(stage.inputs.content, style_terms),
+        values_of(tf.constant(image), masks),
+        values_of(tf.constant(stage.inputs.content), masks),
         targets,
         config.content_layers,
         config.style_layers,
