@@ -33,7 +33,8 @@ def start_tensorflow() -> types.ModuleType:
     with _loading(), console.silent_stderr():
         with surroundings.importing_tensorflow(), _hidden("matplotlib"):
             from gatys_norm import transfer
-        gc.freeze()  # these modules stay; else each full collection would go through them
+
+            gc.freeze()  # these modules stay; else each full collection would go through them
         console.raise_if_interrupted()
         transfer.tf.config.experimental.enable_op_determinism()
         if "TF_NUM_INTRAOP_THREADS" not in os.environ:

@@ -160,6 +160,7 @@ def run_transfer(
       Exit code: 0; 128 + the signal that interrupted the run; 1 if the result was not written.
     """
     from gatys_norm.images import io as picture_io
+    from gatys_norm.network import weights
     from gatys_norm.runs import folder as run_folder
 
     began = time.monotonic()
@@ -167,6 +168,7 @@ def run_transfer(
         checkpoint = _load_checkpoint(output, config, inputs) if resume else None
         if preview is not None:
             preview.start(output, config)
+        weights.hash_ahead(config.weights)
         library = loading.start_tensorflow()
         with (
             _refusing_inputs(library.INPUT_ERRORS, config),

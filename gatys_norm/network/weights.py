@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 import math
@@ -117,6 +118,31 @@ def _auto() -> WeightsFile:
     return weights_file
 
 
+def hash_ahead(source: str) -> threading.Thread:
+    """Hash the file that `locate` will probably return, in a thread; `locate` then has less to do.
+
+    Args:
+      source: see `locate`. Nothing is fetched, and nothing is raised.
+
+    Returns:
+      The thread, which has been started.
+    """
+
+    def hash_it() -> None:
+        with contextlib.suppress(WeightsError, OSError):
+            files_at = cached_files()
+            names = ("imagenet", "imagenet-8bit") if source == "auto" else (source,)
+            name = next((name for name in names if name in files_at), source)
+            path = files_at.get(name, Path(name))
+            if name == "imagenet-8bit":
+                _is_intact_8bit(path)
+            _described(path, name)
+
+    thread = threading.Thread(target=hash_it, daemon=True)
+    thread.start()
+    return thread
+
+
 def cached_files() -> dict[str, Path]:
     """Return {source: file} of the weights fetched earlier; checks no file and fetches none."""
     keras_folder = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
@@ -200,14 +226,25 @@ def check_path(source: str) -> None:
 
 
 def _described(path: Path, source: str) -> WeightsFile:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return WeightsFile(path, source, _sha256_of(path, _stamp(path)))
     except OSError as error:
         raise WeightsError(f"weights: {source}: cannot read {path} ({error.strerror})") from error
-    return WeightsFile(path, source, digest.hexdigest())
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256_of(path: Path, _stamp: tuple[int, int]) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return the size of a file and when it was changed; what is known of it holds for these."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _imagenet() -> WeightsFile:
@@ -262,11 +299,23 @@ def _impatient_sockets() -> Iterator[None]:
 
 def _imagenet_8bit() -> WeightsFile:
     path = cache_folder() / _CACHED_FILE
-    if not imagenet_8bit.is_intact(path):
+    if not _is_intact_8bit(path):
         with _cache_lock():
-            if not imagenet_8bit.is_intact(path):  # another process may have fetched it meanwhile
+            if not _is_intact_8bit(path):  # another process may have fetched it meanwhile
                 _fetch_into(path)
     return _described(path, "imagenet-8bit")
+
+
+def _is_intact_8bit(path: Path) -> bool:
+    try:
+        return _known_intact(path, _stamp(path))
+    except OSError:  # there is no such file
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _known_intact(path: Path, _stamp: tuple[int, int]) -> bool:
+    return imagenet_8bit.is_intact(path)
 
 
 def _fetch_into(path: Path) -> None:

@@ -22,6 +22,7 @@ from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import ConfigError
 from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.network import weights
 
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
 SIZES = ("128", "256", "512")
@@ -125,6 +126,7 @@ def measure(config):
     clock = Clock()
     inputs = picture_inputs.load(config)
     clock.mark(LOADED)
+    weights.hash_ahead(config.weights)  # as the command does
     library = loading.start_tensorflow()
     clock.mark(TENSORFLOW)
     with errors.refusing(*library.INPUT_ERRORS), contextlib.ExitStack() as stack:

@@ -2,9 +2,11 @@
 
 import hashlib
 import inspect
+import os
 import shutil
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +300,43 @@ def test_address_and_hash_are_those_of_keras():
 
     assert vgg19.WEIGHTS_PATH_NO_TOP == weights._KERAS_URL
     assert weights._KERAS_MD5 in inspect.getsource(vgg19.VGG19)
+
+
+def test_what_is_hashed_ahead_is_not_hashed_again_until_the_file_changes(tmp_path, monkeypatch):
+    path = tmp_path / "own.h5"
+    path.write_bytes(b"weights")
+    weights.hash_ahead(str(path)).join()
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(weights.hashlib, "sha256", lambda: pytest.fail("hashed again"))
+    assert weights.locate(str(path)).sha256 == sha256
+    monkeypatch.undo()
+    path.write_bytes(b"others!")
+    os.utime(path, ns=(1, 1))
+    assert weights.locate(str(path)).sha256 == hashlib.sha256(b"others!").hexdigest()
+
+
+def test_the_cached_copy_is_checked_ahead(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    path = weights.cache_folder() / weights._CACHED_FILE
+    path.parent.mkdir()
+    path.write_bytes(b"the copy")
+    checked = []
+    monkeypatch.setattr(imagenet_8bit, "is_intact", lambda path: not checked.append(path))
+    weights.hash_ahead("auto").join()
+    assert weights.locate("imagenet-8bit").sha256 == hashlib.sha256(b"the copy").hexdigest()
+    assert checked == [path]
+
+
+@pytest.mark.parametrize("source", ["auto", "imagenet", "imagenet-8bit", "nowhere.h5"])
+def test_what_is_missing_is_not_hashed_ahead_and_not_named(tmp_path, monkeypatch, source):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    weights.hash_ahead(source).join()
+    assert raised == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_cache_of_keras_is_used(tmp_path):
