@@ -90,13 +90,13 @@ class Peer(contextlib.AbstractContextManager):
     """peer.py as a process that answers requests."""
 
     def __init__(self, python, problem, threads):
-        """Start the process; its idle threads sleep, so that they do not slow down measurements."""
+        """Start the process."""
         self.process = subprocess.Popen(
             [python, PEER, problem, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"OMP_WAIT_POLICY": "passive"} | limited_environment(),
+            env=environment(),
         )
 
     def __exit__(self, *exception):
@@ -118,15 +118,17 @@ class Peer(contextlib.AbstractContextManager):
         return self.ask("evaluate", variant=variant, least_seconds=least, clock=clock)["seconds"]
 
 
-def limited_environment():
+def environment():
     """Return the environment of a process with PyTorch, on the kind of processor that is measured.
+
+    Its idle threads sleep, so that they neither slow down other processes nor count as CPU seconds.
 
     Where oneDNN may use AVX2 at most, so that this program computes as on an older processor, the
     other libraries of PyTorch use no more either.
     """
     limit = benchmark_report.onednn_limit(os.environ)
     is_limited = benchmark_report.processor_kind(["avx2", "avx512f"], limit) == "avx2"
-    return (ONLY_AVX2 if is_limited else {}) | os.environ
+    return {"OMP_WAIT_POLICY": "passive"} | (ONLY_AVX2 if is_limited else {}) | os.environ
 
 
 def check_agreement(peer, problem):

@@ -126,8 +126,8 @@ def run_both(config, content, style, python, folder):
     first_losses = {THEIRS: theirs["first_loss"], OURS: ours["first_loss"]}
     check_agreement(first_losses)
     changed = run_ours(dataclasses.replace(same, history=FEWER_PAIRS), paths[OURS_CHANGED])
-    shorter = run_to(theirs["loss"], ours["losses"], same, paths[TO_THEIR_LOSS])
-    runs = zip(PROGRAMS, (theirs, ours, changed, shorter), strict=True)
+    to_their_loss = run_to(theirs["loss"], ours["losses"], same, paths[TO_THEIR_LOSS])
+    runs = zip(PROGRAMS, (theirs, ours, changed, to_their_loss), strict=True)
     images = {name: picture_io.load_picture(paths[name]) for name in {*sum(PAIRS, ())}}
     return {
         "programs": {name: {key: run[key] for key in COLUMNS} for name, run in runs},
@@ -142,7 +142,7 @@ def run_pastiche(python, paths, size, steps):
     words += ["--info-step=1", "--seed=0", f"--content={paths['content']}"]
     words += [f"--output={paths[THEIRS]}", "--styles", str(paths["style"])]
     command = [python, "-m", "pastiche", *words]
-    times, printed = run_timed(command, peer_process.limited_environment())
+    times, printed = run_timed(command, peer_process.environment())
     losses = losses_printed(printed)
     return {"steps": steps, "first_loss": losses[0], "loss": losses[-1], **times}
 
@@ -174,14 +174,17 @@ def run_ours(config, output):
 
 
 def run_to(loss, losses, config, output):
-    """Run this program for as many steps as it needs to a loss.
+    """Run this program for as many steps as it needs to a loss, at most twice those of a run.
 
     Args:
       loss: the loss.
-      losses: {step: loss} of a run with more steps.
-      config: settings of that run.
+      losses: {step: loss} of the run.
+      config: its settings.
       output: path of the picture.
     """
+    if min(losses.values()) > loss:
+        longer = dataclasses.replace(config, iterations=(2 * config.iterations[0],))
+        losses = run_ours(longer, output)["losses"]
     step = next((step for step, reached in losses.items() if reached <= loss), None)
     if step is None:
         return dict.fromkeys(COLUMNS)

@@ -54,9 +54,9 @@ def test_another_loss_is_refused(peer, tmp_path, loss, agrees):
 def test_pytorch_computes_as_the_kind_of_processor_that_is_compared(monkeypatch, limit, capability):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
-    assert peer_process.limited_environment().get("ATEN_CPU_CAPABILITY") == capability
+    assert peer_process.environment().get("ATEN_CPU_CAPABILITY") == capability
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    assert peer_process.limited_environment()["ATEN_CPU_CAPABILITY"] == "default"
+    assert peer_process.environment()["ATEN_CPU_CAPABILITY"] == "default"
 
 
 def test_packages_that_cannot_be_installed_are_named_in_one_line(tmp_path, monkeypatch):

