@@ -22,8 +22,10 @@ COARSER = (
     "DNNL_DEFAULT_FPMATH_MODE",
     "NVIDIA_TF32_OVERRIDE",
 )
+# Variables that keep oneDNN from instruction sets that the processor has.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 # Variables that choose among ways of equal accuracy. The user may set them; records keep them.
-RECORDED = (ONEDNN, "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+RECORDED = (ONEDNN, *LIMITS)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +26,9 @@ REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
     "auto_mixed_precision_onednn_bfloat16",
 )
 INSTRUCTION_SETS_OF_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
+# Values of oneDNN's variables.
+LIMITS_BELOW_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
+LIMITS_BELOW_BFLOAT16 = (*LIMITS_BELOW_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
 COMPUTE_CAPABILITY_OF_BFLOAT16 = (8, 0)
 
 
@@ -37,14 +40,26 @@ def gpus() -> list[Any]:
 def has_fast_bfloat16() -> bool:
     """Tell whether the device computes in bfloat16 itself, instead of emulating it in float32.
 
-    GPUs do if their compute capability is 8.0 or more, CPUs if they have AMX or AVX-512 BF16. The
-    features of a CPU are known on Linux only.
+    GPUs do if their compute capability is 8.0 or more, CPUs if they have AMX or AVX-512 BF16 and
+    oneDNN may use it. The features of a CPU are known on Linux only.
     """
     details = _details_of_gpus()
     if details:
         capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
         return min(capabilities) >= COMPUTE_CAPABILITY_OF_BFLOAT16
-    return not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
+    has_instructions = not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
+    return has_instructions and not _is_limited_to(LIMITS_BELOW_BFLOAT16)
+
+
+def has_avx512() -> bool:
+    """Tell whether the CPU has AVX512, and oneDNN may use it."""
+    has_instructions = "avx512f" in machine.instruction_sets()
+    return has_instructions and not _is_limited_to(LIMITS_BELOW_AVX512)
+
+
+def _is_limited_to(limits: Collection[str]) -> bool:
+    """Tell whether the environment limits oneDNN to one of these instruction sets."""
+    return any(os.environ.get(name, "").upper() in limits for name in surroundings.LIMITS)
 
 
 def usable_precision(precision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # Keras is loaded when it is first used
 
+import copy
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -9,18 +10,18 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from gatys_norm.network import device, keras_vgg19, weights
+from gatys_norm.network import keras_vgg19, weights
+from gatys_norm.network.convolution import Convolution, Rule, fastest_way
 from gatys_norm.network.memory import HEAD_BLOCKS
 from gatys_norm.network.weights import WeightsFile
 from gatys_norm.terms import block_of
 
 HEAD_STRIDE = 2**HEAD_BLOCKS
-SLOW_CHANNELS = 256
 MINUS_MEANS = (-103.939, -116.779, -123.68)  # of blue, green and red in the ImageNet pictures
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
 # Name, convolution, bias; a pooling has a name only.
-_Step: TypeAlias = tuple[str, Callable[[tf.Tensor], tf.Tensor] | None, tf.Tensor]
+Step: TypeAlias = tuple[str, Callable[[tf.Tensor], tf.Tensor] | None, tf.Tensor]
 
 
 @functools.lru_cache(maxsize=2)
@@ -81,6 +82,7 @@ class Extractor(tf.Module):
         layers: Iterable[str],
         pooling: str = "max",
         compute_dtype: tf.DType = tf.float32,
+        rule: Rule = fastest_way,
     ) -> None:
         """Take the kernels and biases from a Keras model.
 
@@ -89,6 +91,7 @@ class Extractor(tf.Module):
           layers: names `convX_Y` or `reluX_Y`.
           pooling: "max" or "avg".
           compute_dtype: number type of the computation and of the features.
+          rule: see `convolution.Convolution`.
 
         Raises:
           ValueError: the model does not have a layer; the message lists those that it has.
@@ -97,9 +100,33 @@ class Extractor(tf.Module):
         self._compute_dtype = tf.as_dtype(compute_dtype)
         self._pool = {"max": tf.nn.max_pool2d, "avg": tf.nn.avg_pool2d}[pooling]
         self._layers = frozenset(layers)
-        steps = _steps_up_to(model, self._layers, self._compute_dtype)
+        self._divide(_steps_up_to(model, self._layers, self._compute_dtype, rule))
+
+    def _divide(self, steps: Sequence[Step]) -> None:
         head_length = sum(block_of(name) <= HEAD_BLOCKS for name, _, _ in steps)
         self._head, self._tail = steps[:head_length], steps[head_length:]
+
+    @property
+    def steps(self) -> list[Step]:
+        """Convolutions and poolings in their order."""
+        return [*self._head, *self._tail]
+
+    def with_steps(self, steps: Sequence[Step]) -> Extractor:
+        """Return a copy that computes the same layers in other steps."""
+        other = copy.copy(self)
+        other._divide(steps)
+        return other
+
+    def ways(self, height: int, width: int) -> dict[str, str]:
+        """Return {layer: how its convolution is computed} for a picture of H × W.
+
+        See `convolution.fastest_way`.
+        """
+        return {
+            f"conv{name}": convolve.way(*feature_size(f"conv{name}", height, width))
+            for name, convolve, _ in self.steps
+            if isinstance(convolve, Convolution)
+        }
 
     @property
     def has_tail(self) -> bool:
@@ -128,7 +155,7 @@ class Extractor(tf.Module):
         return self._run(value, self._tail)[0]
 
     def _run(
-        self, value: tf.Tensor, steps: Sequence[_Step]
+        self, value: tf.Tensor, steps: Sequence[Step]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = {}
         for name, convolve, bias in steps:
@@ -159,9 +186,11 @@ def _preprocessed(image: tf.Tensor) -> tf.Tensor:
     return image[tf.newaxis, ..., ::-1] + tf.constant(MINUS_MEANS, image.dtype)
 
 
-def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType) -> list[_Step]:
+def _steps_up_to(
+    model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType, rule: Rule
+) -> list[Step]:
     """Return (name, convolution, bias) up to the deepest of `layers`; None, None for poolings."""
-    steps: list[_Step] = []
+    steps: list[Step] = []
     available: list[str] = []
     missing = set(layers)
     for layer in model.layers:
@@ -178,30 +207,8 @@ def _steps_up_to(model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType)
             steps.append((name, None, None))
         else:
             kernel, bias = tf.cast(layer.kernel, dtype), tf.cast(layer.bias, dtype)
-            steps.append((name, _convolution(kernel), bias))
+            steps.append((name, Convolution(kernel, rule), bias))
         missing -= {f"conv{name}", f"relu{name}"}
     if missing:
         raise ValueError(f"no layer {min(missing)!r}; there are {', '.join(sorted(available))}")
     return steps
-
-
-def _convolution(kernel: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function that convolves with a 3 × 3 kernel: stride 1, output as large as input.
-
-    On a CPU oneDNN's float32 convolution is slow for 256 and more channels, but its transposed
-    convolution is not. With a mirrored kernel both give the same result.
-    """
-    on_cpu = not device.gpus()
-    if kernel.dtype != tf.float32 or kernel.shape[2] < SLOW_CHANNELS or not on_cpu:
-        return lambda value: tf.nn.conv2d(value, kernel, 1, "SAME")
-    mirrored = tf.reverse(tf.transpose(kernel, [0, 1, 3, 2]), [0, 1])
-
-    @tf.custom_gradient
-    def convolve(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.nn.conv2d_transpose(upstream, kernel, tf.shape(value), 1, "SAME")
-
-        shape = tf.concat([tf.shape(value)[:3], [kernel.shape[3]]], axis=0)
-        return tf.nn.conv2d_transpose(value, mirrored, shape, 1, "SAME"), gradient
-
-    return convolve

@@ -13,6 +13,7 @@ from helpers.network import SMALL_NETWORK, build
 
 from gatys_norm.losses import features as loss_features
 from gatys_norm.network import strips, vgg
+from gatys_norm.network.convolution import DIRECT, WINOGRAD, fastest_way
 from gatys_norm.terms import is_style, layer_of, term_names
 
 IN_HEAD = term_names(("conv1_1", "relu2_1", "conv2_2"), ("conv1_2", "relu2_2", "conv2_1"))
@@ -44,9 +45,9 @@ def deep_model():
     return make_deep_model()
 
 
-def extractor_of(model, terms, pooling="max", compute_dtype=tf.float64):
+def extractor_of(model, terms, pooling="max", compute_dtype=tf.float64, rule=fastest_way):
     layers = {term.split("/")[1] for term in terms}
-    return vgg.Extractor(model, layers, pooling, compute_dtype)
+    return vgg.Extractor(model, layers, pooling, compute_dtype, rule)
 
 
 def picture(height, width, seed=0, largest=8):
@@ -221,10 +222,19 @@ def test_whole_network_in_float32(monkeypatch):
         tf.keras.applications.VGG19(include_top=False, weights=None), terms=2, largest_bias=0
     )
     terms = term_names(("conv4_2",), ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"))
-    extractor = extractor_of(network, terms, compute_dtype=tf.float32)
     set_strips(monkeypatch, 16, 45)
     image = tf.cast(picture(71, 45, largest=1), tf.float32)
-    assert_same_in_strips(extractor, image, terms, largest=1)
+    directly = extractor_of(network, terms, compute_dtype=tf.float32, rule=lambda *_: DIRECT)
+    assert_same_in_strips(directly, image, terms, largest=1)
+    # Winograd's way rounds.
+    fastest = extractor_of(network, terms, compute_dtype=tf.float32)
+    assert WINOGRAD in fastest.ways(71, 45).values()
+    for extractor in (fastest, directly):
+        for in_strips in (False, True):
+            values = loss_features.compute(extractor, image, terms, in_strips)
+            for term, expected in loss_features.compute(directly, image, terms).items():
+                error = np.max(np.abs(values[term] - expected))
+                assert error <= 1e-5 * np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize("in_strips", [False, True])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
-from helpers.exact import whole_numbers
 from helpers.rounding import convolution_error, convolved, gamma
 from PIL import Image
 from tensorflow.python.eager import context
 
 from gatys_norm.config import LAYERS
 from gatys_norm.network import vgg
+from gatys_norm.network.convolution import DIRECT
 from gatys_norm.terms import block_of
 
 pytestmark = pytest.mark.numeric
@@ -149,12 +149,17 @@ def test_head_and_tail_are_the_network_cut_after_block_2(model, layers, in_head,
     tail = tf.function(extractor.tail, autograph=False)
     graph = tail.get_concrete_function(tf.TensorSpec((1, 8, 12, 128))).graph
     count = collections.Counter(operation.type for operation in graph.get_operations())
-    assert count["Conv2D"] + count["Conv2DBackpropInput"] == convolutions
+    assert count["Conv2D"] == convolutions
 
 
 def test_only_wanted_layers_are_returned(model):
     wanted = ["relu2_1", "conv1_2", "conv2_1"]
     assert set(extract(model, wanted, random_image(16, 16))) == set(wanted)
+
+
+def directly(*_):
+    """Choose a way whose operations can be counted in a graph."""
+    return DIRECT
 
 
 @pytest.mark.parametrize(
@@ -168,11 +173,22 @@ def test_only_wanted_layers_are_returned(model):
     ],
 )
 def test_nothing_deeper_than_the_deepest_layer_is_computed(model, layers, convolutions, poolings):
-    extractor = tf.function(vgg.Extractor(model, layers), autograph=False)
+    extractor = tf.function(vgg.Extractor(model, layers, rule=directly), autograph=False)
     graph = extractor.get_concrete_function(tf.TensorSpec((32, 32, 3))).graph
     count = collections.Counter(operation.type for operation in graph.get_operations())
-    assert count["Conv2D"] + count["Conv2DBackpropInput"] == convolutions
+    assert count["Conv2D"] == convolutions
     assert count["MaxPool"] == poolings
+
+
+def test_ways_are_named_by_layer(model):
+    extractor = vgg.Extractor(model, ["conv2_1"], rule=lambda *shape: str(shape))
+    assert extractor.ways(19, 33) == {
+        "conv1_1": "(19, 33, 3, 64)",
+        "conv1_2": "(19, 33, 64, 64)",
+        "conv2_1": "(9, 16, 64, 128)",
+    }
+    coarse = vgg.Extractor(model, ["conv1_1"], compute_dtype=tf.bfloat16, rule=lambda *_: "other")
+    assert coarse.ways(19, 33) == {"conv1_1": DIRECT}
 
 
 def test_average_pooling_averages_whole_squares(model):
@@ -216,7 +232,7 @@ def executed_operations(function, *arguments):
 
 @pytest.mark.parametrize(("deepest", "forward", "backward"), [("conv3_1", 5, 5), ("conv4_1", 9, 9)])
 def test_no_gradient_of_a_kernel_is_computed(model, deepest, forward, backward):
-    extractor = vgg.Extractor(model, ["conv1_2", deepest])
+    extractor = vgg.Extractor(model, ["conv1_2", deepest], rule=directly)
     assert not extractor.variables
 
     @tf.function(autograph=False)
@@ -294,79 +310,6 @@ def test_gradient_has_the_pictures_type_in_bfloat16(model):
         tape.watch(image)
         value = tf.reduce_sum(extractor(image)["conv2_1"])
     assert tape.gradient(value, image).dtype == tf.float32
-
-
-def whole_kernel(inputs, outputs, dtype=tf.float32):
-    return tf.cast(whole_numbers((3, 3, inputs, outputs), inputs, largest=2), dtype)
-
-
-def whole_batch(height, width, channels, dtype=tf.float32):
-    return tf.cast(whole_numbers((1, height, width, channels), width, largest=8), dtype)
-
-
-def convolve_both_ways(convolve, value, upstream):
-    """Return the output and the gradient by the value."""
-    with tf.GradientTape() as tape:
-        tape.watch(value)
-        output = convolve(value)
-    return output, tape.gradient(output, value, upstream)
-
-
-@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
-@pytest.mark.parametrize("outputs", [256, 40])
-@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 4), (9, 13), (16, 16)], ids=str)
-def test_wide_convolution_equals_tensorflows(size, outputs, traced):
-    # Whole numbers, whose sums of 9 · 256 products have fewer than 24 bits: nothing is rounded.
-    kernel = whole_kernel(vgg.SLOW_CHANNELS, outputs)
-    value, upstream = whole_batch(*size, vgg.SLOW_CHANNELS), whole_batch(*size, outputs)
-    convolve = vgg._convolution(kernel)
-    if traced:  # with neither the batch nor the size known
-        signature = [tf.TensorSpec([None, None, None, vgg.SLOW_CHANNELS])]
-        convolve = tf.function(convolve, signature, autograph=False)
-    actual = convolve_both_ways(convolve, value, upstream)
-    plain = convolve_both_ways(
-        lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"), value, upstream
-    )
-    for values, expected in zip(actual, plain, strict=True):
-        assert values.dtype == tf.float32
-        np.testing.assert_array_equal(values, expected)
-
-
-def kinds_of_convolution(channels, dtype):
-    convolve = tf.function(vgg._convolution(whole_kernel(channels, 8, dtype)), autograph=False)
-    graph = convolve.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), dtype)).graph
-    return {operation.type for operation in graph.get_operations() if "Conv2D" in operation.type}
-
-
-@pytest.mark.parametrize(
-    ("channels", "dtype", "devices", "kind"),
-    [
-        (256, tf.float32, [], "Conv2DBackpropInput"),
-        (512, tf.float32, [], "Conv2DBackpropInput"),
-        (255, tf.float32, [], "Conv2D"),
-        (256, tf.float64, [], "Conv2D"),
-        (256, tf.bfloat16, [], "Conv2D"),
-        (512, tf.float32, ["a GPU"], "Conv2D"),
-    ],
-)
-def test_only_wide_float32_convolutions_on_a_cpu_are_transposed(
-    channels, dtype, devices, kind, monkeypatch
-):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
-    assert kinds_of_convolution(channels, dtype) == {kind}
-
-
-@pytest.mark.parametrize("dtype", [tf.float64, pytest.param(tf.bfloat16, marks=needs_bfloat16)])
-def test_other_types_take_tensorflows_convolution(dtype):
-    kernel = whole_kernel(256, 40, dtype)
-    value, upstream = whole_batch(7, 5, 256, dtype), whole_batch(7, 5, 40, dtype)
-    actual = convolve_both_ways(vgg._convolution(kernel), value, upstream)
-    expected = convolve_both_ways(
-        lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"), value, upstream
-    )
-    for values, same in zip(actual, expected, strict=True):
-        assert values.dtype == dtype
-        np.testing.assert_array_equal(values, same)
 
 
 @pytest.fixture(scope="module")

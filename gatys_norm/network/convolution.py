@@ -1,0 +1,119 @@
+"""Convolutions with fixed kernels, each computed in the way that is fastest for it.
+
+The way follows from a rule, not from a measurement at the start, so that the same machine computes
+the same bytes. `scripts/benchmarks/convolutions.py` measured what the rule is drawn from.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import tensorflow as tf
+
+from gatys_norm.network import device, winograd
+
+DIRECT: Final = "direct"
+TRANSPOSED: Final = "transposed"
+WINOGRAD: Final = "winograd"
+
+LEAST_CHANNELS = 64  # of the smaller side; the first layer has 3
+LEAST_CHANNELS_WITHOUT_AVX512 = 128  # of the larger side
+LEAST_TILES = 12
+
+# (height, width, input channels, output channels) → way
+Rule: TypeAlias = Callable[[int, int, int, int], str]
+
+
+def fastest_way(height: int, width: int, inputs: int, outputs: int) -> str:
+    """Return the way in which a 3 × 3 convolution in float32 is fastest on this device.
+
+    - "winograd", see `winograd`: in layers of 64 channels and more, if the map has enough tiles for
+      the products of matrices to be fast. Without AVX512, if one side has 128 channels or more.
+    - "transposed": as the transposed convolution with mirrored kernels, which without AVX512 is
+      faster where Winograd's is not.
+    - "direct": everywhere else, and on a GPU, whose library chooses for itself.
+
+    Args:
+      height, width: H and W of the map of features.
+      inputs, outputs: its channels, C, and those of the result, C'.
+    """
+    if device.gpus() or min(inputs, outputs) < LEAST_CHANNELS:
+        return DIRECT
+    has_tiles = winograd.tile_count(height, width) >= LEAST_TILES
+    is_wide = device.has_avx512() or max(inputs, outputs) >= LEAST_CHANNELS_WITHOUT_AVX512
+    if has_tiles and is_wide:
+        return WINOGRAD
+    return DIRECT if is_wide else TRANSPOSED
+
+
+class Convolution:
+    """The convolution with a fixed 3 × 3 kernel: stride 1, zeros around, output as large as input.
+
+    Gradients exist with respect to the input only.
+
+    Attributes:
+      kernel: 3 × 3 × C × C'.
+    """
+
+    def __init__(self, kernel: tf.Tensor, rule: Rule = fastest_way) -> None:
+        """Keep the kernel; what a way needs besides is computed when it is first taken.
+
+        Args:
+          kernel: 3 × 3 × C × C'.
+          rule: function that chooses the way; see `fastest_way`. It is asked for float32 only, as
+            bfloat16 is fastest directly.
+        """
+        self.kernel = kernel
+        self._rule = rule
+
+    def way(self, height: int | None, width: int | None) -> str:
+        """Return the way for a map of features; "direct" where its shape is not known."""
+        inputs, outputs = self.kernel.shape[2:]
+        if self.kernel.dtype != tf.float32 or height is None or width is None:
+            return DIRECT
+        return self._rule(height, width, inputs, outputs)
+
+    def __call__(self, value: tf.Tensor) -> tf.Tensor:
+        """Convolve 1 × H × W × C to 1 × H × W × C'."""
+        ways = {DIRECT: self._direct, TRANSPOSED: self._transposed, WINOGRAD: self._winograd}
+        return ways[self.way(*value.shape[1:3])](value)
+
+    def _direct(self, value: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(value, self.kernel, 1, "SAME")
+
+    def _transposed(self, value: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def run(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return _transposed(value, self._mirrored_kernel), functools.partial(
+                _transposed, kernel=self.kernel
+            )
+
+        return run(value)
+
+    def _winograd(self, value: tf.Tensor) -> tf.Tensor:
+        kernels = self._transformed_kernels
+
+        @tf.custom_gradient
+        def run(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return winograd.convolve(value, kernels), functools.partial(
+                winograd.convolve, kernels=kernels, is_mirrored=True
+            )
+
+        return run(value)
+
+    @functools.cached_property
+    def _mirrored_kernel(self) -> tf.Tensor:
+        with tf.init_scope():
+            return tf.reverse(tf.transpose(self.kernel, [0, 1, 3, 2]), [0, 1])
+
+    @functools.cached_property
+    def _transformed_kernels(self) -> tf.Tensor:
+        with tf.init_scope():
+            return winograd.transformed(self.kernel)
+
+
+def _transposed(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    shape = [*value.shape[:3], kernel.shape[2]]
+    return tf.nn.conv2d_transpose(value, kernel, shape, 1, "SAME")
