@@ -131,6 +131,11 @@ class TransferConfig:
         "what L-BFGS moves: pixel, or fourier (frequencies weighted as f^-1/2, fewer evaluations)",
         ("pixel", "fourier"),
     )
+    continuation: str = _setting(
+        "none",
+        "none, or rank (most iterations in a cheaper network that computes nearly the same)",
+        ("none", "rank"),
+    )
     optimizer: str = _setting(
         "lbfgs", "lbfgs, or adam (less memory, more evaluations)", tuple(OPTIMIZER_SETTINGS)
     )
@@ -218,6 +223,7 @@ _FAST: Settings = {
     "iterations": (250,),
     "precision": "bfloat16",
     "parametrization": "fourier",
+    "continuation": "rank",
     "history": 30,
 }
 PRESETS = {"paper": {name: getattr(TransferConfig, name) for name in _FAST}, "fast": _FAST}

@@ -31,8 +31,17 @@ class TermRecord(InitialAndFinal):
     coefficient: float
 
 
+class PhaseRecord(TypedDict):
+    """A part of a size, as planned; see `runs.schedule.Phase`."""
+
+    precision: str
+    last_iteration: int
+    network: str
+    corrects: bool
+
+
 class StageRecord(TypedDict):
-    """The course and the end of one size."""
+    """The course and the end of one size; `phases` are those that were begun."""
 
     size: int
     height: int
@@ -44,6 +53,7 @@ class StageRecord(TypedDict):
     evaluations: int
     restarts: int
     objective_scale: float
+    phases: list[PhaseRecord]
     loss: InitialAndFinal
     seconds: float
 

@@ -7,7 +7,16 @@ from typing import cast
 
 from gatys_norm.network import device
 from gatys_norm.optimizers.base import State
-from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StageRecord, term_value
+from gatys_norm.record import (
+    HistoryRow,
+    Identity,
+    Metrics,
+    PhaseRecord,
+    Record,
+    StageRecord,
+    term_value,
+)
+from gatys_norm.runs.schedule import Phase
 from gatys_norm.stages import Stage
 
 
@@ -46,11 +55,14 @@ class RunLog:
         """Return the seconds of the finished sizes."""
         return sum(stage["seconds"] for stage in self.stages)
 
-    def close_stage(self, stage: Stage, state: State, status: str, seconds: float) -> None:
+    def close_stage(
+        self, stage: Stage, phases: Sequence[Phase], state: State, status: str, seconds: float
+    ) -> None:
         """Add the last row and the record of a finished size.
 
         Args:
           stage: the size.
+          phases: those of its phases that were begun.
           state: where its optimization ended.
           status: why it ended; see `optimizers.base.Minimum`, or "interrupted".
           seconds: time that its iterations took.
@@ -70,6 +82,7 @@ class RunLog:
                 "evaluations": state.evaluations,
                 "restarts": state.restarts,
                 "objective_scale": state.scale / objective.unit,
+                "phases": [cast(PhaseRecord, phase._asdict()) for phase in phases],
                 "loss": {"initial": first["loss"], "final": self.history[-1]["loss"]},
                 "seconds": seconds,
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from gatys_norm.config import filled_in
 from gatys_norm.images.inputs import LoadedInputs, ResizedInputs, resized
-from gatys_norm.images.sizes import resize
+from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import metrics
 from gatys_norm.losses.objective import Objective, build_objective, with_extractor
+from gatys_norm.network.low_rank import low_rank_extractor
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers.base import State
 from gatys_norm.record import Metrics
@@ -24,6 +25,8 @@ from gatys_norm.terms import term_names
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
+
+SAMPLE_SIZE = 256  # long side in pixels of the pictures that the low-rank network is made from
 
 ExtractorOf: TypeAlias = Callable[[str], Extractor]  # of a precision
 
@@ -46,6 +49,7 @@ class Stage:
     inputs: ResizedInputs
     objective: Objective
     start: np.ndarray | None
+    _low_rank: list[Objective] = field(default_factory=list)  # empty until it is needed
 
     def objective_in(
         self, precision: str, extractor_of: ExtractorOf, config: TransferConfig
@@ -60,6 +64,21 @@ class Stage:
         if precision == "float32":
             return self.objective
         return with_extractor(extractor_of(precision), self.objective, config, self.inputs)
+
+    def low_rank_objective(self, extractor: Extractor, config: TransferConfig) -> Objective:
+        """Return the loss, computed by the low-rank network, with its own targets.
+
+        It is built once for a size, from the content and the styles of this size.
+
+        Args:
+          extractor: φ in the precision of the result.
+          config: resolved `TransferConfig`.
+        """
+        if not self._low_rank:
+            pictures = [_sample(picture) for picture in (self.inputs.content, *self.inputs.styles)]
+            cheap = low_rank_extractor(extractor, self.objective.extractor, pictures)
+            self._low_rank.append(with_extractor(cheap, self.objective, config, self.inputs))
+        return self._low_rank[0]
 
 
 def open_stage(
@@ -115,6 +134,13 @@ def _start(
     if config.init == "style":
         return resize(resized_inputs.styles[0], height, width)
     return resize(filled_in(inputs.pictures.init), height, width)
+
+
+def _sample(picture: np.ndarray) -> np.ndarray:
+    """Resize a picture to `SAMPLE_SIZE`, or larger if it would be too narrow for the network."""
+    height, width, _ = picture.shape
+    least = math.ceil(MIN_SIDE * max(height, width) / min(height, width))
+    return resize(picture, *size_for_long_side(height, width, max(SAMPLE_SIZE, least)))
 
 
 def measure(

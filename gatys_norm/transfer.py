@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gatys_norm.images import io as picture_io
 from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
-from gatys_norm.losses.objective import Objective
+from gatys_norm.losses.objective import Objective, with_corrected_targets
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
@@ -30,6 +31,9 @@ from gatys_norm.runs.identity import CheckpointMismatchError, damaged
 from gatys_norm.runs.schedule import schedule
 from gatys_norm.stages import Stage, checked_status, measure, open_stage
 from gatys_norm.terms import loss_terms
+
+# Array of a checkpoint: the position at which the targets were last corrected.
+PHASE_START = "phase_start"
 
 OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
@@ -119,9 +123,10 @@ class _Present:
 
     stage: Stage
     phase: int
-    objective: Objective  # in the precision of the phase
+    objective: Objective  # of the phase
     state: State
     seconds: float
+    phase_start: tf.Tensor  # position at the beginning of the phase
 
 
 class Transfer:
@@ -165,7 +170,7 @@ class Transfer:
         self._schedule = schedule(config, self._precision)
         self._optimizer = base.load(config)
         self._log = RunLog()
-        self._restored: tuple[Facts, State] | None = None
+        self._restored: tuple[Facts, State, tf.Tensor] | None = None
 
     def load_network(self) -> None:
         """Load the weights, so that unusable ones are refused before anything is computed.
@@ -190,15 +195,19 @@ class Transfer:
         checkpoints.check_facts(facts, self._identity(), config, self._schedule, max_restarts)
         value_count = 3 * self._inputs.pixel_counts[config.size[facts["stage"]]]
         shapes = optimizer.array_shapes(value_count, len(loss_terms(config)))
+        if self._corrects(facts["stage"], facts["phase"]):
+            shapes[PHASE_START] = shapes["position"]
         checkpoints.check_arrays(checkpoint, shapes)
+        arrays = dict(checkpoint.arrays)
+        phase_start = tf.constant(arrays.pop(PHASE_START, arrays["position"]))
         try:
-            results = optimizer.results_from(checkpoint.arrays)
+            results = optimizer.results_from(arrays)
         except ValueError as error:
             raise damaged(error) from error
         state = State(results, float(facts["scale"]), facts["iterations"], facts["restarts"])
         self._in_strips |= facts["in_strips"]
         self._log = RunLog(checkpoints.history(facts, config), facts["stages"])
-        self._restored = facts, state
+        self._restored = facts, state, phase_start
 
     def run(
         self, on_progress: OnProgress | None = None, stop_at_multiples_of: Collection[int] = ()
@@ -222,7 +231,8 @@ class Transfer:
             present = self._resumed() if self._restored else self._opened(0)
             while True:
                 status = self._run_phases(present, on_progress, stop_at_multiples_of)
-                self._log.close_stage(present.stage, present.state, status, present.seconds)
+                phases = self._schedule.phases[present.stage.index][: present.phase + 1]
+                self._log.close_stage(present.stage, phases, present.state, status, present.seconds)
                 if status == "interrupted" or present.stage.index == self._schedule.last_stage:
                     return self._result(present, status)
                 try:
@@ -233,8 +243,9 @@ class Transfer:
 
     def _opened(self, index: int, coarse: np.ndarray | None = None) -> _Present:
         """Start a size, from the result of the previous one."""
-        stage, objective = self._stage(index, 0, coarse)
-        start = objective.position(filled_in(stage.start))
+        stage = self._stage(index, coarse)
+        start = stage.objective.position(filled_in(stage.start))
+        objective = self._objective_of(stage, 0, start)
         try:
             state = self._optimizer.init(objective.function, start, objective.data)
         except FloatingPointError as error:
@@ -243,29 +254,39 @@ class Transfer:
                 f"{names}: not finite at the start of size {stage.size}"
             ) from error
         self._log.add_row(stage, state)
-        return _Present(stage, 0, objective, state, 0.0)
+        return _Present(stage, 0, objective, state, 0.0, start)
 
     def _resumed(self) -> _Present:
         """Continue the size at which the checkpoint was taken; afterwards it is not held here."""
-        facts, state = filled_in(self._restored)
+        facts, state, phase_start = filled_in(self._restored)
         self._restored = None
-        stage, objective = self._stage(facts["stage"], facts["phase"], None)
+        stage = self._stage(facts["stage"], None)
         if not math.isfinite(stage.objective.loss(stage.objective.terms(state.position))):
             raise damaged("the loss of its picture is not finite")
-        return _Present(stage, facts["phase"], objective, state, float(facts["seconds"]))
+        phase = facts["phase"]
+        objective = self._objective_of(stage, phase, phase_start)
+        return _Present(stage, phase, objective, state, float(facts["seconds"]), phase_start)
 
-    def _stage(self, index: int, phase: int, coarse: np.ndarray | None) -> tuple[Stage, Objective]:
-        """Set up a size; return it with the objective of one of its phases."""
+    def _stage(self, index: int, coarse: np.ndarray | None) -> Stage:
+        """Set up a size."""
         extractor = self._extractor("float32")
         with device.within_memory(self._config.size[index]):
-            stage = open_stage(
-                self._config, self._inputs, index, extractor, self._in_strips, coarse
-            )
-            return stage, self._objective_of(stage, phase)
+            return open_stage(self._config, self._inputs, index, extractor, self._in_strips, coarse)
 
-    def _objective_of(self, stage: Stage, phase: int) -> Objective:
-        precision = self._schedule.phases[stage.index][phase].precision
-        return stage.objective_in(precision, self._extractor, self._config)
+    def _corrects(self, stage_index: int, phase_index: int) -> bool:
+        return self._schedule.phases[stage_index][phase_index].corrects
+
+    def _objective_of(self, stage: Stage, phase_index: int, phase_start: tf.Tensor) -> Objective:
+        """Return the objective of a phase that begins at a position."""
+        phase = self._schedule.phases[stage.index][phase_index]
+        with device.within_memory(stage.size):
+            if phase.network == "whole":
+                return stage.objective_in(phase.precision, self._extractor, self._config)
+            extractor = self._extractor(phase.precision)
+            objective = stage.low_rank_objective(extractor, self._config)
+            if phase.corrects:
+                return with_corrected_targets(objective, stage.objective, phase_start)
+            return objective
 
     def _run_phases(
         self,
@@ -305,10 +326,20 @@ class Transfer:
                 return "interrupted"
             if last_phase or minimum.status == "interrupted":
                 return checked_status(present.objective, present.state, minimum.status)
+            self._next_phase(present)
             seconds_before = present.seconds
-            present.phase += 1
-            present.objective = objective = self._objective_of(stage, present.phase)
-            present.state = base.reevaluate(objective.function, present.state, objective.data)
+
+    def _next_phase(self, present: _Present) -> None:
+        """Enter the next phase of a size; a correction of targets counts to its seconds."""
+        began = time.perf_counter()
+        present.phase += 1
+        present.phase_start = present.state.position
+        present.objective = self._objective_of(present.stage, present.phase, present.phase_start)
+        present.state = base.reevaluate(
+            present.objective.function, present.state, present.objective.data
+        )
+        if self._corrects(present.stage.index, present.phase):
+            present.seconds += time.perf_counter() - began
 
     def _progress(self, present: _Present) -> Progress:
         stage, state, log = present.stage, present.state, self._log
@@ -342,7 +373,10 @@ class Transfer:
             "history": list(self._log.history),
             "stages": list(self._log.stages),
         }
-        return Checkpoint(state.arrays(), facts)
+        arrays = state.arrays()
+        if self._corrects(present.stage.index, present.phase):
+            arrays[PHASE_START] = present.phase_start.numpy()
+        return Checkpoint(arrays, facts)
 
     def _result(self, present: _Present, status: str) -> TransferResult:
         image = _optimized(present)

@@ -58,6 +58,8 @@ REFUSED = [
     ("pooling", "mean"),
     ("precision", "float16"),
     ("precision", 32),
+    ("continuation", "Rank"),
+    ("continuation", True),
     ("parametrization", "Fourier"),
     ("parametrization", ""),
     ("parametrization", None),
@@ -178,6 +180,7 @@ def test_defaults_are_the_papers():
     assert config.tv_weight == 0
     assert config.precision == "float32"
     assert config.parametrization == "pixel"
+    assert config.continuation == "none"
     assert config.size == (512,)
     assert config.style_size == "match"
     resolved = config.resolved()
@@ -348,6 +351,7 @@ OTHER_SETTINGS = TransferConfig(
     tv_weight=1e-7,
     precision="bfloat16",
     parametrization="fourier",
+    continuation="rank",
     optimizer="adam",
     learning_rate=0.3,
     line_search="hager_zhang",

@@ -17,6 +17,7 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.optimizers import base
 from gatys_norm.run_log import RunLog
+from gatys_norm.runs.schedule import Phase
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -121,15 +122,17 @@ def test_rows_are_logged_once_and_counts_add_up_over_sizes():
     log.add_row(stage, state_at(0, evaluations=1))
     log.add_row(stage, state)
     log.add_row(stage, state)
-    log.close_stage(stage, state, "completed", seconds=2.0)
+    phases = (Phase("bfloat16", 3), Phase("float32", 4))
+    log.close_stage(stage, phases, state, "completed", seconds=2.0)
     assert [row["iteration"] for row in log.history] == [0, 4]
     second, state = stage_of(48), state_at(3, evaluations=4)
     log.add_row(second, state_at(0, evaluations=1))
-    log.close_stage(second, state, "stalled", seconds=0.5)
+    log.close_stage(second, phases[:1], state, "stalled", seconds=0.5)
     assert (log.iterations_before(), log.evaluations_before()) == (7, 9)
     assert log.seconds_before() == 2.5
     assert [stage["status"] for stage in log.stages] == ["completed", "stalled"]
     assert [stage["size"] for stage in log.stages] == [24, 48]
+    assert [stage["phases"][-1]["last_iteration"] for stage in log.stages] == [4, 3]
     # Of the terms 2 and 3, with the coefficients 10 and 100.
     assert log.stages[0]["loss"] == {"initial": 320.0, "final": 320.0}
 

@@ -21,8 +21,9 @@ from gatys_norm import machine, stages, transfer
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
-from gatys_norm.network import device, memory, strips, vgg
+from gatys_norm.network import device, low_rank, memory, strips, vgg
 from gatys_norm.optimizers import base
+from gatys_norm.runs import schedule as schedules
 from gatys_norm.terms import TOTAL_VARIATION
 
 SMALLER = 20  # a size to begin with
@@ -316,3 +317,86 @@ def test_a_run_in_strips_goes_on_in_strips(config, monkeypatch):
         checkpoint = checkpoint_at_first_stop(config)
     assert not stylize(config).record["stages"][0]["in_strips"]
     assert stylize(config, None, checkpoint).record["stages"][0]["in_strips"]
+
+
+# --- rank continuation --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def continuation(config, monkeypatch):
+    """The settings of a transfer of which 7 of 12 iterations reduce a few channels."""
+    monkeypatch.setattr(schedules, "LEAST_SIZE", 1)
+    monkeypatch.setattr(schedules, "ITERATIONS_PER_CORRECTION", 2)
+    monkeypatch.setattr(low_rank, "RANK_STEP", 1)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 0.02)
+    return dataclasses.replace(config, continuation="rank", iterations=(12,), loss="normalized")
+
+
+def test_continuation_ends_with_the_loss_of_the_whole_network(continuation):
+    result = stylize(continuation)
+    assert result.record["loss"]["final"] == loss_of(continuation, WIDTH, result.image)
+    plain = stylize(continuation, continuation="none")
+    assert np.abs(result.image - plain.image).max() > 0.1  # it went another way
+    assert result.record["loss"]["final"] < 0.2 * result.record["loss"]["initial"]
+    (size,) = result.record["stages"]
+    assert [phase["network"] for phase in size["phases"]] == 4 * ["low_rank"] + ["whole"]
+    assert size["iterations"] == 12
+
+
+def test_a_correction_changes_the_loss_to_that_of_the_whole_network(continuation):
+    pictures = {}
+    stylize(
+        continuation,
+        lambda progress: pictures.update({progress.iteration: (progress.loss, progress.image())}),
+    )
+    at_corrections = [pictures[iteration] for iteration in (2, 4, 6)]
+    differences = [
+        abs(loss / loss_of(continuation, WIDTH, image) - 1) for loss, image in at_corrections
+    ]
+    assert differences[0] > differences[-1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "original"},
+        {"optimizer": "adam"},
+        {"parametrization": "fourier"},
+        {"color": "luminance"},
+        {"pooling": "avg", "tv_weight": 1e-3},
+        {"content_layers": ("relu1_1",), "style_layers": ("conv1_2",)},
+        {"size": (SMALLER, WIDTH), "iterations": (9, 7)},
+        {"init": "noise"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_continuation_goes_with_every_other_setting(continuation, changes):
+    record = stylize(continuation, **changes).record
+    assert record["status"] == "completed"
+    assert record["loss"]["final"] < record["loss"]["initial"]
+    for size in record["stages"]:
+        assert size["phases"][0]["network"] == "low_rank"
+        assert size["phases"][-1]["network"] == "whole"
+
+
+def test_continuation_goes_with_strips_styles_and_masks(continuation, monkeypatch, tmp_path):
+    mask = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    mask[:, : WIDTH // 2] = 255
+    picture_io.save_picture(tmp_path / "left.png", mask)
+    picture_io.save_picture(tmp_path / "right.png", 255 - mask)
+    masks = str(tmp_path / "left.png"), str(tmp_path / "right.png")
+    monkeypatch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
+    monkeypatch.setattr(strips, "LEAST_ROWS", 8)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
+    record = stylize(
+        continuation, style=(continuation.content, *continuation.style), content_masks=masks
+    ).record
+    (size,) = record["stages"]
+    assert size["in_strips"]
+    assert len(size["phases"]) == 5
+    assert record["loss"]["final"] < record["loss"]["initial"]
+
+
+def test_below_its_least_size_continuation_changes_no_bit(config):
+    results = [stylize(config, continuation=kind) for kind in ("none", "rank")]
+    np.testing.assert_array_equal(results[0].image, results[1].image)

@@ -225,6 +225,33 @@ def with_extractor(
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
+def with_corrected_targets(
+    objective: Objective, exact: Objective, position: tf.Tensor
+) -> Objective:
+    """Return an objective whose loss at a position is that of another one, term by term.
+
+    Targets become t' = f(x) + (t − f*(x)) with the values f and f* that the two networks compute at
+    that x: the differences from the targets are then the same in both, and so is the loss. The
+    gradients differ as far as the derivatives of f and f* do.
+
+    Args:
+      objective: whose features a cheaper network computes.
+      exact: result of `build_objective`, with the same terms.
+      position: where they are to agree.
+    """
+    image = exact.image(position)
+    terms = tuple(exact.targets)
+
+    def values(objective: Objective) -> _Tensors:
+        return loss_features.compute(
+            objective.extractor, image, terms, objective.in_strips, objective.masks
+        )
+
+    cheap, true = values(objective), values(exact)
+    targets = {term: cheap[term] + (exact.targets[term] - true[term]) for term in terms}
+    return dataclasses.replace(objective, targets=targets)
+
+
 def region_masks(
     config: TransferConfig,
     styles: Iterable[str],

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from gatys_norm.config import OPTIMIZER_SETTINGS, TransferConfig, from_dict
-from gatys_norm.runs.schedule import schedule
+from gatys_norm.runs.schedule import Phase, schedule
 
 # The facts of a checkpoint, not checked yet; or those of the transfer that is to continue.
 Facts: TypeAlias = Mapping[str, Any]
@@ -133,15 +133,22 @@ def _other_iterations(
         yield f"{difference}, and size {config.size[stage - 1]} is finished"
     if config.iterations[stage] < iterations:
         yield f"{difference}, and {iterations} are done"
-    old, new = (
-        schedule(settings, precision).phases[stage][0].last_iteration
-        for settings in (stored, config)
-    )
-    if old != new and (facts["phase"] > 0 or iterations > new):
-        yield (
-            f"{difference}; the last tenth is computed in float32 instead of {precision}, which "
-            f"begins after iteration {old} there and {new} here"
-        )
+    phase = facts["phase"]
+    old, new = (schedule(settings, precision).phases[stage] for settings in (stored, config))
+    for index, (before, now) in enumerate(zip(old[: phase + 1], new, strict=False)):
+        is_present = index == phase
+        if before != now and not (is_present and _may_continue(before, now, iterations)):
+            yield (
+                f"{difference}; from these follows when the network or its number format changes, "
+                f"which is after iteration {before.last_iteration} there and {now.last_iteration} "
+                "here"
+            )
+
+
+def _may_continue(before: Phase, now: Phase, iterations: int) -> bool:
+    """Tell whether a phase in which a number of iterations is done may last as long as `now`."""
+    is_same_kind = before._replace(last_iteration=now.last_iteration) == now
+    return is_same_kind and iterations <= now.last_iteration
 
 
 def _difference(name: str, old: object, new: object) -> str:

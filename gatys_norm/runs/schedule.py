@@ -12,13 +12,30 @@ if TYPE_CHECKING:
 
 # Near the end bfloat16 is too coarse for the Wolfe conditions, so the last tenth uses float32.
 FLOAT32_SHARE = 0.1
+# Rank continuation; see `network.low_rank`. Nearer to the minimum than it comes in these iterations
+# the difference between the gradients of the two networks counts for too much.
+LEAST_SIZE = 192  # smaller ones are done before the low-rank network is made
+OWN_TARGETS_ITERATIONS = 60
+CORRECTED_ITERATIONS = 90
+ITERATIONS_PER_CORRECTION = 15
+LOW_RANK_SHARE = 0.6  # of the iterations of a size, at most
 
 
 class Phase(NamedTuple):
-    """A part of a size: the precision of the network, and the last iteration of the part."""
+    """A part of a size.
+
+    Attributes:
+      precision: number format of the network.
+      last_iteration: last iteration of the part, counted from the beginning of the size.
+      network: "whole" or "low_rank"; see `network.low_rank`.
+      corrects: whether the targets are corrected at the beginning of the part; see
+        `losses.objective.with_corrected_targets`.
+    """
 
     precision: str
     last_iteration: int
+    network: str = "whole"
+    corrects: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,12 +89,31 @@ def schedule(config: TransferConfig, precision: str) -> Schedule:
       config: resolved `TransferConfig`.
       precision: number format of the network on this device.
     """
-    coarse = [(Phase(precision, count),) for count in config.iterations[:-1]]
-    return Schedule(config.size, (*coarse, _last_phases(config.iterations[-1], precision)))
+    stages = range(len(config.size))
+    return Schedule(config.size, tuple(_phases(config, precision, stage) for stage in stages))
 
 
-def _last_phases(iterations: int, precision: str) -> tuple[Phase, ...]:
-    if precision == "float32":
-        return (Phase(precision, iterations),)
+def _phases(config: TransferConfig, precision: str, stage: int) -> tuple[Phase, ...]:
+    iterations = config.iterations[stage]
+    low_rank: tuple[Phase, ...] = ()
+    if config.continuation == "rank" and config.size[stage] >= LEAST_SIZE:
+        low_rank = _low_rank_phases(iterations, precision, is_first=stage == 0)
+    is_last = stage == len(config.size) - 1
+    if precision == "float32" or not is_last:
+        return (*low_rank, Phase(precision, iterations))
     coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
-    return Phase(precision, coarse), Phase("float32", iterations)
+    return (*low_rank, Phase(precision, coarse), Phase("float32", iterations))
+
+
+def _low_rank_phases(iterations: int, precision: str, is_first: bool) -> tuple[Phase, ...]:
+    """Return the phases in the low-rank network: at first with its own targets, then corrected.
+
+    Later sizes begin with a picture that is good already, so all their targets are corrected.
+    """
+    own = OWN_TARGETS_ITERATIONS if is_first else 0
+    share = min(1, LOW_RANK_SHARE * iterations / (own + CORRECTED_ITERATIONS))
+    own, last = int(share * own), int(share * (own + CORRECTED_ITERATIONS))
+    ends = [*range(own + ITERATIONS_PER_CORRECTION, last, ITERATIONS_PER_CORRECTION), last]
+    phases = [Phase(precision, own, "low_rank")] * (own > 0)
+    phases += [Phase(precision, end, "low_rank", corrects=True) for end in ends if end > own]
+    return tuple(phases)

@@ -25,7 +25,7 @@ from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import objective, parametrization
 from gatys_norm.losses.coefficients import ZeroEnergyError
 from gatys_norm.network import strips, vgg
-from gatys_norm.terms import is_style
+from gatys_norm.terms import TOTAL_VARIATION, is_style
 
 pytestmark = pytest.mark.numeric
 
@@ -822,3 +822,26 @@ def test_regions_in_another_precision_are_those_of_the_first(small_model):
     value, _ = posed.value_and_gradient(flat(np.float32(RESULT)))
     other_value, _ = other.value_and_gradient(flat(np.float32(RESULT)))
     assert float(other_value) == pytest.approx(float(value), rel=0.03)
+
+
+@both_losses
+@pytest.mark.parametrize("in_strips", [False, True])
+def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
+    config, in_strips, small_model, whole_model
+):
+    config, scene = dataclasses.replace(config, tv_weight=0.1), SCENES["in regions"]
+    exact = objective.build_objective(
+        config, vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64), scene, in_strips
+    )
+    other = objective.with_extractor(
+        vgg.Extractor(whole_model, LAYERS, compute_dtype=tf.float64), exact, config, scene
+    )
+    place, elsewhere = flat(RESULT), flat(np.flip(RESULT, 1))
+    corrected = objective.with_corrected_targets(other, exact, place)
+    assert corrected.extractor is other.extractor
+    assert corrected.coefficients == exact.coefficients
+    terms, others = exact.terms(place), other.terms(place)
+    for name, value in corrected.terms(place).items():
+        assert value == pytest.approx(terms[name], rel=1e-6), name
+        assert name == TOTAL_VARIATION or others[name] != pytest.approx(terms[name], rel=1e-3)
+    assert corrected.terms(elsewhere) != pytest.approx(exact.terms(elsewhere), rel=1e-3)

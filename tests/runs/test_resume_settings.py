@@ -18,8 +18,10 @@ from gatys_norm.cli import main as cli
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
+from gatys_norm.network import low_rank
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import identity
+from gatys_norm.runs import schedule as schedules
 
 CONFIG = TransferConfig(
     content="content.png",
@@ -103,6 +105,61 @@ def test_where_pieces_end_and_checkpoints_are_taken_does_not_matter(changes, mon
         run_transfer(config, stop, checkpoint)
         checkpoint = taken[0]
     assert_same(run_transfer(longer, checkpoint=checkpoint), whole)
+
+
+@pytest.fixture
+def small_continuation(monkeypatch):
+    """Continuation at any size and of few channels, corrected every third iteration."""
+    monkeypatch.setattr(schedules, "LEAST_SIZE", 1)
+    monkeypatch.setattr(schedules, "ITERATIONS_PER_CORRECTION", 3)
+    monkeypatch.setattr(low_rank, "RANK_STEP", 1)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 0.05)
+    return dataclasses.replace(CONFIG, continuation="rank", iterations=(20,))
+
+
+@real_transfers
+@both_optimizers
+@pytest.mark.parametrize("taken_at", [2, 4, 6, 7, 12, 14])
+def test_resumed_in_any_phase_it_has_the_same_bits(changes, taken_at, small_continuation):
+    """The phases end after 4, 7, 10 and 12 iterations in the low-rank network, and 20."""
+    config = dataclasses.replace(small_continuation, **changes)
+    checkpoint = checkpoint_at(config, taken_at)
+    whole = transfer.stylize(config)
+    assert_same(run_transfer(config, checkpoint=checkpoint), whole)
+    (size,) = whole.record["stages"]
+    assert [phase["last_iteration"] for phase in size["phases"]] == [4, 7, 10, 12, 20]
+    assert [phase["corrects"] for phase in size["phases"]] == [False, True, True, True, False]
+
+
+@real_transfers
+def test_the_place_of_the_last_correction_is_checked(small_continuation):
+    checkpoint = checkpoint_at(small_continuation, 6)
+    arrays = dict(checkpoint.arrays)
+    place = arrays.pop("phase_start")
+    for damaged in ({}, {"phase_start": place[1:]}, {"phase_start": place * np.float32("inf")}):
+        other = checkpoints.Checkpoint(arrays | damaged, checkpoint.facts)
+        with pytest.raises(identity.CheckpointMismatchError, match="is damaged"):
+            run_transfer(small_continuation, checkpoint=other)
+
+
+@pytest.mark.parametrize(
+    ("phase", "done", "planned", "same"),
+    [
+        (0, 50, 400, True),
+        (2, 80, 400, True),
+        (7, 240, 400, True),
+        (0, 50, 100, False),  # where its own targets are left after 24 iterations
+        (6, 140, 200, False),
+    ],
+)
+def test_continuation_must_not_have_gone_another_way(phase, done, planned, same):
+    config = dataclasses.replace(CONFIG, size=(512,), iterations=(250,), continuation="rank")
+    facts = facts_of(config, phase=phase, iterations=done)
+    other = dataclasses.replace(config, iterations=(planned,))
+    if same:
+        check_before_work(facts, other)
+    else:
+        assert "when the network or its number format changes" in refusal(facts, other)
 
 
 @real_transfers
@@ -247,8 +304,8 @@ def test_in_bfloat16_the_change_to_float32_must_not_have_been_passed(phase, done
     else:
         change = planned - -(-planned // 10)
         assert refusal(facts, other) == (
-            f"iterations is 20 there and {planned} here; the last tenth is computed in float32 "
-            f"instead of bfloat16, which begins after iteration 18 there and {change} here"
+            f"iterations is 20 there and {planned} here; from these follows when the network or "
+            f"its number format changes, which is after iteration 18 there and {change} here"
         )
 
 

@@ -41,3 +41,53 @@ def test_time_left_goes_by_pixels():
     assert found.seconds_left(0, 5, 5.0, pixel_counts) == 5 + 10 * 4
     assert found.seconds_left(1, 4, 16.0, pixel_counts) == 6 * 4
     assert found.seconds_left(1, 10, 40.0, pixel_counts) == 0
+
+
+def low_rank(*lasts, own=True):
+    """Return phases in the low-rank network: one with its own targets, the others corrected."""
+    kinds = [not own] + [True] * (len(lasts) - 1)
+    return tuple(
+        Phase("float32", last, "low_rank", corrects)
+        for last, corrects in zip(lasts, kinds, strict=True)
+    )
+
+
+def test_continuation_begins_in_the_low_rank_network_and_ends_in_the_whole_one():
+    planned = course(continuation="rank", size=(512,), iterations=(400,))
+    wanted = low_rank(60, 75, 90, 105, 120, 135, 150)
+    assert planned.phases == ((*wanted, Phase("float32", 400)),)
+
+
+def test_continuation_in_bfloat16_ends_in_float32():
+    planned = course("bfloat16", continuation="rank", size=(512,), iterations=(400,))
+    *first, middle, last = planned.phases[0]
+    assert {phase.precision for phase in first} == {"bfloat16"}
+    assert (middle, last) == (Phase("bfloat16", 360), Phase("float32", 400))
+
+
+def test_later_sizes_begin_with_corrected_targets():
+    planned = course(continuation="rank", size=(256, 512), iterations=(200, 200))
+    corrected = low_rank(15, 30, 45, 60, 75, 90, own=False)
+    assert planned.phases[1] == (*corrected, Phase("float32", 200))
+    assert planned.phases[0][0] == Phase("float32", 48, "low_rank")
+
+
+@pytest.mark.parametrize("iterations", [*range(1, 12), 100, 249, 251, 1000])
+def test_phases_of_continuation_end_one_after_another(iterations):
+    for precision in ("float32", "bfloat16"):
+        planned = course(precision, continuation="rank", size=(512,), iterations=(iterations,))
+        (phases,) = planned.phases
+        lasts = [phase.last_iteration for phase in phases]
+        assert lasts == sorted(lasts)
+        assert lasts[-1] == planned.iterations(0) == iterations
+        assert (phases[-1].network, phases[-1].precision) == ("whole", "float32")
+        low = [phase.last_iteration for phase in phases if phase.network == "low_rank"]
+        assert max(low, default=0) <= 0.6 * iterations
+        assert len(set(low)) == len(low)
+
+
+def test_small_sizes_do_without_continuation():
+    plain, planned = (
+        course(continuation=kind, size=(128, 191), iterations=(9,)) for kind in ("none", "rank")
+    )
+    assert planned == plain
