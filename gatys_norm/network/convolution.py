@@ -15,6 +15,7 @@ import tensorflow as tf
 from gatys_norm.network import device, winograd
 
 DIRECT: Final = "direct"
+MIRRORED: Final = "mirrored"
 TRANSPOSED: Final = "transposed"
 WINOGRAD: Final = "winograd"
 
@@ -22,6 +23,7 @@ LEAST_CHANNELS = 64  # of the smaller side; the first layer has 3
 LEAST_CHANNELS_WITHOUT_AVX512 = 128  # of the larger side
 LEAST_TILES = 12
 
+_Direction: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 # (height, width, input channels, output channels) → way
 Rule: TypeAlias = Callable[[int, int, int, int], str]
 
@@ -32,8 +34,10 @@ def fastest_way(height: int, width: int, inputs: int, outputs: int) -> str:
     - "winograd", see `winograd`: in layers of 64 channels and more, if the map has enough tiles for
       the products of matrices to be fast. Without AVX512, if one side has 128 channels or more.
     - "transposed": as the transposed convolution with mirrored kernels, which without AVX512 is
-      faster where Winograd's is not.
-    - "direct": everywhere else, and on a GPU, whose library chooses for itself.
+      faster in layers of 64 channels.
+    - "mirrored": directly, and the gradient as the direct convolution with mirrored kernels: in
+      wide layers with few tiles.
+    - "direct": in the first layer, and on a GPU, whose library chooses for itself.
 
     Args:
       height, width: H and W of the map of features.
@@ -45,7 +49,7 @@ def fastest_way(height: int, width: int, inputs: int, outputs: int) -> str:
     is_wide = device.has_avx512() or max(inputs, outputs) >= LEAST_CHANNELS_WITHOUT_AVX512
     if has_tiles and is_wide:
         return WINOGRAD
-    return DIRECT if is_wide else TRANSPOSED
+    return MIRRORED if is_wide else TRANSPOSED
 
 
 class Convolution:
@@ -77,31 +81,24 @@ class Convolution:
 
     def __call__(self, value: tf.Tensor) -> tf.Tensor:
         """Convolve 1 × H × W × C to 1 × H × W × C'."""
-        ways = {DIRECT: self._direct, TRANSPOSED: self._transposed, WINOGRAD: self._winograd}
-        return ways[self.way(*value.shape[1:3])](value)
+        way = self.way(*value.shape[1:3])
+        if way == DIRECT:
+            return _direct(value, self.kernel)
+        return _with_gradient(*self._directions(way), value)
 
-    def _direct(self, value: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(value, self.kernel, 1, "SAME")
-
-    def _transposed(self, value: tf.Tensor) -> tf.Tensor:
-        @tf.custom_gradient
-        def run(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return _transposed(value, self._mirrored_kernel), functools.partial(
-                _transposed, kernel=self.kernel
-            )
-
-        return run(value)
-
-    def _winograd(self, value: tf.Tensor) -> tf.Tensor:
-        kernels = self._transformed_kernels
-
-        @tf.custom_gradient
-        def run(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return winograd.convolve(value, kernels), functools.partial(
-                winograd.convolve, kernels=kernels, is_mirrored=True
-            )
-
-        return run(value)
+    def _directions(self, way: str) -> tuple[_Direction, _Direction]:
+        """Return the convolution, and the function that gives its gradient."""
+        if way == WINOGRAD:
+            kernels = self._transformed_kernels
+            forward = functools.partial(winograd.convolve, kernels=kernels)
+            return forward, functools.partial(forward, is_mirrored=True)
+        kernel, mirrored = self.kernel, self._mirrored_kernel
+        if way == TRANSPOSED:
+            kernel, mirrored = mirrored, kernel
+        convolve = {MIRRORED: _direct, TRANSPOSED: _transposed}[way]
+        return functools.partial(convolve, kernel=kernel), functools.partial(
+            convolve, kernel=mirrored
+        )
 
     @functools.cached_property
     def _mirrored_kernel(self) -> tf.Tensor:
@@ -114,6 +111,18 @@ class Convolution:
             return winograd.transformed(self.kernel)
 
 
+def _direct(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    return tf.nn.conv2d(value, kernel, 1, "SAME")
+
+
 def _transposed(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     shape = [*value.shape[:3], kernel.shape[2]]
     return tf.nn.conv2d_transpose(value, kernel, shape, 1, "SAME")
+
+
+def _with_gradient(forward: _Direction, backward: _Direction, value: tf.Tensor) -> tf.Tensor:
+    @tf.custom_gradient
+    def run(value: tf.Tensor) -> tuple[tf.Tensor, _Direction]:
+        return forward(value), backward
+
+    return run(value)

@@ -1,6 +1,7 @@
 """What the benchmarks share: flags, processes, progress, the machine, reports and pages."""
 
 import concurrent.futures
+import dataclasses
 import datetime
 import json
 import multiprocessing
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from gatys_norm import files, machine
 from gatys_norm.cli import errors, loading
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import TransferConfig
+from gatys_norm.config import ConfigError, TransferConfig
 from gatys_norm.network import weights
 from gatys_norm.report import markdown
 from gatys_norm.runs import folder as run_folder
@@ -90,6 +91,14 @@ def config_from_flags(
     if len(config.size) > 1:
         raise errors.InputError("--size: must be one size")
     return config
+
+
+def sizes_from_flag(name: str, words: Iterable[str], config: TransferConfig) -> tuple[int, ...]:
+    """Return the sizes that a flag names, in order."""
+    sizes = tuple(sorted(set(cli_flags.numbers(name, words, int))))
+    with errors.refusing(ConfigError, prefix=f"--{name}: "):
+        dataclasses.replace(config, size=sizes)
+    return sizes
 
 
 def in_own_process(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:

@@ -19,9 +19,8 @@ import report as benchmark_report
 import speed_tables
 from absl import flags
 
-from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import console, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import ConfigError
 
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
 FULL = {"sizes": (128, 192, 256, 384, 512, 768, 1024), "rounds": 7}
@@ -47,8 +46,8 @@ def benchmark(values):
     reason = "see --sizes and --peer_sizes"
     cli_flags.refuse_flags(("size", "iterations"), values, reason)
     config = benchmark_report.config_from_flags(values, size=512, iterations=1)
-    sizes = sizes_from_flag("sizes", values.sizes or default["sizes"], config)
-    peer_sizes = sizes_from_flag("peer_sizes", values.peer_sizes, config)
+    sizes = benchmark_report.sizes_from_flag("sizes", values.sizes or default["sizes"], config)
+    peer_sizes = benchmark_report.sizes_from_flag("peer_sizes", values.peer_sizes, config)
     rounds = values.rounds or default["rounds"]
     if values.peer:
         peer_process.check_one_style(config)
@@ -64,14 +63,6 @@ def benchmark(values):
         "peer": python and against_pytorch.measure(config, peer_sizes, rounds, precisions, python),
     }
     benchmark_report.finish(destination, report, speed_tables.all_tables(report))
-
-
-def sizes_from_flag(name, words, config):
-    """Return the sizes that a flag names, in order."""
-    sizes = tuple(sorted(set(cli_flags.numbers(name, words, int))))
-    with errors.refusing(ConfigError, prefix=f"--{name}: "):
-        dataclasses.replace(config, size=sizes)
-    return sizes
 
 
 def single_evaluations(plan):

@@ -20,7 +20,6 @@ from absl import flags
 from gatys_norm import surroundings
 from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import ConfigError
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.network import weights
 
@@ -73,9 +72,7 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("size", "iterations"), values, "see --sizes")
     config = benchmark_report.config_from_flags(values, size=256, iterations=1)
-    sizes = tuple(sorted(set(cli_flags.numbers("sizes", values.sizes, int))))
-    with errors.refusing(ConfigError, prefix="--sizes: "):
-        dataclasses.replace(config, size=sizes)
+    sizes = benchmark_report.sizes_from_flag("sizes", values.sizes, config)
     destination, machine = benchmark_report.prepare(values, "start", [PAGE], config.weights)
     config = dataclasses.replace(config, weights=machine["weights"])
     report = {

@@ -7,7 +7,13 @@ from helpers.bfloat16 import needs_bfloat16
 from helpers.exact import whole_numbers
 
 from gatys_norm.network import convolution, device, winograd
-from gatys_norm.network.convolution import DIRECT, TRANSPOSED, WINOGRAD, Convolution
+from gatys_norm.network.convolution import (
+    DIRECT,
+    MIRRORED,
+    TRANSPOSED,
+    WINOGRAD,
+    Convolution,
+)
 
 pytestmark = pytest.mark.numeric
 
@@ -41,7 +47,7 @@ def taking(way):
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
 @pytest.mark.parametrize("outputs", [256, 40])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("way", [DIRECT, TRANSPOSED])
+@pytest.mark.parametrize("way", [DIRECT, MIRRORED, TRANSPOSED])
 def test_direct_ways_equal_tensorflows_convolution(way, size, outputs, traced):
     # Whole numbers, whose sums of 9 · 256 products have fewer than 24 bits: nothing is rounded.
     kernel = whole_kernel(256, outputs)
@@ -146,8 +152,8 @@ def test_results_of_a_compiled_function_do_not_share_memory():
         ((192, 256), (64, 128), False, WINOGRAD),
         ((12, 16), (512, 512), True, WINOGRAD),
         ((12, 16), (512, 512), False, WINOGRAD),
-        ((9, 9), (512, 512), True, DIRECT),
-        ((9, 9), (512, 512), False, DIRECT),
+        ((9, 9), (512, 512), True, MIRRORED),
+        ((9, 9), (512, 512), False, MIRRORED),
         ((9, 9), (64, 64), False, TRANSPOSED),
         ((192, 256), (16, 512), True, DIRECT),
     ],
