@@ -220,7 +220,7 @@ def filled_in(setting: _Value | None) -> _Value:
 
 
 _FAST: Settings = {
-    "iterations": (250,),
+    "iterations": (400,),
     "precision": "bfloat16",
     "parametrization": "fourier",
     "continuation": "rank",

@@ -24,7 +24,10 @@ from gatys_norm.config import (
 
 PATH_SETTINGS = ("content", "style", "content_masks", "style_masks", "init", "weights")
 # Shown by --helpfull alone.
-SELDOM_SET = {"line_search", "log_every", "parametrization", "history", "checkpoint_every"}
+SELDOM_SET = {
+    *("line_search", "log_every", "parametrization", "continuation", "history"),
+    "checkpoint_every",
+}
 _Paths = TypeVar("_Paths", str, tuple[str, ...], list[str], None)
 
 

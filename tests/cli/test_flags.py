@@ -26,9 +26,10 @@ from gatys_norm.runs import folder as run_folder
 pytestmark = pytest.mark.usefixtures("folder")
 
 FAST = {
-    "iterations": (250,),
+    "iterations": (400,),
     "precision": "bfloat16",
     "parametrization": "fourier",
+    "continuation": "rank",
     "history": 30,
 }
 
@@ -56,6 +57,7 @@ SETTINGS: dict[str, Any] = {
     "tv_weight": ("0.125", 0.125),
     "precision": ("bfloat16", "bfloat16"),
     "parametrization": ("fourier", "fourier"),
+    "continuation": ("rank", "rank"),
     "optimizer": ("adam", "adam"),
     "learning_rate": ("0.5", 0.5),
     "line_search": ("hager_zhang", "hager_zhang"),
@@ -298,6 +300,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "tv_weight": "(default: '0.0')",
     "precision": "(default: 'float32')",
     "parametrization": "(default: 'pixel')",
+    "continuation": "(default: 'none')",
     "optimizer": "(default: 'lbfgs')",
     "learning_rate": "default 1",
     "preset": "(default: 'paper')",
@@ -315,7 +318,10 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "log_every": "(default: '10')",
 }
 HELPS = {"help", "helpshort", "helpfull"}
-SELDOM_SET = {"line_search", "log_every", "parametrization", "history", "checkpoint_every"}
+SELDOM_SET = {
+    *("line_search", "log_every", "parametrization", "continuation", "history"),
+    "checkpoint_every",
+}
 
 
 @pytest.mark.parametrize("flag", ["--helpfull", "-helpfull", "--helpfull=true"])
@@ -358,7 +364,7 @@ WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "pre
 OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview")  # no settings
 ENUMS = (
     *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
-    *("line_search", "preset"),
+    *("line_search", "continuation", "preset"),
 )
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
     *((f"--{name}=neither", f"--{name}") for name in ENUMS),
