@@ -133,7 +133,7 @@ class TransferConfig:
     )
     continuation: str = _setting(
         "none",
-        "none, or rank (most iterations in a cheaper network that computes nearly the same)",
+        "none, or rank (the first iterations in a cheaper network that computes nearly the same)",
         ("none", "rank"),
     )
     optimizer: str = _setting(
