@@ -83,7 +83,7 @@ def _reduced(step: Step, observer: _Observer, following: _Observer | None) -> St
     # After the last convolution all directions of the outputs are equally important.
     importance = np.eye(channels_after) if following is None else following.importance
     outputs = _projection(observer.covariance, importance)
-    kernel = inputs.expand @ observer.kernel @ outputs.reduce
+    kernel = tf.matmul(tf.matmul(inputs.expand, observer.kernel), outputs.reduce).numpy()
     q, r = kernel.shape[2:]
     if channels * q + 9 * q * r + r * channels_after >= 9 * channels * channels_after:
         return step
@@ -141,7 +141,8 @@ class _Observer:
     @property
     def importance(self) -> np.ndarray:
         """W = Σ_t K_t K_tᵀ, C × C."""
-        return (self.kernel @ self.kernel.swapaxes(2, 3)).sum((0, 1))
+        products = tf.matmul(self.kernel, self.kernel, transpose_b=True)
+        return tf.reduce_sum(products, [0, 1]).numpy()
 
     @property
     def inputs(self) -> np.ndarray:
@@ -160,14 +161,20 @@ class _Observer:
 
 
 def _projection(second_moment: np.ndarray, importance: np.ndarray) -> _Projection:
-    """Return the projection to the main directions."""
+    """Return the projection to the main directions.
+
+    By TensorFlow, since the threads of NumPy's eigenvectors hinder each other on a busy machine.
+    """
     ridge = RIDGE * np.trace(importance) / len(importance)
-    factor = np.linalg.cholesky(importance + ridge * np.eye(len(importance)))
-    eigenvalues, vectors = np.linalg.eigh(factor.T @ second_moment @ factor)  # smallest first
+    factor = tf.linalg.cholesky(importance + ridge * np.eye(len(importance)))
+    weighted = tf.matmul(factor, tf.matmul(second_moment, factor), transpose_a=True)
+    values, vectors = tf.linalg.eigh(weighted)  # smallest first
+    eigenvalues = values.numpy()
     count = np.count_nonzero(np.cumsum(eigenvalues) > LOST_SHARE * eigenvalues.sum())
     rank = RANK_STEP * max(1, math.ceil(count / RANK_STEP))
     main = vectors[:, -rank:]
-    return _Projection(factor @ main, np.linalg.solve(factor.T, main).T)
+    expand = tf.linalg.triangular_solve(factor, main, adjoint=True)
+    return _Projection(tf.matmul(factor, main).numpy(), tf.transpose(expand).numpy())
 
 
 def _sum_of_products(value: tf.Tensor) -> np.ndarray:
