@@ -41,7 +41,10 @@ class PhaseRecord(TypedDict):
 
 
 class StageRecord(TypedDict):
-    """The course and the end of one size; `phases` are those that were begun."""
+    """The course and the end of one size.
+
+    `phases` are those that were begun; `convolutions` are {layer: way}, see `network.convolution`.
+    """
 
     size: int
     height: int
@@ -49,6 +52,7 @@ class StageRecord(TypedDict):
     style_shapes: list[list[int]]
     status: str
     in_strips: bool
+    convolutions: dict[str, str]
     iterations: int
     evaluations: int
     restarts: int

@@ -78,6 +78,7 @@ class RunLog:
                 "style_shapes": [list(style.shape[:2]) for style in stage.inputs.styles],
                 "status": status,
                 "in_strips": objective.in_strips,
+                "convolutions": objective.extractor.ways(*objective.shape[:2]),
                 "iterations": state.iterations,
                 "evaluations": state.evaluations,
                 "restarts": state.restarts,

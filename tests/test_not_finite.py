@@ -63,6 +63,9 @@ class Spoilt(tf.Module):
         far = tf.reduce_max(tf.abs(image - self.centre)) > REACH
         return features | {"conv2_2": self.spoil(features["conv2_2"], far)}
 
+    def ways(self, height, width):
+        return self.extractor.ways(height, width)
+
 
 def value_of(bad):
     return lambda features, far: tf.where(far, tf.constant(bad, features.dtype), features)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -37,6 +38,9 @@ class Counting(tf.Module):
     def __call__(self, image):
         self.count += 1
         return self.extractor(image)
+
+    def ways(self, height, width):
+        return self.extractor.ways(height, width)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -132,14 +136,16 @@ def test_rows_are_logged_once_and_counts_add_up_over_sizes():
     assert log.seconds_before() == 2.5
     assert [stage["status"] for stage in log.stages] == ["completed", "stalled"]
     assert [stage["size"] for stage in log.stages] == [24, 48]
+    assert [stage["convolutions"]["conv1_1"] for stage in log.stages] == ["16×24", "16×48"]
     assert [stage["phases"][-1]["last_iteration"] for stage in log.stages] == [4, 3]
     # Of the terms 2 and 3, with the coefficients 10 and 100.
     assert log.stages[0]["loss"] == {"initial": 320.0, "final": 320.0}
 
 
 def stage_of(size):
-    """Return a stage whose objective has two terms and no network."""
-    objective = stages.Objective(None, (16, size, 3), {}, {"content/a": 10.0, "style/b": 100.0})
+    """Return a stage whose objective has two terms, and whose network is never run."""
+    network = mock.Mock(ways=lambda height, width: {"conv1_1": f"{height}×{width}"})
+    objective = stages.Objective(network, (16, size, 3), {}, {"content/a": 10.0, "style/b": 100.0})
     inputs = picture_inputs.ResizedInputs(noise(16, size, 1), (noise(8, 9, 2),))
     return stages.Stage(0, size, inputs, objective, None)
 

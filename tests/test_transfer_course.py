@@ -280,7 +280,7 @@ def test_bfloat16_is_left_earlier_if_its_line_search_fails(monkeypatch, config):
 
 def test_without_fast_bfloat16_it_runs_float32_and_says_so_once(monkeypatch, config):
     monkeypatch.setattr(device, "has_fast_bfloat16", lambda: False)
-    with pytest.warns(UserWarning, match="^precision: .* float32 is faster here") as warned:
+    with pytest.warns(UserWarning, match="^precision: .* float32 is at least as fast") as warned:
         result = stylize(config, precision="bfloat16")
     assert sum("precision" in str(warning.message) for warning in warned) == 1
     assert result.record["network_precision"] == "float32"

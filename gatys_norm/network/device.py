@@ -25,10 +25,14 @@ REWRITES = (  # of TensorFlow's graphs, to float16 or bfloat16
     "auto_mixed_precision_mkl",
     "auto_mixed_precision_onednn_bfloat16",
 )
-INSTRUCTION_SETS_OF_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
+# With AVX512_BF16 alone an evaluation takes as long as in float32 by Winograd's way.
+INSTRUCTION_SET_OF_BFLOAT16 = "amx_bf16"
 # Values of oneDNN's variables.
 LIMITS_BELOW_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
-LIMITS_BELOW_BFLOAT16 = (*LIMITS_BELOW_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
+LIMITS_BELOW_AMX = (
+    *LIMITS_BELOW_AVX512,
+    *("AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16"),
+)
 COMPUTE_CAPABILITY_OF_BFLOAT16 = (8, 0)
 
 
@@ -38,17 +42,17 @@ def gpus() -> list[Any]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Tell whether the device computes in bfloat16 itself, instead of emulating it in float32.
+    """Tell whether the network is faster in bfloat16 than in float32.
 
-    GPUs do if their compute capability is 8.0 or more, CPUs if they have AMX or AVX-512 BF16 and
-    oneDNN may use it. The features of a CPU are known on Linux only.
+    So it is on GPUs whose compute capability is 8.0 or more, and on CPUs that have AMX, if oneDNN
+    may use it. The features of a CPU are known on Linux only.
     """
     details = _details_of_gpus()
     if details:
         capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
         return min(capabilities) >= COMPUTE_CAPABILITY_OF_BFLOAT16
-    has_instructions = not INSTRUCTION_SETS_OF_BFLOAT16.isdisjoint(machine.instruction_sets())
-    return has_instructions and not _is_limited_to(LIMITS_BELOW_BFLOAT16)
+    has_instructions = INSTRUCTION_SET_OF_BFLOAT16 in machine.instruction_sets()
+    return has_instructions and not _is_limited_to(LIMITS_BELOW_AMX)
 
 
 def has_avx512() -> bool:
@@ -63,12 +67,11 @@ def _is_limited_to(limits: Collection[str]) -> bool:
 
 
 def usable_precision(precision: str) -> str:
-    """Return `precision`; but warn and return "float32" where the device has to emulate it."""
+    """Return `precision`; but warn and return "float32" where that is as fast."""
     if precision == "float32" or has_fast_bfloat16():
         return precision
     warnings.warn(
-        f"precision: this device does not compute in {precision} itself; float32 is faster here "
-        "and taken instead",
+        f"precision: on this device float32 is at least as fast as {precision}, and taken instead",
         stacklevel=2,
     )
     return "float32"

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
 # Upper bounds of peaks measured with TensorFlow 2.21 on a CPU; see tests/network/test_memory.py.
-BYTES_AT_REST = 1.1e9
+BYTES_AT_REST = 1.35e9  # 0.32e9 of them for transformed kernels; see `winograd`
+BYTES_OF_LOW_RANK = 0.5e9  # of the second network that continuation "rank" needs
 BYTES_PER_PIXEL = 1850
 BYTES_PER_PIXEL_IN_STRIPS = 950
-BYTES_PER_PIXEL_IN_FOURIER = 750
+BYTES_PER_PIXEL_IN_FOURIER = 580
 BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
 HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `strips`
@@ -83,12 +84,16 @@ def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
 
 def estimated_bytes(pixel_count: int, config: TransferConfig, in_strips: bool) -> float:
     """Return the bytes that a transfer needs at most; arguments as for `plan`."""
-    return BYTES_AT_REST + pixel_count * _bytes_per_pixel(config, in_strips)
+    return _bytes_at_rest(config) + pixel_count * _bytes_per_pixel(config, in_strips)
 
 
 def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
     """Return the number of pixels of a transfer in strips that fits into `byte_count` bytes."""
-    return max(0, (byte_count - BYTES_AT_REST) / _bytes_per_pixel(config, in_strips=True))
+    return max(0, (byte_count - _bytes_at_rest(config)) / _bytes_per_pixel(config, in_strips=True))
+
+
+def _bytes_at_rest(config: TransferConfig) -> float:
+    return BYTES_AT_REST + (BYTES_OF_LOW_RANK if config.continuation == "rank" else 0)
 
 
 def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:

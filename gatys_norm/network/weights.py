@@ -33,7 +33,6 @@ SOURCES = ("auto", "imagenet", "imagenet-8bit")  # any other source is a path
 
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
-_KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{_KERAS_FILE}"
 _SOCKET_SECONDS = 5.0  # a socket that is silent for so long has failed
 _PATIENT_SECONDS = 10.0  # after that, new connections get a tenth of the time
 _CACHED_FILE = "vgg19_imagenet_8bit_notop.h5"
@@ -254,6 +253,8 @@ def _imagenet() -> WeightsFile:
     from gatys_norm.network import keras_vgg19
 
     keras_vgg19.load_keras()
+    from keras.src.applications import vgg19
+
     if "imagenet" not in cached_files():
         _logger.info("imagenet: Keras fetches %s", _KERAS_FILE)
     keras_utils = tf.keras.utils
@@ -262,7 +263,10 @@ def _imagenet() -> WeightsFile:
     try:
         with _cache_lock(), _impatient_sockets():
             path = keras_utils.get_file(
-                _KERAS_FILE, origin=_KERAS_URL, cache_subdir="models", file_hash=_KERAS_MD5
+                _KERAS_FILE,
+                origin=vgg19.WEIGHTS_PATH_NO_TOP,
+                cache_subdir="models",
+                file_hash=_KERAS_MD5,
             )
     except WeightsError:
         raise

@@ -1,12 +1,9 @@
 """3 × 3 convolutions with a quarter of the multiplications: Winograd's F(4×4, 3×3).
 
-A *tile* is a square of 6 × 6 inputs d; together with a kernel g it gives 4 × 4 outputs y (Lavin and
-Gray 2016, arXiv:1509.09308):
-
-    y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
-
-Of 6 · 6 products per tile and pair of channels, the 4 · 4 outputs share all, where the definition
-takes 9 each. The product ⊙, summed over the input channels, is 36 products of matrices.
+A *tile* is a square of 6 × 6 inputs d; together with a kernel g it gives 4 × 4 outputs, which are
+Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A (Lavin and Gray 2016, arXiv:1509.09308). That takes 36 products for 16
+outputs, where the definition takes 9 for each. Summed over the input channels, the products ⊙ are
+36 products of matrices.
 
 A, B and G interpolate polynomials at six points. These are 0, ±3/2, ±2/3 and ∞: points of the form
 ±c, ±1/c round least (Alam et al. 2022, arXiv:2201.10369), and they stay the same set if each is

@@ -43,12 +43,42 @@ def test_a_gpu_of_unknown_capability_is_taken_for_slow(monkeypatch):
 
 @pytest.mark.parametrize(
     ("instruction_sets", "is_fast"),
-    [(["avx2", "amx_bf16"], True), (["avx512_bf16"], True), (["avx2", "avx512f"], False)],
+    [(["avx2", "amx_bf16"], True), (["avx512_bf16"], False), (["avx2", "avx512f"], False)],
 )
 def test_cpus_compute_in_bfloat16_with_its_instructions(monkeypatch, instruction_sets, is_fast):
     monkeypatch.setattr(machine, "instruction_sets", lambda: instruction_sets)
     offer_gpus(monkeypatch)
     assert device.has_fast_bfloat16() is is_fast
+
+
+@pytest.mark.parametrize(
+    ("limit", "has_avx512", "has_amx"),
+    [
+        ("", True, True),
+        ("AVX512_CORE_AMX", True, True),
+        ("ALL", True, True),
+        ("avx512_core_bf16", True, False),
+        ("AVX512_CORE", True, False),
+        ("AVX2_VNNI", False, False),
+        ("avx2", False, False),
+    ],
+)
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_limits_of_onednn_count_as_those_of_the_processor(
+    monkeypatch, name, limit, has_avx512, has_amx
+):
+    monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2", "avx512f", "amx_bf16"])
+    for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, limit)
+    offer_gpus(monkeypatch)
+    assert device.has_avx512() is has_avx512
+    assert device.has_fast_bfloat16() is has_amx
+
+
+def test_a_processor_without_avx512_has_none(monkeypatch):
+    monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2"])
+    assert not device.has_avx512()
 
 
 def test_the_environment_names_gpus_or_else_the_cpu(monkeypatch):

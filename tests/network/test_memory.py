@@ -9,6 +9,7 @@ from gatys_norm.config import TransferConfig
 from gatys_norm.network import memory
 
 CONFIG = TransferConfig()
+FAST = {"parametrization": "fourier", "continuation": "rank", "history": 30}
 MANY_LAYERS = dataclasses.replace(CONFIG, style_layers=("conv1_1", "relu1_1", "conv1_2", "conv2_2"))
 
 
@@ -28,14 +29,17 @@ def test_no_pixel_fits_into_too_little():
 @pytest.mark.parametrize(
     ("size", "in_strips", "change", "gigabytes"),
     [
-        (512, False, {}, 1.76),
-        (1024, False, {}, 3.23),
-        (1024, False, {"precision": "bfloat16"}, 3.45),
-        (1024, False, {"precision": "bfloat16", "parametrization": "fourier"}, 3.94),
-        (1024, True, {}, 2.25),
-        (1024, True, {"history": 40}, 3.59),
-        (1024, True, {"precision": "bfloat16"}, 2.43),
-        (1024, True, {"parametrization": "fourier"}, 2.54),
+        (512, False, {}, 1.77),
+        (512, False, FAST, 2.42),
+        (1024, False, {}, 3.35),
+        (1024, False, {"precision": "bfloat16"}, 3.49),
+        (1024, False, {"precision": "bfloat16", "parametrization": "fourier"}, 3.62),
+        (1024, False, FAST, 4.98),
+        (1024, True, {}, 2.53),
+        (1024, True, {"history": 40}, 3.84),
+        (1024, True, {"precision": "bfloat16"}, 2.63),
+        (1024, True, {"parametrization": "fourier"}, 2.65),
+        (1024, True, FAST, 4.50),
         (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 3.05),
         (1024, True, {"style": ("a", "b")}, 2.46),
         (1024, True, {"style": ("a", "b"), "content_masks": ("m", "n")}, 2.43),
@@ -53,7 +57,7 @@ def test_strips_are_taken_where_memory_is_short_and_only_there():
     assert plain == (memory.estimated_bytes(10**6, CONFIG, in_strips=False), False)
     short = memory.plan(10**6, CONFIG, plain.byte_count * 1.1)
     assert short == (memory.estimated_bytes(10**6, CONFIG, in_strips=True), True)
-    assert short.byte_count < 0.7 * plain.byte_count
+    assert short.byte_count < 0.75 * plain.byte_count
     assert memory.plan(10**6, CONFIG, plain.byte_count * 2) == plain
 
 
