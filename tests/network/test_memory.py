@@ -40,8 +40,8 @@ def test_no_pixel_fits_into_too_little():
         (1024, True, {"precision": "bfloat16"}, 2.63),
         (1024, True, {"parametrization": "fourier"}, 2.65),
         (1024, True, FAST, 4.50),
-        (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 3.05),
-        (1024, True, {"style": ("a", "b")}, 2.46),
+        (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 2.86),
+        (1024, True, {"style": ("a", "b")}, 2.64),
         (1024, True, {"style": ("a", "b"), "content_masks": ("m", "n")}, 2.43),
     ],
 )
