@@ -19,6 +19,7 @@ from gatys_norm import transfer
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize
+from gatys_norm.network import device
 
 DATA = Path(__file__).parent.parent / "data"
 CONFIG = TransferConfig(
@@ -240,8 +241,11 @@ def test_unit_step_search_stays_under_1_2_evaluations_an_iteration(longer, real_
 
 @pytest.mark.slow
 @needs_bfloat16
-def test_bfloat16_comes_as_far_as_float32_in_half_as_many_iterations(longer, real_weights):
+def test_bfloat16_comes_as_far_as_float32_in_half_as_many_iterations(
+    longer, real_weights, monkeypatch
+):
     """It rounds to 8 bits, so that the two go different ways; the last tenth is float32's."""
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
     coarse = stylize_eagerly(real_weights, iterations=LONGER, precision="bfloat16").record
     assert coarse["iterations"] == LONGER[0]
     half_way = next(row for row in longer["history"] if row["iteration"] == LONGER[0] // 2)
