@@ -60,7 +60,7 @@ def small_kernels(extractor):
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 def test_channels_that_depend_on_each_other_are_computed_from_fewer(monkeypatch, pooling):
-    monkeypatch.setattr(low_rank, "LOST_SHARE", 1e-9)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 1e-6)  # more than rounding leaves
     whole = extractor_of(pooling=pooling)
     reduced = low_rank.low_rank_extractor(whole, whole, [PICTURE])
     assert small_kernels(reduced)["1_2"] == (16, 16)
@@ -113,7 +113,7 @@ def test_the_mean_output_stays_what_it_was(monkeypatch):
 
 
 def test_the_first_convolution_and_block_5_and_what_would_gain_nothing_stay_whole(monkeypatch):
-    monkeypatch.setattr(low_rank, "LOST_SHARE", 1e-9)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 1e-6)  # more than rounding leaves
     layers = [
         layer("block1_conv1", random_kernel(3, 32, 1), 1),
         layer("block1_conv2", random_kernel(32, 32, 2), 2),
