@@ -18,7 +18,6 @@ from gatys_norm import machine, surroundings
 # {name of a comparison: the clock of `time` that it uses}. With one thread each, CPU seconds are
 # nearly what an idle machine would take, also if other programs keep the cores busy.
 CLOCKS = {"one thread": "process_time", "all threads": "perf_counter"}
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 ROOM_ON_A_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # leaves memory for PyTorch
 
 
@@ -56,7 +55,9 @@ def measure(config, sizes, rounds, precisions, python):
 def time_in_turn(plan, problem, python, threads):
     """Return [{timer: seconds}] of a plan with one size, for a name of `CLOCKS`."""
     clock = CLOCKS[threads]
-    variables, count = (ONE_THREAD, 1) if threads == "one thread" else ({}, machine.cores())
+    variables, count = (
+        (benchmark_report.ONE_THREAD, 1) if threads == "one thread" else ({}, machine.cores())
+    )
     timers = {}
     with own_process(variables) as ours, peer_process.Peer(python, problem, count) as peer:
         for precision in plan.precisions:

@@ -10,8 +10,8 @@ import functools
 import itertools
 import sys
 from statistics import median
-from time import process_time
 
+import evaluations
 import report as benchmark_report
 from absl import flags
 
@@ -22,8 +22,6 @@ from gatys_norm.cli import flags as cli_flags
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
 SIZES = ("64", "128", "256", "512", "1024")
 ROUNDS = 5
-LEAST_SECONDS = 0.05  # of a timing
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 WAYS = ("direct", "mirrored", "transposed", "winograd")
 # {the first layer of this shape: rows of the picture per row of its map, C, C'}
 LAYERS = {
@@ -53,7 +51,7 @@ def benchmark(values):
     config = benchmark_report.config_from_flags(values, size=256, iterations=1)
     sizes = benchmark_report.sizes_from_flag("sizes", values.sizes, config)
     destination, machine = benchmark_report.prepare(values, "convolutions", [PAGE], config.weights)
-    with surroundings.environment_variables(ONE_THREAD):
+    with surroundings.environment_variables(benchmark_report.ONE_THREAD):
         rows = benchmark_report.in_own_process(measure, sizes, values.rounds)
     settings = {"sizes": sizes, "rounds": values.rounds}
     report = {"machine": machine, "settings": settings, "rows": rows}
@@ -124,17 +122,9 @@ def timers_of(way, shape, inputs, outputs):
             output = convolve(value)
         return output, tape.gradient(output, value, upstream)
 
+    alone(), with_gradient()  # traces them
+    cpu_seconds = functools.partial(evaluations.seconds_of, clock="process_time")
     return functools.partial(cpu_seconds, alone), functools.partial(cpu_seconds, with_gradient)
-
-
-def cpu_seconds(function):
-    """Return the CPU seconds of one call, over `LEAST_SECONDS` of calls."""
-    function()
-    count, began = 0, process_time()
-    while process_time() - began < LEAST_SECONDS:
-        function()
-        count += 1
-    return (process_time() - began) / count
 
 
 def tables(report):

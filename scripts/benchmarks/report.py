@@ -32,6 +32,8 @@ FEATURES = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}  # the wides
 BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16"}
 LIMITS = {"amx": "amx", "avx512": "avx512", "avx10": "avx512", "avx2": "avx2"}  # oneDNN's words
 TAKEN = ("content", "style", "weights", "size", "iterations", "output", "flagfile")
+# TensorFlow's variables for a process whose CPU seconds are compared.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 SECONDS_BETWEEN_LINES = 30  # of a progress bar that is not on a terminal
 
 Machine: TypeAlias = dict[str, Any]  # plain JSON values

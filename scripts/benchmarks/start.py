@@ -26,7 +26,6 @@ from gatys_norm.network import weights
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
 SIZES = ("128", "256", "512")
 ROUNDS = 3
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 LOADED, TENSORFLOW, FOUND = "Python, flags, pictures", "TensorFlow, Keras", "weights found"
 NETWORK, TARGETS, FIRST = "network built and loaded", "targets", "first evaluation, traced"
 GRAPH, ITERATION, MEASURES = "L-BFGS traced", "first iteration", "measures of the result"
@@ -94,7 +93,7 @@ def measure_sizes(config, sizes, rounds):
     with benchmark_report.progress_bar("starting", 2 * rounds * len(sizes)) as bar:
         for size in sizes * rounds:
             alone = dataclasses.replace(config, size=(size,))
-            with surroundings.environment_variables(ONE_THREAD):
+            with surroundings.environment_variables(benchmark_report.ONE_THREAD):
                 one_thread = benchmark_report.in_own_process(measure, alone)
             bar.update()
             runs[size].append((one_thread, benchmark_report.in_own_process(measure, alone)))

@@ -3,6 +3,7 @@
 import json
 
 import convolutions
+import evaluations
 import pytest
 import report as benchmark_report
 
@@ -48,7 +49,7 @@ def test_whole_program(tmp_path, monkeypatch, capsys):
     """All of it, in this process, with two narrow layers."""
     layers = {"conv1_2": (1, 64, 64), "conv5_1": (16, 64, 64)}
     monkeypatch.setattr(convolutions, "LAYERS", layers)
-    monkeypatch.setattr(convolutions, "LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(evaluations, "LEAST_SECONDS", 0.001)
     (tmp_path / "weights.h5").touch()
     output = tmp_path / "convolutions.json"
     flags = ["--sizes=32", "--rounds=2", f"--output={output}"]
