@@ -40,6 +40,13 @@ class PhaseRecord(TypedDict):
     corrects: bool
 
 
+class StripsRecord(TypedDict):
+    """How much of the network is computed in strips; see `network.memory.Strips`."""
+
+    blocks: int
+    rows: int
+
+
 class StageRecord(TypedDict):
     """The course and the end of one size.
 
@@ -51,7 +58,7 @@ class StageRecord(TypedDict):
     width: int
     style_shapes: list[list[int]]
     status: str
-    in_strips: bool
+    strips: StripsRecord
     convolutions: dict[str, str]
     iterations: int
     evaluations: int

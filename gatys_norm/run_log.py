@@ -14,6 +14,7 @@ from gatys_norm.record import (
     PhaseRecord,
     Record,
     StageRecord,
+    StripsRecord,
     term_value,
 )
 from gatys_norm.runs.schedule import Phase
@@ -77,7 +78,7 @@ class RunLog:
                 "width": objective.shape[1],
                 "style_shapes": [list(style.shape[:2]) for style in stage.inputs.styles],
                 "status": status,
-                "in_strips": objective.in_strips,
+                "strips": cast(StripsRecord, objective.strips._asdict()),
                 "convolutions": objective.extractor.ways(*objective.shape[:2]),
                 "iterations": state.iterations,
                 "evaluations": state.evaluations,

@@ -18,6 +18,7 @@ from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import metrics
 from gatys_norm.losses.objective import Objective, build_objective, with_extractor
 from gatys_norm.network.low_rank import low_rank_extractor
+from gatys_norm.network.memory import Strips
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers.base import State
 from gatys_norm.record import Metrics
@@ -86,7 +87,7 @@ def open_stage(
     inputs: LoadedInputs,
     index: int,
     extractor: Extractor,
-    in_strips: bool,
+    strips: Strips,
     coarse: np.ndarray | None,
 ) -> Stage:
     """Resize the pictures to one size, set up the loss, and choose the first picture.
@@ -96,8 +97,7 @@ def open_stage(
       inputs: the pictures.
       index: number of the size, counted from 0.
       extractor: φ in float32.
-      in_strips: whether the first blocks of the network are computed in strips; see
-        `network.strips`.
+      strips: how much of the network is computed in strips.
       coarse: result of the previous size, H × W × 3; None at the first size, and where x comes
         from a checkpoint.
 
@@ -109,7 +109,7 @@ def open_stage(
     """
     size = config.size[index]
     resized_inputs = resized(config, inputs, size)
-    objective = build_objective(config, extractor, resized_inputs, in_strips)
+    objective = build_objective(config, extractor, resized_inputs, strips)
     start = (
         _start(config, inputs, resized_inputs, coarse) if coarse is not None or index == 0 else None
     )
@@ -156,7 +156,7 @@ def measure(
     """
     targets, masks = stage.objective.targets, stage.objective.masks
     terms = term_names(config.content_layers, config.style_layers, config.style_names)
-    values_of = loss_features.compiled(extractor, terms, stage.objective.in_strips)
+    values_of = loss_features.compiled(extractor, terms, stage.objective.strips)
     return metrics.measure(
         values_of(tf.constant(image), masks),
         values_of(tf.constant(stage.inputs.content), masks),

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +23,7 @@ from gatys_norm.losses.objective import Objective, with_corrected_targets
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
-from gatys_norm.record import HistoryRow, Identity, Metrics, Record
+from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StripsRecord
 from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
@@ -164,7 +164,7 @@ class Transfer:
         self._inputs = picture_inputs.load(config) if inputs is None else inputs
         largest = self._inputs.shapes[config.size[-1]]
         self.plan = memory.plan_transfer(config, largest, device.available_bytes())
-        self._in_strips = self.plan.in_strips
+        self._strips = self.plan.strips
         self._weights_file = weights_file or weights.locate(config.weights)
         self._precision = device.usable_precision(config.precision)
         self._schedule = schedule(config, self._precision)
@@ -205,7 +205,7 @@ class Transfer:
         except ValueError as error:
             raise damaged(error) from error
         state = State(results, float(facts["scale"]), facts["iterations"], facts["restarts"])
-        self._in_strips |= facts["in_strips"]
+        self._strips = memory.thriftier(self._strips, memory.Strips(**facts["strips"]))
         self._log = RunLog(checkpoints.history(facts, config), facts["stages"])
         self._restored = facts, state, phase_start
 
@@ -271,7 +271,7 @@ class Transfer:
         """Set up a size."""
         extractor = self._extractor("float32")
         with device.within_memory(self._config.size[index]):
-            return open_stage(self._config, self._inputs, index, extractor, self._in_strips, coarse)
+            return open_stage(self._config, self._inputs, index, extractor, self._strips, coarse)
 
     def _corrects(self, stage_index: int, phase_index: int) -> bool:
         return self._schedule.phases[stage_index][phase_index].corrects
@@ -368,7 +368,7 @@ class Transfer:
             "scale": state.scale,
             "iterations": state.iterations,
             "restarts": state.restarts,
-            "in_strips": self._in_strips,
+            "strips": cast(StripsRecord, self._strips._asdict()),
             "seconds": present.seconds,
             "history": list(self._log.history),
             "stages": list(self._log.stages),

@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from gatys_norm.losses.functional import at_least_float32, gram_matrix, guided_gram_matrix
-from gatys_norm.network import strips
-from gatys_norm.network.memory import HEAD_BLOCKS
+from gatys_norm.losses.functional import (
+    at_least_float32,
+    gram_matrix,
+    guided_gram_matrix,
+    squared_distance,
+)
+from gatys_norm.network import block_strips, head_strips
+from gatys_norm.network.memory import HEAD_BLOCKS, WHOLE, Strips
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.terms import block_of, is_style, layer_of
 
@@ -21,37 +26,74 @@ def compute(
     extractor: Extractor,
     image: tf.Tensor,
     terms: Sequence[str],
-    in_strips: bool = False,
+    strips: Strips = WHOLE,
     masks: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, tf.Tensor]:
     """Compute the values of terms for a picture; differentiable.
 
     Args:
       extractor: φ, with the layers of `terms`.
-      image: H × W × 3, RGB, 0–255; its shape must be known while tracing if `in_strips`.
+      image: H × W × 3, RGB, 0–255; with strips its shape must be known while tracing.
       terms: names of content and style terms; see `gatys_norm.terms`.
-      in_strips: whether to compute blocks 1 and 2 strip by strip, which needs less memory and an
-        eighth more work; see `network.strips`.
+      strips: how much of the network is computed strip by strip, which needs less memory and more
+        time; see `network.head_strips` and `network.block_strips`. All blocks are so computed
+        outside of graphs only.
       masks: see `term_values`.
 
     Returns:
       {term: φ_j, H_j × W_j × C_j, or G(φ_j), C_j × C_j}, float32 or wider, in the order of
       `terms`. With strips the values differ by rounding only.
     """
-    if not in_strips:
+    if not strips.blocks:
         return term_values(extractor(image), terms, masks)
+    if strips.cover_all:
+        values_of = _values_of_block_strip(tuple(terms))
+        content = [term for term in terms if not is_style(term)]
+        values = block_strips.compute(
+            extractor, image, values_of, masks or {}, strips.rows, content
+        )
+        return {term: values[term] for term in terms}
     head_terms = [term for term in terms if block_of(layer_of(term)) <= HEAD_BLOCKS]
     tail_terms = [term for term in terms if term not in head_terms]
-    pooled, head_values = strips.run_head(
+    pooled, head_values = head_strips.run_head(
         extractor,
         image,
         functools.partial(_values_of_strip, terms=head_terms, masks=masks or {}),
-        [None if is_style(term) else strips.stride_of(layer_of(term)) for term in head_terms],
+        [None if is_style(term) else head_strips.stride_of(layer_of(term)) for term in head_terms],
     )
     values = dict(zip(head_terms, head_values, strict=True))
     if tail_terms:
         values |= term_values(extractor.tail(pooled), tail_terms, masks)
     return {term: values[term] for term in terms}
+
+
+def distances(
+    extractor: Extractor,
+    image: tf.Tensor,
+    targets: Mapping[str, tf.Tensor],
+    strips: Strips = WHOLE,
+    masks: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, tf.Tensor]:
+    """Return {term: squared distance from its target}; differentiable; arguments as for `compute`.
+
+    If all blocks are computed in strips, the features that belong to a content term are compared
+    with their target strip by strip, and never held as a whole.
+    """
+    if not strips.cover_all:
+        values = compute(extractor, image, tuple(targets), strips, masks)
+        return {term: squared_distance(values[term], targets[term]) for term in targets}
+    content = {term: target for term, target in targets.items() if not is_style(term)}
+    values = block_strips.compute(
+        extractor,
+        image,
+        _values_of_block_strip(tuple(targets)),
+        content | dict(masks or {}),
+        strips.rows,
+    )
+    return {
+        term: squared_distance(values[term], target) if is_style(term) else values[term]
+        for term, target in targets.items()
+    }
 
 
 def _values_of_strip(
@@ -60,7 +102,7 @@ def _values_of_strip(
     terms: Sequence[str],
     masks: Mapping[str, tf.Tensor],
 ) -> list[tf.Tensor]:
-    """Return the values of `terms` for one strip; `strips.run_head` calls it for every strip.
+    """Return the values of `terms` for one strip; `head_strips.run_head` calls it for every strip.
 
     Args:
       features: {layer: the strip's rows of φ_j}.
@@ -69,23 +111,47 @@ def _values_of_strip(
       masks: {style term: m of the whole picture, H_j × W_j}.
     """
     masks_of_rows = {
-        term: rows_of(masks[term], strips.stride_of(layer_of(term)))
+        term: rows_of(masks[term], head_strips.stride_of(layer_of(term)))
         for term in terms
         if term in masks
     }
     return list(term_values(features, terms, masks_of_rows).values())
 
 
+@functools.lru_cache(maxsize=64)
+def _values_of_block_strip(terms: tuple[str, ...]) -> block_strips.ValuesOfStrip:
+    """Return the function from the features of a strip of one block to the values of its terms.
+
+    For a content term that has an array, its target, the value is the squared distance from it. The
+    array of a style term is its mask.
+    """
+
+    def values_of(
+        features: Mapping[str, tf.Tensor], arrays: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        present = [term for term in terms if layer_of(term) in features]
+        masks = {term: array for term, array in arrays.items() if is_style(term)}
+        values = term_values(features, present, masks)
+        compared = {
+            term: squared_distance(values[term], target)
+            for term, target in arrays.items()
+            if not is_style(term)
+        }
+        return values | compared
+
+    return values_of
+
+
 @functools.lru_cache(maxsize=16)
 def compiled(
-    extractor: Extractor, terms: tuple[str, ...], in_strips: bool = False
+    extractor: Extractor, terms: tuple[str, ...], strips: Strips = WHOLE
 ) -> Callable[[tf.Tensor, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """Return `compute` for fixed terms, compiled: (image, masks) → {term: value}."""
+    """Return `compute` for fixed terms, compiled as far as it can be: (image, masks) → values."""
 
     def run(image: tf.Tensor, masks: Mapping[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
-        return compute(extractor, image, terms, in_strips, masks)
+        return compute(extractor, image, terms, strips, masks)
 
-    return tf.function(run, autograph=False)
+    return run if strips.cover_all else tf.function(run, autograph=False)
 
 
 def term_values(

@@ -18,6 +18,7 @@ from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import functional, parametrization
 from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
+from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.vgg import Extractor, feature_size
 from gatys_norm.terms import TOTAL_VARIATION, style_term, term_names
 
@@ -38,7 +39,7 @@ class Objective:
 
     The optimizer sees L / unit, with unit = max_t c_t, so that multiplying all coefficients by the
     same constant does not change a single bit of the result. Objectives of the same extractor,
-    parametrization and `in_strips` share one compiled function, which is traced once per shape.
+    parametrization and `strips` share one compiled function, which is traced once per shape.
 
     Attributes:
       extractor: φ.
@@ -46,7 +47,7 @@ class Objective:
       targets: {term: φ_j(o), or G(φ_j(s))}.
       coefficients: {term: c_t}; it decides the order of the terms.
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
-      in_strips: whether the first blocks are computed in strips; see `network.strips`.
+      strips: how much of the network is computed in strips.
       is_grey: whether x has three equal channels, as for color "luminance".
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
     """
@@ -56,7 +57,7 @@ class Objective:
     targets: dict[str, tf.Tensor]
     coefficients: dict[str, float]
     parametrization: str = "pixel"
-    in_strips: bool = False
+    strips: Strips = WHOLE
     is_grey: bool = False
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
@@ -67,8 +68,11 @@ class Objective:
 
     @property
     def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """The compiled (position, *data) → (L / unit, its gradient, the d_t as one vector)."""
-        return _compile(self.extractor, self.parametrization, self.in_strips, self.is_grey)
+        """(position, *data) → (L / unit, its gradient, the d_t as one vector).
+
+        It is compiled, unless all blocks are computed in strips, each of which is compiled.
+        """
+        return _compile(self.extractor, self.parametrization, self.strips, self.is_grey)
 
     @property
     def data(self) -> tuple[_Shape, _Tensors, _Tensors, _Tensors]:
@@ -121,7 +125,7 @@ class Objective:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = self.image(position)
-            values = _distances(self.extractor, image, self.in_strips, *self.data[1:])
+            values = _distances(self.extractor, image, self.strips, *self.data[1:])
             terms = {name: value * values[name] for name, value in self.data[-1].items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
@@ -132,9 +136,9 @@ class Objective:
 
 @functools.lru_cache(maxsize=8)
 def _compile(
-    extractor: Extractor, kind: str, in_strips: bool, is_grey: bool
-) -> tf.types.experimental.PolymorphicFunction:
-    """Return the compiled function of `Objective.function`."""
+    extractor: Extractor, kind: str, strips: Strips, is_grey: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Return `Objective.function`."""
 
     def evaluate(
         position: tf.Tensor,
@@ -146,26 +150,29 @@ def _compile(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = parametrization.to_image(position, shape, kind, is_grey)
-            distances = _distances(extractor, image, in_strips, targets, masks, coefficients)
+            distances = _distances(extractor, image, strips, targets, masks, coefficients)
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
         return value, gradient, tf.stack([distances[term] for term in coefficients])
 
+    if strips.cover_all:
+        return evaluate
     return tf.function(evaluate, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def _distances(
     extractor: Extractor,
     image: tf.Tensor,
-    in_strips: bool,
+    strips: Strips,
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance} of x = `image`."""
-    values = loss_features.compute(extractor, image, tuple(targets), in_strips, masks)
-    with_variation = TOTAL_VARIATION in coefficients
-    return functional.squared_distances(values, targets, image if with_variation else None)
+    distances = loss_features.distances(extractor, image, targets, strips, masks)
+    if TOTAL_VARIATION in coefficients:
+        distances[TOTAL_VARIATION] = functional.total_variation(image)
+    return distances
 
 
 def _is_finite(tensor: tf.Tensor) -> bool:
@@ -173,7 +180,7 @@ def _is_finite(tensor: tf.Tensor) -> bool:
 
 
 def build_objective(
-    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, in_strips: bool = False
+    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips = WHOLE
 ) -> Objective:
     """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
 
@@ -181,7 +188,7 @@ def build_objective(
       config: resolved `TransferConfig`.
       extractor: φ, with all layers of `config`.
       inputs: the pictures at one size; x has the shape of the content.
-      in_strips: see `losses.features.compute`.
+      strips: see `losses.features.compute`.
 
     Returns:
       Objective.
@@ -192,14 +199,14 @@ def build_objective(
     """
     shape = inputs.content.shape
     masks = region_masks(config, config.style_names, inputs.content_masks, shape)
-    targets = _targets(config, extractor, inputs, in_strips)
+    targets = _targets(config, extractor, inputs, strips)
     return Objective(
         extractor,
         shape,
         targets,
         _coefficients(config, targets, _shares(masks), shape[:2]),
         config.parametrization,
-        in_strips,
+        strips,
         config.color == "luminance",
         masks,
     )
@@ -221,7 +228,7 @@ def with_extractor(
       config: resolved `TransferConfig`.
       inputs: the pictures that `objective` was built from.
     """
-    targets = _targets(config, extractor, inputs, objective.in_strips)
+    targets = _targets(config, extractor, inputs, objective.strips)
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
@@ -244,7 +251,7 @@ def with_corrected_targets(
 
     def values(objective: Objective) -> _Tensors:
         return loss_features.compute(
-            objective.extractor, image, terms, objective.in_strips, objective.masks
+            objective.extractor, image, terms, objective.strips, objective.masks
         )
 
     cheap, true = values(objective), values(exact)
@@ -283,11 +290,11 @@ def region_masks(
 
 
 def _targets(
-    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, in_strips: bool
+    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
 ) -> dict[str, tf.Tensor]:
     """Return {term: φ_j(o), or G(φ_j(s)) scaled to the size of its region in x}."""
     content_terms = term_names(config.content_layers, ())
-    values_of = loss_features.compiled(extractor, content_terms, in_strips)
+    values_of = loss_features.compiled(extractor, content_terms, strips)
     targets = values_of(tf.constant(inputs.content), {})
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
@@ -296,7 +303,7 @@ def _targets(
         )
         masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
         values_of = loss_features.compiled(
-            extractor, term_names((), config.style_layers, (name,)), in_strips
+            extractor, term_names((), config.style_layers, (name,)), strips
         )
         targets |= _scaled_to_region(
             values_of(tf.constant(style), masks_of_style),

@@ -23,6 +23,7 @@ BYTES_PER_PIXEL_IN_FOURIER = 580
 BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
 HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `strips`
+ALL_BLOCKS = 5
 CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
@@ -30,11 +31,38 @@ class OutOfMemoryError(ValueError):
     """A size needs more memory than is free; the message says how much, and which size fits."""
 
 
+class Strips(NamedTuple):
+    """How much of the network is computed in strips, a few rows at a time.
+
+    Attributes:
+      blocks: number of its first blocks that are: 0, `HEAD_BLOCKS` (see `strips`) or `ALL_BLOCKS`
+        (see `block_strips`).
+      rows: of a block's map that a strip has at most; 0 unless all blocks are in strips.
+    """
+
+    blocks: int = 0
+    rows: int = 0
+
+    @property
+    def cover_all(self) -> bool:
+        """Whether all blocks are computed in strips."""
+        return self.blocks == ALL_BLOCKS
+
+
+def thriftier(a: Strips, b: Strips) -> Strips:
+    """Return the one of two that needs less memory."""
+    return max(a, b, key=lambda strips: (strips.blocks, -strips.rows))
+
+
 class Plan(NamedTuple):
-    """The bytes that a transfer needs at most, and whether its first blocks run in strips."""
+    """The bytes that a transfer needs at most, and how much of the network runs in strips."""
 
     byte_count: float
-    in_strips: bool
+    strips: Strips
+
+
+WHOLE = Strips()
+HEAD = Strips(HEAD_BLOCKS)
 
 
 def plan_transfer(config: TransferConfig, shapes: Shapes, available: float) -> Plan:
@@ -76,30 +104,30 @@ def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
     Returns:
       Plan.
     """
-    plain = estimated_bytes(pixel_count, config, in_strips=False)
+    plain = estimated_bytes(pixel_count, config, WHOLE)
     if plain <= COMFORTABLE_SHARE * available:
-        return Plan(plain, in_strips=False)
-    return Plan(estimated_bytes(pixel_count, config, in_strips=True), in_strips=True)
+        return Plan(plain, WHOLE)
+    return Plan(estimated_bytes(pixel_count, config, HEAD), HEAD)
 
 
-def estimated_bytes(pixel_count: int, config: TransferConfig, in_strips: bool) -> float:
+def estimated_bytes(pixel_count: int, config: TransferConfig, strips: Strips) -> float:
     """Return the bytes that a transfer needs at most; arguments as for `plan`."""
-    return _bytes_at_rest(config) + pixel_count * _bytes_per_pixel(config, in_strips)
+    return _bytes_at_rest(config) + pixel_count * _bytes_per_pixel(config, strips)
 
 
 def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
     """Return the number of pixels of a transfer in strips that fits into `byte_count` bytes."""
-    return max(0, (byte_count - _bytes_at_rest(config)) / _bytes_per_pixel(config, in_strips=True))
+    return max(0, (byte_count - _bytes_at_rest(config)) / _bytes_per_pixel(config, HEAD))
 
 
 def _bytes_at_rest(config: TransferConfig) -> float:
     return BYTES_AT_REST + (BYTES_OF_LOW_RANK if config.continuation == "rank" else 0)
 
 
-def _bytes_per_pixel(config: TransferConfig, in_strips: bool) -> float:
+def _bytes_per_pixel(config: TransferConfig, strips: Strips) -> float:
     layers = config.content_layers + config.style_layers
-    whole = [layer for layer in layers if not (in_strips and block_of(layer) <= HEAD_BLOCKS)]
-    network = BYTES_PER_PIXEL_IN_STRIPS if in_strips else BYTES_PER_PIXEL
+    whole = [layer for layer in layers if block_of(layer) > strips.blocks]
+    network = BYTES_PER_PIXEL_IN_STRIPS if strips.blocks else BYTES_PER_PIXEL
     fourier = BYTES_PER_PIXEL_IN_FOURIER if config.parametrization == "fourier" else 0
     pairs = config.stored_pairs * BYTES_PER_PIXEL_AND_PAIR
     masked = [layer for layer in whole if layer in config.style_layers]

@@ -4,6 +4,7 @@ from __future__ import annotations  # Keras is loaded when it is first used
 
 import copy
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
@@ -111,6 +112,12 @@ class Extractor(tf.Module):
         """Convolutions and poolings in their order."""
         return [*self._head, *self._tail]
 
+    @property
+    def blocks(self) -> list[list[Step]]:
+        """The steps of each block; all but the last one end with a pooling."""
+        grouped = itertools.groupby(self.steps, key=lambda step: block_of(step[0]))
+        return [list(steps) for _, steps in grouped]
+
     def with_steps(self, steps: Sequence[Step]) -> Extractor:
         """Return a copy that computes the same layers in other steps."""
         other = copy.copy(self)
@@ -153,6 +160,31 @@ class Extractor(tf.Module):
     def tail(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j} of blocks 3 to 5, from the input of block 3."""
         return self._run(value, self._tail)[0]
+
+    def run_block(
+        self, index: int, value: tf.Tensor, rows: slice
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
+        """Compute some rows of one block.
+
+        Args:
+          index: number of the block, counted from 0.
+          value: what the block takes in, H × W × C; for the first block the picture.
+          rows: those of the result; `value` includes all that they depend on.
+
+        Returns:
+          ({layer: rows of φ_j}, rows of what the next block takes in; None if it is the last).
+        """
+        steps = self.blocks[index]
+        is_last = steps[-1][1] is not None
+        if index == 0:
+            value = tf.cast(_preprocessed(value), self._compute_dtype)
+        else:
+            value = value[tf.newaxis]
+        features, value = self._run(value, steps if is_last else steps[:-1])
+        cropped = {layer: feature[rows] for layer, feature in features.items()}
+        if is_last:
+            return cropped, None
+        return cropped, tf.squeeze(self._pool(value[:, rows], 2, 2, "VALID"), 0)
 
     def _run(
         self, value: tf.Tensor, steps: Sequence[Step]

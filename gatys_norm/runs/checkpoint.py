@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import from_dict
+from gatys_norm.config import CONVOLUTIONS_PER_BLOCK, SIZE_RANGE, from_dict
 from gatys_norm.files import StrPath
-from gatys_norm.record import HistoryRow, Identity, StageRecord
+from gatys_norm.record import HistoryRow, Identity, StageRecord, StripsRecord
 from gatys_norm.runs import identity as identities
 from gatys_norm.runs.identity import check_number
 from gatys_norm.terms import loss_terms
@@ -40,7 +40,7 @@ class Facts(Identity):
       scale: factor by which the optimizer multiplies the loss; see `optimizers.base`.
       iterations: number of iterations done at the present size.
       restarts: how often the optimizer has emptied its memory at the present size.
-      in_strips: whether the first blocks of the network are computed in strips.
+      strips: how much of the network is computed in strips.
       seconds: time that the iterations of the present size took.
       history: rows of the loss history, over all sizes.
       stages: records of the finished sizes.
@@ -51,7 +51,7 @@ class Facts(Identity):
     scale: float
     iterations: int
     restarts: int
-    in_strips: bool
+    strips: StripsRecord
     seconds: float
     history: list[HistoryRow]
     stages: list[StageRecord]
@@ -207,8 +207,11 @@ def _check_facts(
     check_number(facts, "restarts", 0, max_restarts, int)
     check_number(facts, "scale", float(np.finfo(np.float32).tiny))
     check_number(facts, "seconds")
-    if not isinstance(facts["in_strips"], bool):
-        raise ValueError(f"in_strips is {facts['in_strips']!r}")
+    strips = facts["strips"]
+    check_number(strips, "blocks", 0, len(CONVOLUTIONS_PER_BLOCK), int)
+    check_number(strips, "rows", 0, SIZE_RANGE[1], int)
+    if (strips["rows"] > 0) != (strips["blocks"] == len(CONVOLUTIONS_PER_BLOCK)):
+        raise ValueError(f"strips is {strips!r}")
     terms = loss_terms(from_dict(facts["config"]))
     for row in facts["history"]:
         for name in ("size", "iteration", "evaluations", "loss", *terms):

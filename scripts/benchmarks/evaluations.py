@@ -60,7 +60,7 @@ def measure(plan):
         height, width, _ = subject.objectives["float32"].shape
         facts = {"size": size, "height": height, "width": width}
         facts["operations"] = operations(chain, height, width)
-        sizes.append(facts | {"in_strips": subject.objectives["float32"].in_strips})
+        sizes.append(facts | {"strips": subject.objectives["float32"].strips._asdict()})
         for precision, objective in subject.objectives.items():
             timers[f"{size} {precision}"] = evaluation_timer(objective, subject.start)
     return {"rounds": time_rounds(timers, plan.rounds), "sizes": sizes}
@@ -105,8 +105,8 @@ def _open_subjects(transfer, plan):
     subjects = {}
     for index, size in enumerate(plan.sizes):
         alone = dataclasses.replace(config, size=(size,), iterations=config.iterations[:1])
-        in_strips = transfer.Transfer(alone, inputs, weights_file).plan.in_strips
-        stage = stages.open_stage(config, inputs, index, extractor("float32"), in_strips, None)
+        strips = transfer.Transfer(alone, inputs, weights_file).plan.strips
+        stage = stages.open_stage(config, inputs, index, extractor("float32"), strips, None)
         objectives = {name: stage.objective_in(name, extractor, config) for name in plan.precisions}
         start = stage.objective.position(stage.inputs.content)
         subjects[size] = Subject(start, stage.inputs, objectives)

@@ -1,0 +1,357 @@
+"""The whole network on a few rows at a time, one block after another.
+
+Of the features of a picture only those are kept that a block takes in: 3 values per pixel for the
+first block, and 16, 8, 4 and 2 for the others. A *strip* is a few rows of one block's map. Strip
+after strip, a block computes its features from what it takes in, adds up their values (Gram
+matrices and squared distances are sums over positions), and hands on the pooled rows. For the
+gradient the blocks follow from the last to the first: each computes the features of a strip once
+more, and from the gradients of their values and of the pooled rows that of the rows taken in.
+
+Every convolution is so computed three times instead of twice, and nothing else is approximated: the
+rows of a strip are computed together with those around them that they depend on.
+
+This runs operation by operation, with one graph per strip, so that arrays are freed as soon as they
+are not needed, and a long evaluation can show how far it is, and be stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from gatys_norm.network.vgg import Extractor, Step
+from gatys_norm.terms import block_of, layer_of
+
+Arrays: TypeAlias = Mapping[str, tf.Tensor]
+# ({layer: the strip's rows of φ_j}, {term: the strip's rows of its array}) → {term: value}
+ValuesOfStrip: TypeAlias = Callable[[Arrays, Arrays], dict[str, tf.Tensor]]
+
+ROW_STEP = 4  # whole squares of the pooling, and whole tiles of `winograd`
+PASSES = 3  # over the convolutions: features; for the gradient, features once more and gradients
+
+_on_strip: contextvars.ContextVar[Callable[[float], object] | None] = contextvars.ContextVar(
+    "on_strip", default=None
+)
+
+
+@contextlib.contextmanager
+def watched_by(on_strip: Callable[[float], object]) -> Iterator[None]:
+    """Return a context in which a function is called before each strip.
+
+    Args:
+      on_strip: called with the share of an evaluation, 0 to 1, that is done. If it raises an error,
+        the evaluation ends with that error.
+    """
+    token = _on_strip.set(on_strip)
+    try:
+        yield
+    finally:
+        _on_strip.reset(token)
+
+
+def compute(
+    extractor: Extractor,
+    image: tf.Tensor,
+    values_of: ValuesOfStrip,
+    arrays: Arrays,
+    rows: int,
+    joined: Collection[str] = (),
+) -> dict[str, tf.Tensor]:
+    """Compute values of the features of a picture; differentiable, but not within a graph.
+
+    Args:
+      extractor: φ.
+      image: H × W × 3, RGB, 0–255.
+      values_of: function from the features of a strip to its values; the values of all strips are
+        added up. The same object should be given again, as its graphs are kept with it.
+      arrays: {term: array with the height H_j of its layer} that `values_of` needs too, such as
+        masks; it is given the strip's rows.
+      rows: of a map that a strip should have at most.
+      joined: terms whose values are rows, as many as the strip has, which are put one below the
+        other instead of being added up.
+
+    Returns:
+      {term: value}.
+    """
+    blocks = _blocks(extractor, image, values_of, arrays, rows, frozenset(joined))
+    kept: list[list[_Rows]] = []
+
+    @tf.custom_gradient
+    def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
+        work = _Work(blocks)
+        parts, inputs = _forward(blocks, image, work)
+        kept.append(inputs)
+
+        def gradient(*upstream: tf.Tensor) -> tf.Tensor:
+            # What is kept serves one gradient, which uses it up; a second one computes it again.
+            inputs = kept.pop() if kept else _forward(blocks, image, _Work(blocks))[1]
+            by_term = dict(zip(names, upstream, strict=True))
+            return _backward(blocks, inputs, by_term, work)
+
+        values = {
+            term: tf.concat(values, axis=0) if term in joined else tf.add_n(values)
+            for term, values in parts.items()
+        }
+        names[:] = values
+        return list(values.values()), gradient
+
+    names: list[str] = []
+    values = run(image)
+    return dict(zip(names, values, strict=True))
+
+
+class _Strip(NamedTuple):
+    """Rows `start` to `stop` of a block's map, computed from rows `first` to `last`."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+class _Block(NamedTuple):
+    """A block of the network for a picture of a certain size.
+
+    Attributes:
+      number: 1 to 5.
+      strips: of its map, from top to bottom.
+      work: multiplications for a row of its map.
+      arrays: those of its terms.
+      joined: see `compute`.
+      forward: (rows taken in, rows of the arrays, `start` − `first`, `stop` − `start`) →
+        (rows handed on, or None by the last block; {term: value}).
+      backward: the same arguments, the gradient of the rows handed on (or None), and {term:
+        gradient of the value} → gradient of the rows taken in.
+    """
+
+    number: int
+    strips: list[_Strip]
+    work: int
+    arrays: Arrays
+    joined: frozenset[str]
+    forward: Callable[..., tuple[tf.Tensor | None, dict[str, tf.Tensor]]]
+    backward: Callable[..., tf.Tensor]
+
+    def arrays_of(self, strip: _Strip) -> dict[str, tf.Tensor]:
+        """Return the strip's rows of the arrays."""
+        return {term: array[strip.start : strip.stop] for term, array in self.arrays.items()}
+
+    def upstream_of(self, strip: _Strip, upstream: Arrays) -> dict[str, tf.Tensor]:
+        """Return the gradients of the strip's values."""
+        return {
+            term: gradient[strip.start : strip.stop] if term in self.joined else gradient
+            for term, gradient in upstream.items()
+            if block_of(layer_of(term)) == self.number
+        }
+
+
+class _Rows:
+    """The rows of a tall array, in pieces that are dropped when they are no longer needed."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[int, tf.Tensor]] = []
+        self.height = 0
+
+    def append(self, piece: tf.Tensor) -> None:
+        self._pieces.append((self.height, piece))
+        self.height += piece.shape[0]
+
+    def between(self, first: int, last: int) -> tf.Tensor:
+        """Return rows `first` to `last`."""
+        parts = [
+            piece[max(0, first - top) : last - top]
+            for top, piece in self._pieces
+            if top < last and top + piece.shape[0] > first
+        ]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+    def drop_above(self, row: int) -> None:
+        """Drop the pieces of which no row is at `row` or below it."""
+        self._pieces = [(top, piece) for top, piece in self._pieces if top + piece.shape[0] > row]
+
+    def joined(self) -> tf.Tensor:
+        """Return all rows."""
+        return tf.concat([piece for _, piece in self._pieces], axis=0)
+
+
+class _Work:
+    """Counts the work done, and tells the function of `watched_by`."""
+
+    def __init__(self, blocks: Sequence[_Block]) -> None:
+        self._all = PASSES * sum(block.work * block.strips[-1].stop for block in blocks)
+        self._done = 0
+
+    def add(self, block: _Block, strip: _Strip, passes: int) -> None:
+        """Note that a strip begins."""
+        on_strip = _on_strip.get()
+        if on_strip is not None:
+            on_strip(self._done / self._all)
+        self._done += passes * block.work * (strip.stop - strip.start)
+
+
+def _forward(
+    blocks: Sequence[_Block], image: tf.Tensor, work: _Work
+) -> tuple[dict[str, list[tf.Tensor]], list[_Rows]]:
+    """Return {term: values of its strips}, and what each block takes in."""
+    taken_in = _Rows()
+    taken_in.append(image)
+    inputs = [taken_in]
+    values: dict[str, list[tf.Tensor]] = {}
+    for block in blocks:
+        handed_on = _Rows()
+        for strip in block.strips:
+            work.add(block, strip, passes=1)
+            rows = inputs[-1].between(strip.first, strip.last)
+            crop = strip.start - strip.first, strip.stop - strip.start
+            output, values_of_strip = block.forward(rows, block.arrays_of(strip), *crop)
+            if output is not None:
+                handed_on.append(output)
+            for term, value in values_of_strip.items():
+                values.setdefault(term, []).append(value)
+        inputs.append(handed_on)
+    return values, inputs[:-1]
+
+
+def _backward(
+    blocks: Sequence[_Block], inputs: list[_Rows], upstream: Arrays, work: _Work
+) -> tf.Tensor:
+    """Return the gradient of the image; `inputs` are used up."""
+    above: _Rows | None = None
+    for block in reversed(blocks):
+        above = _block_gradient(block, inputs.pop(), above, upstream, work)
+    assert above is not None
+    return above.joined()
+
+
+def _block_gradient(
+    block: _Block, taken_in: _Rows, above: _Rows | None, upstream: Arrays, work: _Work
+) -> _Rows:
+    """Return the gradient of what a block takes in, strip by strip.
+
+    Neighboring strips overlap in the rows that both depend on, where their gradients are added up.
+
+    Args:
+      block: the block.
+      taken_in: what it takes in, used up.
+      above: gradient of what it hands on, used up; None for the last block.
+      upstream: {term: gradient of its value}.
+      work: told of every strip.
+    """
+    result = _Rows()
+    carried: tf.Tensor | None = None
+    for strip, following in itertools.zip_longest(block.strips, block.strips[1:]):
+        work.add(block, strip, passes=2)
+        rows = taken_in.between(strip.first, strip.last)
+        pooled = slice(strip.start // 2, strip.stop // 2)
+        gradient = block.backward(
+            rows,
+            block.arrays_of(strip),
+            strip.start - strip.first,
+            strip.stop - strip.start,
+            None if above is None else above.between(pooled.start, pooled.stop),
+            block.upstream_of(strip, upstream),
+        )
+        if carried is not None:
+            overlap = carried.shape[0]
+            gradient = tf.concat([gradient[:overlap] + carried, gradient[overlap:]], axis=0)
+        end = gradient.shape[0] if following is None else following.first - strip.first
+        result.append(gradient[:end])
+        carried = gradient[end:]
+        if following is not None:
+            taken_in.drop_above(following.first)
+            if above is not None:
+                above.drop_above(pooled.stop)
+    return result
+
+
+def _blocks(
+    extractor: Extractor,
+    image: tf.Tensor,
+    values_of: ValuesOfStrip,
+    arrays: Arrays,
+    rows: int,
+    joined: frozenset[str],
+) -> list[_Block]:
+    height, width = image.shape[:2]
+    blocks = []
+    for index, steps in enumerate(extractor.blocks):
+        arrays_of_block = {
+            term: array for term, array in arrays.items() if block_of(layer_of(term)) == index + 1
+        }
+        convolutions = [step for step in steps if step[1] is not None]
+        forward, backward = _compiled(extractor, index, values_of)
+        blocks.append(
+            _Block(
+                index + 1,
+                _strips(height >> index, rows, reach=len(convolutions)),
+                (width >> index) * _multiplications(convolutions),
+                arrays_of_block,
+                joined,
+                forward,
+                backward,
+            )
+        )
+    return blocks
+
+
+def _strips(height: int, rows: int, reach: int) -> list[_Strip]:
+    """Divide a map into strips of nearly equal heights, multiples of `ROW_STEP` but for the last.
+
+    Args:
+      height: of the map.
+      rows: that a strip should have at most; the last one can have half as many more.
+      reach: rows above and below a strip that its features depend on.
+    """
+    count = math.ceil(height / rows)
+    step = ROW_STEP * math.ceil(height / count / ROW_STEP)
+    starts = [0, *(start for start in range(step, height, step) if height - start >= step // 2)]
+    return [
+        _Strip(start, stop, max(0, start - reach), min(height, stop + reach))
+        for start, stop in zip(starts, [*starts[1:], height], strict=True)
+    ]
+
+
+def _multiplications(convolutions: Sequence[Step]) -> int:
+    """Return those of 3 × 3 convolutions, for each position."""
+    channels = [bias.shape[0] for _, _, bias in convolutions]
+    return 9 * sum(map(math.prod, zip([channels[0], *channels], channels, strict=False)))
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    extractor: Extractor, index: int, values_of: ValuesOfStrip
+) -> tuple[Callable[..., tuple[tf.Tensor | None, dict[str, tf.Tensor]]], Callable[..., tf.Tensor]]:
+    """Return `_Block.forward` and `_Block.backward` of a block, compiled."""
+
+    def forward(
+        rows: tf.Tensor, arrays: Arrays, top: int, count: int
+    ) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:
+        features, output = extractor.run_block(index, rows, slice(top, top + count))
+        return output, values_of(features, arrays)
+
+    def backward(
+        rows: tf.Tensor,
+        arrays: Arrays,
+        top: int,
+        count: int,
+        above: tf.Tensor | None,
+        upstream: Arrays,
+    ) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(rows)
+            output, values = forward(rows, arrays, top, count)
+        results = list(values.values())
+        gradients = [upstream[term] for term in values]
+        if above is not None:
+            results.append(output)
+            gradients.append(above)
+        return tape.gradient(results, rows, gradients)
+
+    return tf.function(forward, autograph=False), tf.function(backward, autograph=False)
