@@ -34,6 +34,7 @@ DEFAULT_LEARNING_RATE = 10.0
 SIZE_RANGE = (16, 16384)
 LEARNING_RATE_RANGE = (1e-6, 1e3)
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
+BYTE_UNITS = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
 LEAST_WEIGHT = 1e-30  # of a loss's heaviest layer; keeps its coefficient above 0
 
 
@@ -152,6 +153,9 @@ class TransferConfig:
     weights: str = _setting(
         "auto", "VGG-19 weights: auto, imagenet, imagenet-8bit, or the path of a Keras file"
     )
+    memory_limit: str = _setting(
+        "", "most memory that may be used, such as 8GiB or 800MB; default all that is free"
+    )
     log_every: int = _setting(10, "iterations between rows of the loss history")
 
     def __post_init__(self) -> None:
@@ -166,6 +170,7 @@ class TransferConfig:
             _check_layers,
             _check_numbers,
             _check_sizes,
+            _check_memory_limit,
         ):
             check(self)
 
@@ -185,6 +190,14 @@ class TransferConfig:
     def stored_pairs(self) -> int:
         """How many pairs of vectors as large as x the optimizer stores."""
         return self.history if "history" in OPTIMIZER_SETTINGS[self.optimizer] else 1
+
+    @property
+    def memory_limit_bytes(self) -> float:
+        """The number of bytes of `memory_limit`; infinite if it is empty."""
+        if not self.memory_limit:
+            return math.inf
+        number, unit = _number_and_unit(self.memory_limit)
+        return float(number) * BYTE_UNITS[unit]
 
     def resolved(self) -> "TransferConfig":
         """Return the same settings with every `None` replaced, and one of `iterations` per size."""
@@ -361,6 +374,23 @@ def _check_sizes(config: TransferConfig) -> None:
                 f"not {config.style_size!r}"
             )
         _check_number("style_size", int(config.style_size), *SIZE_RANGE, whole=True)
+
+
+def _check_memory_limit(config: TransferConfig) -> None:
+    limit = config.memory_limit
+    number, unit = _number_and_unit(limit) if limit else ("1", "GiB")
+    if unit not in BYTE_UNITS or not float(number):
+        units = ", ".join(BYTE_UNITS)
+        raise ConfigError(
+            f"memory_limit: must be a number above 0 and one of {units}, such as 8GiB, "
+            f"not {limit!r}"
+        )
+
+
+def _number_and_unit(text: str) -> tuple[str, str]:
+    """Return ("1.5", "GiB") for "1.5GiB"; ("", "") if it is no such text."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]+)", text)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def _check_number(

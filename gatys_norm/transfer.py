@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +37,9 @@ from gatys_norm.terms import loss_terms
 PHASE_START = "phase_start"
 
 OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
+OnForecast: TypeAlias = Callable[[float], object]  # is given seconds
+_Result = TypeVar("_Result")
+FORECAST_SIZE = 512  # from which on a single size takes long enough for a forecast
 
 INPUT_ERRORS = (
     keras_vgg19.KerasError,
@@ -137,7 +141,7 @@ class Transfer:
         result = transfer.run()
 
     Attributes:
-      plan: `memory.Plan`, the memory that the transfer needs.
+      plan: `memory.Plan` of the largest size, the memory that the transfer needs.
     """
 
     def __init__(
@@ -162,9 +166,11 @@ class Transfer:
         device.warn_without_onednn()
         self._config = config = config.resolved()
         self._inputs = picture_inputs.load(config) if inputs is None else inputs
-        largest = self._inputs.shapes[config.size[-1]]
-        self.plan = memory.plan_transfer(config, largest, device.available_bytes())
-        self._strips = self.plan.strips
+        plans = memory.plan_transfer(
+            config, self._inputs.shapes, device.available_bytes(), device.costs()
+        )
+        self.plan = plans[-1]
+        self._strips = [plan.strips for plan in plans]  # of each size
         self._weights_file = weights_file or weights.locate(config.weights)
         self._precision = device.usable_precision(config.precision)
         self._schedule = schedule(config, self._precision)
@@ -205,73 +211,156 @@ class Transfer:
         except ValueError as error:
             raise damaged(error) from error
         state = State(results, float(facts["scale"]), facts["iterations"], facts["restarts"])
-        self._strips = memory.thriftier(self._strips, memory.Strips(**facts["strips"]))
+        self._save_memory(facts["stage"], memory.Strips(**facts["strips"]))
         self._log = RunLog(checkpoints.history(facts, config), facts["stages"])
         self._restored = facts, state, phase_start
 
     def run(
-        self, on_progress: OnProgress | None = None, stop_at_multiples_of: Collection[int] = ()
+        self,
+        on_progress: OnProgress | None = None,
+        stop_at_multiples_of: Collection[int] = (),
+        on_forecast: OnForecast | None = None,
     ) -> TransferResult:
         """Run the transfer, from its start or from the checkpoint that `restore` was given.
+
+        If memory is full, the present size is computed once more, or from its present picture on,
+        with all blocks of the network in strips; a warning says so.
 
         Args:
           on_progress: see `stylize`.
           stop_at_multiples_of: numbers of iterations. `on_progress` is certain to be called at
             every multiple of them, counted within a size, for checkpoints and snapshots.
+          on_forecast: called before the first iteration with the seconds that all iterations will
+            take, estimated from one more evaluation; not for a single small size, nor from a
+            checkpoint.
 
         Returns:
           TransferResult.
 
         Raises:
           WeightsError, ZeroEnergyError, NonFiniteError: an input cannot be used.
-          OutOfMemoryError: the device has less memory than `plan` assumes.
+          OutOfMemoryError: the device has less memory than even strips need.
           CheckpointMismatchError: the loss at a checkpoint's picture is not finite.
         """
         with device.graphs_in_full_precision():
-            present = self._resumed() if self._restored else self._opened(0)
+            present = self._begun(on_forecast)
             while True:
-                status = self._run_phases(present, on_progress, stop_at_multiples_of)
-                phases = self._schedule.phases[present.stage.index][: present.phase + 1]
+                status = self._run_size(present, on_progress, stop_at_multiples_of)
+                index = present.stage.index
+                phases = self._schedule.phases[index][: present.phase + 1]
                 self._log.close_stage(present.stage, phases, present.state, status, present.seconds)
-                if status == "interrupted" or present.stage.index == self._schedule.last_stage:
+                if status == "interrupted" or index == self._schedule.last_stage:
                     return self._result(present, status)
                 try:
-                    present = self._opened(present.stage.index + 1, _optimized(present))
+                    coarse = _optimized(present)
+                    present = self._within_memory(
+                        index + 1, functools.partial(self._opened, index + 1, coarse)
+                    )
                 except NonFiniteError as error:
                     warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
                     return self._result(present, "stalled")
+
+    def _begun(self, on_forecast: OnForecast | None) -> _Present:
+        """Start the first size, or continue the one of the checkpoint."""
+        if self._restored:
+            return self._within_memory(self._restored[0]["stage"], self._resumed)
+        present = self._within_memory(0, functools.partial(self._opened, 0))
+        is_long = len(self._config.size) > 1 or self._config.size[0] >= FORECAST_SIZE
+        if on_forecast is not None and is_long:
+            on_forecast(self._within_memory(0, lambda: self._forecast(present)))
+        return present
+
+    def _forecast(self, present: _Present) -> float:
+        """Time one evaluation; return the seconds that all iterations will take."""
+        began = time.perf_counter()
+        float(present.objective.function(present.state.position, *present.objective.data)[0])
+        seconds = time.perf_counter() - began
+        factors = [memory.SECONDS_BY_BLOCKS[strips.blocks] for strips in self._strips]
+        return self._schedule.seconds(seconds, self._inputs.pixel_counts, factors)
+
+    def _within_memory(
+        self, index: int, work: Callable[[], _Result], repair: Callable[[], object] = lambda: None
+    ) -> _Result:
+        """Call a function; if memory is full, once more with all blocks in strips.
+
+        Args:
+          index: number of the size; later sizes are computed in strips too.
+          work: the function.
+          repair: called before the second time.
+
+        Raises:
+          OutOfMemoryError: memory is full again.
+        """
+        size = self._config.size[index]
+        with device.within_memory(size):
+            try:
+                return work()
+            except tf.errors.ResourceExhaustedError:
+                if self._strips[index] == memory.THRIFTIEST:
+                    raise
+            # Not where the error is handled: it holds the arrays of the first time.
+            self._save_memory(index, memory.THRIFTIEST)
+            warnings.warn(
+                f"memory is full; size {size} continues with the network computed in strips of "
+                f"{memory.THRIFTIEST.rows} rows",
+                stacklevel=2,
+            )
+            repair()
+            return work()
+
+    def _save_memory(self, index: int, strips: memory.Strips) -> None:
+        """Compute a size and all later ones in these strips, where they need less memory."""
+        later = [memory.thriftier(planned, strips) for planned in self._strips[index:]]
+        self._strips[index:] = later
 
     def _opened(self, index: int, coarse: np.ndarray | None = None) -> _Present:
         """Start a size, from the result of the previous one."""
         stage = self._stage(index, coarse)
         start = stage.objective.position(filled_in(stage.start))
         objective = self._objective_of(stage, 0, start)
+        state = self._first_state(stage, objective, start)
+        self._log.add_row(stage, state)
+        return _Present(stage, 0, objective, state, 0.0, start)
+
+    def _first_state(self, stage: Stage, objective: Objective, position: tf.Tensor) -> State:
+        """Evaluate an objective for an optimizer that begins at a position."""
         try:
-            state = self._optimizer.init(objective.function, start, objective.data)
+            return self._optimizer.init(objective.function, position, objective.data)
         except FloatingPointError as error:
-            names = ", ".join(stage.objective.terms_not_finite(start)) or "the loss"
+            names = ", ".join(stage.objective.terms_not_finite(position)) or "the loss"
             raise NonFiniteError(
                 f"{names}: not finite at the start of size {stage.size}"
             ) from error
-        self._log.add_row(stage, state)
-        return _Present(stage, 0, objective, state, 0.0, start)
 
     def _resumed(self) -> _Present:
         """Continue the size at which the checkpoint was taken; afterwards it is not held here."""
         facts, state, phase_start = filled_in(self._restored)
-        self._restored = None
         stage = self._stage(facts["stage"], None)
         if not math.isfinite(stage.objective.loss(stage.objective.terms(state.position))):
             raise damaged("the loss of its picture is not finite")
         phase = facts["phase"]
         objective = self._objective_of(stage, phase, phase_start)
+        self._restored = None
         return _Present(stage, phase, objective, state, float(facts["seconds"]), phase_start)
+
+    def _reopen(self, present: _Present) -> None:
+        """Set up the present size anew; the optimizer begins again from the present picture."""
+        index, state = present.stage.index, present.state
+        position, restarts, iterations = state.position, state.restarts, state.iterations
+        evaluations = state.evaluations
+        del state, present.state, present.objective, present.stage  # frees their arrays
+        present.stage = self._stage(index, None)
+        present.objective = self._objective_of(present.stage, present.phase, present.phase_start)
+        first = self._first_state(present.stage, present.objective, position)
+        results = first.results._replace(
+            num_objective_evaluations=first.results.num_objective_evaluations + evaluations
+        )
+        present.state = State(results, first.scale, iterations, restarts)
 
     def _stage(self, index: int, coarse: np.ndarray | None) -> Stage:
         """Set up a size."""
-        extractor = self._extractor("float32")
-        with device.within_memory(self._config.size[index]):
-            return open_stage(self._config, self._inputs, index, extractor, self._strips, coarse)
+        extractor, strips = self._extractor("float32"), self._strips[index]
+        return open_stage(self._config, self._inputs, index, extractor, strips, coarse)
 
     def _corrects(self, stage_index: int, phase_index: int) -> bool:
         return self._schedule.phases[stage_index][phase_index].corrects
@@ -279,14 +368,26 @@ class Transfer:
     def _objective_of(self, stage: Stage, phase_index: int, phase_start: tf.Tensor) -> Objective:
         """Return the objective of a phase that begins at a position."""
         phase = self._schedule.phases[stage.index][phase_index]
-        with device.within_memory(stage.size):
-            if phase.network == "whole":
-                return stage.objective_in(phase.precision, self._extractor, self._config)
-            extractor = self._extractor(phase.precision)
-            objective = stage.low_rank_objective(extractor, self._config)
-            if phase.corrects:
-                return with_corrected_targets(objective, stage.objective, phase_start)
-            return objective
+        if phase.network == "whole":
+            return stage.objective_in(phase.precision, self._extractor, self._config)
+        extractor = self._extractor(phase.precision)
+        objective = stage.low_rank_objective(extractor, self._config)
+        if phase.corrects:
+            return with_corrected_targets(objective, stage.objective, phase_start)
+        return objective
+
+    def _run_size(
+        self,
+        present: _Present,
+        on_progress: OnProgress | None,
+        stop_at_multiples_of: Collection[int],
+    ) -> str:
+        """Run the rest of a size, if memory is full in strips; return its status."""
+        return self._within_memory(
+            present.stage.index,
+            lambda: self._run_phases(present, on_progress, stop_at_multiples_of),
+            repair=lambda: self._reopen(present),
+        )
 
     def _run_phases(
         self,
@@ -309,17 +410,16 @@ class Transfer:
 
         while True:
             phase, objective = phases[present.phase], present.objective
-            with device.within_memory(stage.size):
-                minimum = base.minimize(
-                    self._optimizer,
-                    objective.function,
-                    present.state,
-                    phase.last_iteration,
-                    (log_every, *stop_at_multiples_of),
-                    on_piece,
-                    objective.data,
-                    may_restart=phase.precision == "float32",
-                )
+            minimum = base.minimize(
+                self._optimizer,
+                objective.function,
+                present.state,
+                phase.last_iteration,
+                (log_every, *stop_at_multiples_of),
+                on_piece,
+                objective.data,
+                may_restart=phase.precision == "float32",
+            )
             present.state, present.seconds = minimum.state, seconds_before + minimum.seconds
             last_phase = present.phase == len(phases) - 1
             if stop and not (last_phase and stage.index == self._schedule.last_stage):
@@ -368,7 +468,7 @@ class Transfer:
             "scale": state.scale,
             "iterations": state.iterations,
             "restarts": state.restarts,
-            "strips": cast(StripsRecord, self._strips._asdict()),
+            "strips": cast(StripsRecord, present.stage.objective.strips._asdict()),
             "seconds": present.seconds,
             "history": list(self._log.history),
             "stages": list(self._log.stages),

@@ -55,7 +55,7 @@ def test_the_supported_pythons_are_the_same_everywhere():
 
 
 def test_tensorflow_has_the_extra_that_cuda_takes():
-    (requirement,) = project.lines_of("options.extras_require", "cuda")
+    requirement, _ = project.lines_of("options.extras_require", "cuda")
     package, extra = re.fullmatch(r"([a-z]+)\[([a-z-]+)\]", requirement).groups()
     assert extra in importlib.metadata.metadata(package).get_all("Provides-Extra")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 
 import psutil
@@ -36,7 +37,6 @@ def devices(weights_source: str) -> str:
     from gatys_norm.network import device
 
     environment = device.environment()
-    available, total = machine.available_bytes(), psutil.virtual_memory().total
     variables = environment["variables"].items()
     packages = environment["packages"].items()
     facts = {
@@ -46,11 +46,24 @@ def devices(weights_source: str) -> str:
         "instruction sets": ", ".join(environment["instruction_sets"]) or "unknown",
         "threads per operation": environment["threads"],
         "oneDNN": "on" if environment["onednn"] else "off",
-        "memory": f"{available / 2**30:.1f} GiB available, {total / 2**30:.1f} GiB in all",
+        "memory": _memory(),
         "weights": _weights(weights_source),
         "variables in effect": ", ".join(f"{name}={value}" for name, value in variables) or "none",
     }
     return "\n".join(f"{name + ':':22} {fact}" for name, fact in facts.items())
+
+
+def _memory() -> str:
+    """Return how much memory may be used, of the machine and of its GPU."""
+    from gatys_norm.network import device
+
+    available, total = machine.available_bytes(), psutil.virtual_memory().total
+    line = f"{available / 2**30:.1f} GiB available, {total / 2**30:.1f} GiB in all"
+    if not device.gpus():
+        return line
+    on_gpu = device.available_bytes()
+    amount = f"{on_gpu / 2**30:.1f} GiB" if math.isfinite(on_gpu) else "an unknown amount"
+    return f"{line}; GPU: {amount} available"
 
 
 def _weights(source: str) -> str:

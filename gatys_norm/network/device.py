@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import math
 import os
 import platform
 import warnings
@@ -16,7 +15,7 @@ import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
 from gatys_norm import machine, surroundings
-from gatys_norm.network import memory
+from gatys_norm.network import gpu_memory, memory
 from gatys_norm.record import Environment
 
 PACKAGES = ("gatys-norm", "tensorflow", "tensorflow-probability", "keras", "numpy", "pillow")
@@ -78,8 +77,13 @@ def usable_precision(precision: str) -> str:
 
 
 def available_bytes() -> float:
-    """Return how many bytes a transfer may take; no limit on a GPU, whose allocator decides."""
-    return math.inf if gpus() else machine.available_bytes()
+    """Return how many bytes a transfer may take, of the GPU's memory if there is one."""
+    return gpu_memory.available_bytes() if gpus() else machine.available_bytes()
+
+
+def costs() -> memory.Costs:
+    """Return what the parts of a transfer need on this device."""
+    return memory.GPU if gpus() else memory.CPU
 
 
 @functools.cache

@@ -1,8 +1,9 @@
-"""How much memory a transfer needs, estimated before it starts."""
+"""How much memory a transfer needs, estimated before it starts, and how it is computed then."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gatys_norm.config import SIZE_RANGE
@@ -14,29 +15,22 @@ if TYPE_CHECKING:
 # (height, width) of the content, and of each style.
 Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
-# Upper bounds of peaks measured with TensorFlow 2.21 on a CPU; see tests/network/test_memory.py.
-BYTES_AT_REST = 1.35e9  # 0.32e9 of them for transformed kernels; see `winograd`
-BYTES_OF_LOW_RANK = 0.5e9  # of the second network that continuation "rank" needs
-BYTES_PER_PIXEL = 1850
-BYTES_PER_PIXEL_IN_STRIPS = 950
-BYTES_PER_PIXEL_IN_FOURIER = 580
-BYTES_PER_PIXEL_AND_PAIR = 60
 COMFORTABLE_SHARE = 0.7
-HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `strips`
+HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `head_strips`
 ALL_BLOCKS = 5
 CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
 class OutOfMemoryError(ValueError):
-    """A size needs more memory than is free; the message says how much, and which size fits."""
+    """A size needs more memory than there is; the message says how much, and which size fits."""
 
 
 class Strips(NamedTuple):
     """How much of the network is computed in strips, a few rows at a time.
 
     Attributes:
-      blocks: number of its first blocks that are: 0, `HEAD_BLOCKS` (see `strips`) or `ALL_BLOCKS`
-        (see `block_strips`).
+      blocks: number of its first blocks that are: 0, `HEAD_BLOCKS` (see `head_strips`) or
+        `ALL_BLOCKS` (see `block_strips`).
       rows: of a block's map that a strip has at most; 0 unless all blocks are in strips.
     """
 
@@ -49,90 +43,182 @@ class Strips(NamedTuple):
         return self.blocks == ALL_BLOCKS
 
 
+WHOLE = Strips()
+HEAD = Strips(HEAD_BLOCKS)
+# From the fastest to the one that needs least memory.
+CHOICES = (WHOLE, HEAD, *(Strips(ALL_BLOCKS, rows) for rows in (128, 64, 32)))
+THRIFTIEST = CHOICES[-1]
+# {number of blocks in strips: time of an evaluation, relative to that without strips}
+SECONDS_BY_BLOCKS = {0: 1.0, HEAD_BLOCKS: 1.125, ALL_BLOCKS: 1.45}
+
+
 def thriftier(a: Strips, b: Strips) -> Strips:
     """Return the one of two that needs less memory."""
     return max(a, b, key=lambda strips: (strips.blocks, -strips.rows))
 
 
+class Costs(NamedTuple):
+    """Bytes that the parts of a transfer take at its peak on a kind of device, as upper bounds.
+
+    Attributes:
+      at_rest: of the process, and of the network whose kernels are transformed; see `winograd`.
+      low_rank: of the second network that continuation "rank" needs.
+      whole, head, all_blocks: of a pixel, by how much of the network is computed in strips.
+      strip_position: of a column of a strip's row, the halo included, if all blocks are in strips;
+        the same for every block, whose maps are narrower the more channels they have.
+      fourier: of a pixel, for the parametrization of that name.
+      pair: of a pixel, for each pair of vectors that the optimizer stores.
+    """
+
+    at_rest: float
+    low_rank: float
+    whole: float
+    head: float
+    all_blocks: float
+    strip_position: float
+    fourier: float
+    pair: float
+
+
+# Peaks measured with TensorFlow 2.21; see tests/network/test_memory.py.
+CPU = Costs(
+    at_rest=1.35e9,
+    low_rank=0.5e9,
+    whole=1850,
+    head=950,
+    all_blocks=330,
+    strip_position=2560,
+    fourier=580,
+    pair=60,
+)
+GPU = CPU  # not measured
+HALO = 8  # rows above and below a strip that its features depend on, together
+
+
 class Plan(NamedTuple):
-    """The bytes that a transfer needs at most, and how much of the network runs in strips."""
+    """How a size is computed, and what that takes.
+
+    Attributes:
+      byte_count: bytes that the transfer needs at most.
+      strips: how much of the network is computed in strips.
+      available: bytes that the transfer may use; infinite if unknown.
+    """
 
     byte_count: float
     strips: Strips
+    available: float = math.inf
 
 
-WHOLE = Strips()
-HEAD = Strips(HEAD_BLOCKS)
-
-
-def plan_transfer(config: TransferConfig, shapes: Shapes, available: float) -> Plan:
-    """Choose how the largest size of a transfer is computed: in strips or not.
+def plan_transfer(
+    config: TransferConfig, shapes: Mapping[int, Shapes], free: float, costs: Costs = CPU
+) -> tuple[Plan, ...]:
+    """Choose how each size of a transfer is computed.
 
     Args:
       config: `TransferConfig`.
-      shapes: (height, width) of the content at that size, and of each style.
-      available: bytes that the process may use; see `machine.available_bytes`.
+      shapes: {size: (height, width) of the content at that size, and of each style}.
+      free: bytes that the process may use; see `device.available_bytes`.
+      costs: of the kind of device.
 
     Returns:
-      Plan.
+      A `Plan` per size.
 
     Raises:
-      OutOfMemoryError: the size does not fit; the message gives the estimate and what would fit.
+      OutOfMemoryError: a size does not fit; the message gives the estimate and what would fit.
     """
-    content_shape, style_shapes = shapes
-    pixels = max(math.prod(shape) for shape in (content_shape, *style_shapes))
-    size, chosen = config.size[-1], plan(pixels, config, available)
-    if chosen.byte_count > available:
-        share = largest_pixel_count(available, config) / pixels
-        fitting = int(size * math.sqrt(share))
-        raise OutOfMemoryError(
-            f"size: {size} needs about {chosen.byte_count / 2**30:.1f} GiB of memory "
-            f"and {available / 2**30:.1f} are free; "
-            + (f"{fitting} would fit" if fitting >= SIZE_RANGE[0] else "make room first")
-        )
-    return chosen
+    largest_first = [
+        plan_size(size, config, shapes[size], free, costs) for size in reversed(config.size)
+    ]
+    return tuple(reversed(largest_first))
 
 
-def plan(pixel_count: int, config: TransferConfig, available: float) -> Plan:
-    """Choose strips, which are slower, only where the memory would otherwise be almost full.
+def plan_size(
+    size: int, config: TransferConfig, shapes: Shapes, free: float, costs: Costs = CPU
+) -> Plan:
+    """Choose the fastest way of computing a size that leaves a comfortable share of memory free.
+
+    If there is none, it is the one that needs least. Arguments and errors as for `plan_transfer`.
+    """
+    available = min(free, config.memory_limit_bytes)
+    plans = [
+        Plan(estimated_bytes(shapes, config, strips, costs), strips, available)
+        for strips in CHOICES
+    ]
+    for plan in plans:
+        if plan.byte_count <= COMFORTABLE_SHARE * available:
+            return plan
+    if plans[-1].byte_count > available:
+        fitting = int(size * fitting_scale(shapes, config, available, costs))
+        raise _out_of_memory(size, fitting, plans[-1], config.memory_limit * (available < free))
+    return plans[-1]
+
+
+def _out_of_memory(size: int, fitting: int, plan: Plan, limit: str) -> OutOfMemoryError:
+    """Return the error for a size that needs too much.
 
     Args:
-      pixel_count: H · W of the largest of x and the style pictures.
-      config: `TransferConfig`; its layers, optimizer and parametrization matter.
-      available: bytes that the process may use; see `machine.available_bytes`.
-
-    Returns:
-      Plan.
+      size: the size.
+      fitting: size that would fit.
+      plan: what the size needs, and what there is.
+      limit: the setting that there is not more; "" if memory is full.
     """
-    plain = estimated_bytes(pixel_count, config, WHOLE)
-    if plain <= COMFORTABLE_SHARE * available:
-        return Plan(plain, WHOLE)
-    return Plan(estimated_bytes(pixel_count, config, HEAD), HEAD)
+    needed = f"{plan.byte_count / 2**30:.1f} GiB"
+    if limit:
+        problem = f"memory_limit: {limit} is too little, size {size} needs about {needed}"
+        way_out = "set a higher limit"
+    else:
+        free = f"{plan.available / 2**30:.1f}"
+        problem = f"size: {size} needs about {needed} of memory and {free} are free"
+        way_out = "make room first"
+    if fitting >= SIZE_RANGE[0]:
+        way_out = f"size {fitting} would fit" if limit else f"{fitting} would fit"
+    return OutOfMemoryError(f"{problem}; {way_out}")
 
 
-def estimated_bytes(pixel_count: int, config: TransferConfig, strips: Strips) -> float:
-    """Return the bytes that a transfer needs at most; arguments as for `plan`."""
-    return _bytes_at_rest(config) + pixel_count * _bytes_per_pixel(config, strips)
+def estimated_bytes(
+    shapes: Shapes, config: TransferConfig, strips: Strips, costs: Costs = CPU
+) -> float:
+    """Return the bytes that a size needs at most; arguments as for `plan_size`."""
+    at_rest, per_width, per_pixel = _bytes(config, strips, costs)
+    pixels, width = _extent(shapes)
+    return at_rest + width * per_width + pixels * per_pixel
 
 
-def largest_pixel_count(byte_count: float, config: TransferConfig) -> float:
-    """Return the number of pixels of a transfer in strips that fits into `byte_count` bytes."""
-    return max(0, (byte_count - _bytes_at_rest(config)) / _bytes_per_pixel(config, HEAD))
+def fitting_scale(
+    shapes: Shapes, config: TransferConfig, byte_count: float, costs: Costs = CPU
+) -> float:
+    """Return the factor by which pictures must be scaled to need `byte_count` bytes.
+
+    They are computed in the way that needs least memory. 0 if not even the network fits.
+    """
+    at_rest, per_width, per_pixel = _bytes(config, THRIFTIEST, costs)
+    pixels, width = _extent(shapes)
+    # a · scale² + b · scale = c
+    a, b, c = pixels * per_pixel, width * per_width, byte_count - at_rest
+    return (math.sqrt(b * b + 4 * a * c) - b) / (2 * a) if c > 0 else 0.0
 
 
-def _bytes_at_rest(config: TransferConfig) -> float:
-    return BYTES_AT_REST + (BYTES_OF_LOW_RANK if config.continuation == "rank" else 0)
+def _extent(shapes: Shapes) -> tuple[int, int]:
+    """Return the number of pixels and the width of the largest picture."""
+    content, styles = shapes
+    pictures = (content, *styles)
+    return max(map(math.prod, pictures)), max(width for _, width in pictures)
 
 
-def _bytes_per_pixel(config: TransferConfig, strips: Strips) -> float:
-    layers = config.content_layers + config.style_layers
-    whole = [layer for layer in layers if block_of(layer) > strips.blocks]
-    network = BYTES_PER_PIXEL_IN_STRIPS if strips.blocks else BYTES_PER_PIXEL
-    fourier = BYTES_PER_PIXEL_IN_FOURIER if config.parametrization == "fourier" else 0
-    pairs = config.stored_pairs * BYTES_PER_PIXEL_AND_PAIR
-    masked = [layer for layer in whole if layer in config.style_layers]
-    features = whole + masked * len(config.content_masks or ())
-    return network + sum(map(_bytes_of_features, features)) + fourier + pairs
+def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float, float, float]:
+    """Return the bytes that do not depend on the pictures, those of a column, of a pixel."""
+    at_rest = costs.at_rest + (costs.low_rank if config.continuation == "rank" else 0)
+    per_width = costs.strip_position * (strips.rows + HALO) if strips.cover_all else 0
+    network = {0: costs.whole, HEAD_BLOCKS: costs.head, ALL_BLOCKS: costs.all_blocks}
+    whole = [layer for layer in config.style_layers if block_of(layer) > strips.blocks]
+    features = [*config.content_layers, *whole, *whole * len(config.content_masks or ())]
+    per_pixel = (
+        network[strips.blocks]
+        + sum(map(_bytes_of_features, features))
+        + (costs.fourier if config.parametrization == "fourier" else 0)
+        + config.stored_pairs * costs.pair
+    )
+    return at_rest, per_width, per_pixel
 
 
 def _bytes_of_features(layer: str) -> float:

@@ -22,7 +22,7 @@ PICTURES = {
     "style_masks": ("style_masks", "style mask"),
 }
 # Settings that x does not depend on, or that are compared in another way: by hashes, for example.
-NOT_COMPARED = (*PICTURES, "weights", "precision", "iterations", "log_every")
+NOT_COMPARED = (*PICTURES, "weights", "precision", "iterations", "memory_limit", "log_every")
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,11 @@ OWN_TARGETS_ITERATIONS = 60
 CORRECTED_ITERATIONS = 90
 ITERATIONS_PER_CORRECTION = 15
 LOW_RANK_SHARE = 0.6  # of the iterations of a size, at most
+# For the forecast of a transfer's time; docs/performance.md has the measurements.
+EVALUATIONS_PER_ITERATION = 1.07
+GROWTH = 0.95  # seconds of an evaluation are proportional to pixels ** GROWTH
+LOW_RANK_SECONDS = 0.5  # of an evaluation by the low-rank network, relative to the whole one
+BFLOAT16_SECONDS = 0.25  # where bfloat16 is taken, relative to float32
 
 
 class Phase(NamedTuple):
@@ -36,6 +41,12 @@ class Phase(NamedTuple):
     last_iteration: int
     network: str = "whole"
     corrects: bool = False
+
+    @property
+    def cost(self) -> float:
+        """The time of an evaluation, relative to that of the whole network in float32."""
+        network = LOW_RANK_SECONDS if self.network == "low_rank" else 1.0
+        return network * (BFLOAT16_SECONDS if self.precision == "bfloat16" else 1.0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,34 @@ class Schedule:
     def iterations_from(self, stage: int) -> int:
         """Return the number of iterations of a size and all later ones."""
         return sum(self.iterations(index) for index in range(stage, len(self.sizes)))
+
+    def seconds(
+        self,
+        seconds_per_evaluation: float,
+        pixel_counts: Mapping[int, int],
+        factors: Sequence[float],
+    ) -> float:
+        """Estimate the time of all iterations from that of one evaluation.
+
+        Args:
+          seconds_per_evaluation: in the first phase of the first size.
+          pixel_counts: {size: number of pixels}.
+          factors: time of an evaluation at each size, relative to that of the same size if no part
+            of the network is computed in strips.
+        """
+        scales = [
+            factor * pixel_counts[size] ** GROWTH
+            for size, factor in zip(self.sizes, factors, strict=True)
+        ]
+        costs = (
+            scale * phase.cost * (phase.last_iteration - first)
+            for scale, phases in zip(scales, self.phases, strict=True)
+            for phase, first in zip(
+                phases, [0, *(phase.last_iteration for phase in phases)], strict=False
+            )
+        )
+        measured_cost = scales[0] * self.phases[0][0].cost
+        return seconds_per_evaluation * EVALUATIONS_PER_ITERATION * sum(costs) / measured_cost
 
     def seconds_left(
         self, stage: int, iteration: int, seconds: float, pixel_counts: Mapping[int, int]

@@ -2,91 +2,198 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.network import memory
+from gatys_norm.network.memory import HEAD, THRIFTIEST, WHOLE, Strips
 
+GIB = 2**30
 CONFIG = TransferConfig()
 FAST = {"parametrization": "fourier", "continuation": "rank", "history": 30}
 MANY_LAYERS = dataclasses.replace(CONFIG, style_layers=("conv1_1", "relu1_1", "conv1_2", "conv2_2"))
+SHAPES = (1000, 1000), ()
+
+
+def shapes(size):
+    """Return the shapes of a content 4:3 and of a style that has as many pixels."""
+    return (size * 3 // 4, size), ((size, size * 3 // 4),)
+
+
+def estimate(size, strips, config=CONFIG):
+    return memory.estimated_bytes(shapes(size), config, strips)
+
+
+def plan(size, config, free):
+    return memory.plan_size(size, config, shapes(size), free)
 
 
 @pytest.mark.parametrize("history", [1, 10, 50])
 def test_estimate_and_largest_size_agree(history):
     config = dataclasses.replace(CONFIG, history=history)
-    pixels = memory.largest_pixel_count(8 * 2**30, config)
-    assert memory.estimated_bytes(pixels, config, in_strips=True) == pytest.approx(8 * 2**30)
-    assert memory.plan(pixels * 0.99, config, 8 * 2**30).byte_count < 8 * 2**30
-    assert memory.plan(pixels * 1.01, config, 8 * 2**30).byte_count > 8 * 2**30
+    scale = memory.fitting_scale(shapes(1000), config, 8 * GIB)
+    assert estimate(1000 * scale, THRIFTIEST, config) == pytest.approx(8 * GIB, rel=1e-3)
+    size = int(1000 * scale)
+    assert plan(size - 4, config, 8 * GIB).byte_count < 8 * GIB
+    with pytest.raises(memory.OutOfMemoryError) as caught:
+        plan(size + 8, config, 8 * GIB)
+    fitting = int(re.search(r"8\.0 are free; (\d+) would fit", str(caught.value))[1])
+    assert abs(fitting - size) <= 4
 
 
 def test_no_pixel_fits_into_too_little():
-    assert memory.largest_pixel_count(1000, CONFIG) == 0
+    assert memory.fitting_scale(SHAPES, CONFIG, 1000) == 0
+    with pytest.raises(memory.OutOfMemoryError, match=r"^size: 512 needs .*; make room first$"):
+        plan(512, CONFIG, 1000)
 
 
 @pytest.mark.parametrize(
-    ("size", "in_strips", "change", "gigabytes"),
+    ("size", "strips", "change", "gigabytes"),
     [
-        (512, False, {}, 1.77),
-        (512, False, FAST, 2.42),
-        (1024, False, {}, 3.35),
-        (1024, False, {"precision": "bfloat16"}, 3.49),
-        (1024, False, {"precision": "bfloat16", "parametrization": "fourier"}, 3.62),
-        (1024, False, FAST, 4.98),
-        (1024, True, {}, 2.53),
-        (1024, True, {"history": 40}, 3.84),
-        (1024, True, {"precision": "bfloat16"}, 2.63),
-        (1024, True, {"parametrization": "fourier"}, 2.65),
-        (1024, True, FAST, 4.50),
-        (1024, True, {"precision": "bfloat16", "parametrization": "fourier"}, 2.86),
-        (1024, True, {"style": ("a", "b")}, 2.64),
-        (1024, True, {"style": ("a", "b"), "content_masks": ("m", "n")}, 2.71),
+        (512, WHOLE, {}, 1.77),
+        (512, WHOLE, FAST, 2.42),
+        (1024, WHOLE, {}, 3.35),
+        (1024, WHOLE, {"precision": "bfloat16"}, 3.49),
+        (1024, WHOLE, {"precision": "bfloat16", "parametrization": "fourier"}, 3.62),
+        (1024, WHOLE, FAST, 4.98),
+        (1024, HEAD, {}, 2.53),
+        (1024, HEAD, {"history": 40}, 3.84),
+        (1024, HEAD, {"precision": "bfloat16"}, 2.63),
+        (1024, HEAD, {"parametrization": "fourier"}, 2.65),
+        (1024, HEAD, FAST, 4.50),
+        (1024, HEAD, {"precision": "bfloat16", "parametrization": "fourier"}, 2.86),
+        (1024, HEAD, {"style": ("a", "b")}, 2.64),
+        (1024, HEAD, {"style": ("a", "b"), "content_masks": ("m", "n")}, 2.71),
     ],
 )
-def test_estimate_is_what_was_measured(size, in_strips, change, gigabytes):
+def test_estimate_is_what_was_measured(size, strips, change, gigabytes):
     """Peaks of whole processes; pictures 4:3. The fit lies above, by a fifth at the most."""
     config = dataclasses.replace(CONFIG, **change)
-    estimate = memory.estimated_bytes(size * size * 3 // 4, config, in_strips)
-    assert estimate / 1e9 == pytest.approx(gigabytes, rel=0.2)
+    assert estimate(size, strips, config) / 1e9 == pytest.approx(gigabytes, rel=0.2)
 
 
-def test_strips_are_taken_where_memory_is_short_and_only_there():
-    plain = memory.plan(10**6, CONFIG, math.inf)
-    assert plain == (memory.estimated_bytes(10**6, CONFIG, in_strips=False), False)
-    short = memory.plan(10**6, CONFIG, plain.byte_count * 1.1)
-    assert short == (memory.estimated_bytes(10**6, CONFIG, in_strips=True), True)
-    assert short.byte_count < 0.75 * plain.byte_count
-    assert memory.plan(10**6, CONFIG, plain.byte_count * 2) == plain
+def test_the_fastest_way_is_taken_that_leaves_a_comfortable_share():
+    chosen = []
+    for strips in memory.CHOICES:
+        needed = estimate(2048, strips)
+        comfortable = plan(2048, CONFIG, needed / memory.COMFORTABLE_SHARE * (1 + 1e-9))
+        assert comfortable.byte_count <= needed
+        chosen.append(comfortable.strips)
+    assert chosen == list(memory.CHOICES)
+    assert plan(2048, CONFIG, math.inf) == (estimate(2048, WHOLE), WHOLE, math.inf)
 
 
-def test_more_layers_need_more_but_not_in_the_blocks_in_strips():
-    for in_strips in (False, True):
-        few = memory.estimated_bytes(10**6, CONFIG, in_strips)
-        many = memory.estimated_bytes(10**6, MANY_LAYERS, in_strips)
-        assert (many > few) == (not in_strips)
+def test_where_none_is_comfortable_the_one_that_needs_least_is_taken_as_long_as_it_fits():
+    needed = estimate(2048, THRIFTIEST)
+    assert plan(2048, CONFIG, needed) == (needed, THRIFTIEST, needed)
+    with pytest.raises(memory.OutOfMemoryError):
+        plan(2048, CONFIG, needed - 1)
+
+
+def test_each_way_needs_less_than_the_one_before_from_1024_pixels_on():
+    for size in (1024, 2048, 8192):
+        needed = [estimate(size, strips) for strips in memory.CHOICES]
+        assert needed == sorted(needed, reverse=True)
+    assert estimate(4096, THRIFTIEST) < 0.5 * estimate(4096, WHOLE)
+
+
+def test_the_ways_are_ordered_by_what_they_need():
+    for first, second in zip(memory.CHOICES, memory.CHOICES[1:], strict=False):
+        assert memory.thriftier(first, second) == memory.thriftier(second, first) == second
+
+
+def test_sizes_are_planned_each_for_itself():
+    config = dataclasses.replace(CONFIG, size=(256, 1024, 4096))
+    by_size = {size: shapes(size) for size in config.size}
+    free = estimate(4096, Strips(5, 128), config) / memory.COMFORTABLE_SHARE * (1 + 1e-9)
+    plans = memory.plan_transfer(config, by_size, free)
+    assert [size_plan.strips for size_plan in plans] == [WHOLE, WHOLE, Strips(5, 128)]
+    assert plans == tuple(plan(size, config, free) for size in config.size)
+    with pytest.raises(memory.OutOfMemoryError, match=r"^size: 4096 needs about "):
+        memory.plan_transfer(config, by_size, 1 * GIB)  # none of them fits
+
+
+def test_strips_take_memory_by_the_width_of_the_widest_picture():
+    tall, wide = ((1000, 250), ()), ((250, 1000), ())
+    for strips in memory.CHOICES:
+        needed = [memory.estimated_bytes(shape, CONFIG, strips) for shape in (tall, wide)]
+        assert (needed[0] < needed[1]) == strips.cover_all
+    with_style = (250, 250), ((250, 1000),)
+    assert memory.estimated_bytes(with_style, CONFIG, THRIFTIEST) == memory.estimated_bytes(
+        wide, CONFIG, THRIFTIEST
+    )
+
+
+def test_more_style_layers_need_more_but_not_in_the_blocks_in_strips():
+    for strips in memory.CHOICES:
+        assert (estimate(1024, strips, MANY_LAYERS) > estimate(1024, strips)) == (strips == WHOLE)
+
+
+def test_targets_of_content_layers_are_held_as_a_whole_in_every_way():
+    """conv1_1 and conv1_2 have 64 channels in every pixel."""
+    config = dataclasses.replace(CONFIG, content_layers=("conv1_1", "conv1_2", "conv4_2"))
+    for strips in memory.CHOICES:
+        more = memory.estimated_bytes(SHAPES, config, strips) - memory.estimated_bytes(
+            SHAPES, CONFIG, strips
+        )
+        assert more == pytest.approx(2 * 4 * 64 * 10**6)
 
 
 def test_adam_needs_what_one_correction_pair_does_whatever_the_history():
+    one_pair = dataclasses.replace(CONFIG, history=1)
     for history in (1, 50):
         config = dataclasses.replace(CONFIG, history=history, optimizer="adam")
-        one_pair = dataclasses.replace(CONFIG, history=1)
-        for in_strips in (False, True):
-            assert memory.estimated_bytes(10**6, config, in_strips) == memory.estimated_bytes(
-                10**6, one_pair, in_strips
-            )
+        for strips in memory.CHOICES:
+            assert estimate(1024, strips, config) == estimate(1024, strips, one_pair)
 
 
 def test_each_region_needs_its_styles_features_once_more_but_not_those_in_strips():
     """conv1_2 and conv2_2 have 64 and 128 / 4 channels a pixel, the others (16 + 8 + 2) · 4."""
     plain = dataclasses.replace(CONFIG, style=("a", "b"))
     masked = dataclasses.replace(plain, content_masks=("m", "n"))
-    for in_strips, channels in ((False, 64 + 32 + 16 + 8 + 2), (True, 16 + 8 + 2)):
-        more = memory.estimated_bytes(10**6, masked, in_strips) - memory.estimated_bytes(
-            10**6, plain, in_strips
+    channels = {WHOLE: 64 + 32 + 16 + 8 + 2, HEAD: 16 + 8 + 2, THRIFTIEST: 0}
+    for strips, count in channels.items():
+        needed, more = (
+            memory.estimated_bytes(SHAPES, config, strips) for config in (plain, masked)
         )
-        assert more == pytest.approx(2 * 4 * channels * 10**6)
-    assert memory.estimated_bytes(10**6, plain, False) == memory.estimated_bytes(
-        10**6, CONFIG, False
-    )
+        assert more - needed == pytest.approx(2 * 4 * count * 10**6)
+        assert needed == memory.estimated_bytes(SHAPES, CONFIG, strips)
+
+
+def test_the_costs_of_another_device_count():
+    costs = memory.CPU._replace(at_rest=memory.CPU.at_rest + GIB)
+    needed = [
+        memory.plan_size(512, CONFIG, shapes(512), math.inf, costs=of).byte_count
+        for of in (memory.CPU, costs)
+    ]
+    assert needed[1] - needed[0] == GIB
+
+
+# --- a limit ------------------------------------------------------------------------------------
+
+
+def limited(limit):
+    return dataclasses.replace(CONFIG, memory_limit=limit)
+
+
+def test_a_limit_counts_like_memory_that_is_not_there():
+    for limit, free in (("5GiB", 20 * GIB), ("20GiB", 5 * GIB)):
+        assert plan(2048, limited(limit), free) == plan(2048, CONFIG, 5 * GIB)
+    assert plan(2048, CONFIG, 5 * GIB).strips != WHOLE
+
+
+def test_a_limit_that_is_too_low_is_refused_with_what_is_needed():
+    needed = f"{estimate(2048, THRIFTIEST) / GIB:.1f}"
+    with pytest.raises(memory.OutOfMemoryError) as caught:
+        plan(2048, limited("2GiB"), math.inf)
+    line = f"memory_limit: 2GiB is too little, size 2048 needs about {needed} GiB; size "
+    assert str(caught.value).startswith(line)
+    with pytest.raises(memory.OutOfMemoryError, match=r"about .* GiB; set a higher limit$"):
+        plan(2048, limited("800 MB"), math.inf)
+
+
+def test_a_limit_above_what_is_free_is_not_blamed():
+    with pytest.raises(memory.OutOfMemoryError, match=r"^size: 2048 needs"):
+        plan(2048, limited("3GiB"), 2 * GIB)
