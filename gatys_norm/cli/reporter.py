@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import warnings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gatys_norm.transfer import Progress
     from gatys_norm.web.live import Preview
 
+LONG_SECONDS = 60.0  # of a transfer, from which on its time is said before it starts
 MEASURED_SECONDS = 2.0  # of iterations, after which the time of several transfers is estimated
 
 
@@ -78,9 +80,20 @@ class Reporter:
         return stop
 
     def show_plan(self, plan: Plan) -> None:
-        """Print how much memory the transfer will need."""
-        note = ", with the first layers in strips to save some" if plan.in_strips else ""
-        print(f"needs about {plan.byte_count / 2**30:.1f} GiB of memory{note}")
+        """Print how much memory the largest size will need, and how it is computed."""
+        line = f"needs about {plan.byte_count / 2**30:.1f} GiB of memory"
+        if math.isfinite(plan.available):
+            line += f", {plan.available / 2**30:.1f} GiB are available"
+        if plan.strips.cover_all:
+            line += f"; the network is computed in strips of {plan.strips.rows} rows"
+        elif plan.strips.blocks:
+            line += "; the first layers are computed in strips"
+        print(line)
+
+    def show_forecast(self, seconds: float) -> None:
+        """Print how long the transfer will take, unless that is short, or said with later ones."""
+        if seconds >= LONG_SECONDS and not self.later_transfers:
+            print(f"takes about {text.duration(seconds)}", flush=True)
 
     def _keep(self, path: Path, save: Callable[..., None], *contents: Any) -> None:
         """Save an intermediate file; if that fails, warn, and let the run continue."""

@@ -1,6 +1,7 @@
 """What the program says about itself: --version and --devices."""
 
 import importlib.metadata
+import math
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from helpers.weights_files import write_weights
 
 from gatys_norm.cli import about
 from gatys_norm.cli import main as cli
-from gatys_norm.network import weights
+from gatys_norm.network import device, gpu_memory, weights
 
 VERSIONS = {name: importlib.metadata.version(name) for name in ("gatys-norm", "tensorflow")}
 
@@ -83,3 +84,20 @@ def test_weights_are_named_and_not_fetched(monkeypatch, source, cached, line):
         weights, "cached_files", lambda: {name: Path("/cache", name) for name in cached}
     )
     assert about._weights(source).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "end"),
+    [
+        (75.25 * 2**30, "; GPU: 75.2 GiB available"),
+        (math.inf, "; GPU: an unknown amount available"),
+    ],
+)
+def test_memory_of_a_gpu_is_said_too(monkeypatch, on_gpu, end):
+    monkeypatch.setattr(device, "gpus", lambda: [])
+    line = re.sub(r"[\d.]+(?= GiB available)", "…", about._memory())
+    monkeypatch.setattr(device, "gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(gpu_memory, "available_bytes", lambda: on_gpu)
+    with_gpu = about._memory()
+    assert with_gpu.endswith(end)
+    assert re.sub(r"[\d.]+(?= GiB available)", "…", with_gpu.removesuffix(end)) == line

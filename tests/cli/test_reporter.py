@@ -1,11 +1,14 @@
-"""The time that several transfers will take is said once it has been measured."""
+"""What is said of memory and time, before the start and once it has been measured."""
 
+import math
 import types
 
 import pytest
 
 from gatys_norm.cli import reporter
+from gatys_norm.network.memory import HEAD, THRIFTIEST, WHOLE, Plan
 
+GIB = 2**30
 EVERY = types.SimpleNamespace(checkpoint_every=0, snapshot_every=0)
 
 
@@ -38,3 +41,42 @@ def test_a_transfer_too_short_to_be_measured_says_nothing(capsys):
     with reporter.Reporter("out.png", EVERY, [], None, 1) as report:
         report(progress(100, 1.0))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("strips", "available", "line"),
+    [
+        (WHOLE, math.inf, "needs about 1.5 GiB of memory\n"),
+        (WHOLE, 21.3 * GIB, "needs about 1.5 GiB of memory, 21.3 GiB are available\n"),
+        (
+            HEAD,
+            math.inf,
+            "needs about 1.5 GiB of memory; the first layers are computed in strips\n",
+        ),
+        (
+            THRIFTIEST,
+            2 * GIB,
+            "needs about 1.5 GiB of memory, 2.0 GiB are available; the network is computed in "
+            "strips of 32 rows\n",
+        ),
+    ],
+)
+def test_the_plan_says_what_is_needed_and_how_it_is_computed(capsys, strips, available, line):
+    with reporter.Reporter("out.png", EVERY, [], None) as report:
+        report.show_plan(Plan(1.5 * GIB, strips, available))
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "later_transfers", "line"),
+    [
+        (59.0, 0, ""),
+        (60.0, 0, "takes about 60 s\n"),
+        (720.0, 0, "takes about 12 min\n"),
+        (720.0, 1, ""),  # the time of all is said once it has been measured
+    ],
+)
+def test_a_long_transfer_is_announced(capsys, seconds, later_transfers, line):
+    with reporter.Reporter("out.png", EVERY, [], None, later_transfers) as report:
+        report.show_forecast(seconds)
+    assert capsys.readouterr().out == line
