@@ -50,7 +50,7 @@ def compute(
         values_of = _values_of_block_strip(tuple(terms))
         content = [term for term in terms if not is_style(term)]
         values = block_strips.compute(
-            extractor, image, values_of, masks or {}, strips.rows, content
+            extractor, image, values_of, masks or {}, strips.rows, _depth(terms), content
         )
         return {term: values[term] for term in terms}
     head_terms = [term for term in terms if block_of(layer_of(term)) <= HEAD_BLOCKS]
@@ -89,6 +89,7 @@ def distances(
         _values_of_block_strip(tuple(targets)),
         content | dict(masks or {}),
         strips.rows,
+        _depth(targets),
     )
     return {
         term: squared_distance(values[term], target) if is_style(term) else values[term]
@@ -116,6 +117,11 @@ def _values_of_strip(
         if term in masks
     }
     return list(term_values(features, terms, masks_of_rows).values())
+
+
+def _depth(terms: Iterable[str]) -> int:
+    """Return the number of the deepest block that the terms compare."""
+    return max(block_of(layer_of(term)) for term in terms)
 
 
 @functools.lru_cache(maxsize=64)

@@ -62,6 +62,7 @@ def compute(
     values_of: ValuesOfStrip,
     arrays: Arrays,
     rows: int,
+    depth: int,
     joined: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Compute values of the features of a picture; differentiable, but not within a graph.
@@ -74,26 +75,28 @@ def compute(
       arrays: {term: array with the height H_j of its layer} that `values_of` needs too, such as
         masks; it is given the strip's rows.
       rows: of a map that a strip should have at most.
+      depth: number of the deepest block whose features `values_of` needs.
       joined: terms whose values are rows, as many as the strip has, which are put one below the
         other instead of being added up.
 
     Returns:
       {term: value}.
     """
-    blocks = _blocks(extractor, image, values_of, arrays, rows, frozenset(joined))
-    kept: list[list[_Rows]] = []
+    blocks = _blocks(extractor, image, values_of, arrays, rows, depth, frozenset(joined))
+    kept: list[tuple[list[_Rows], _Work]] = []
 
     @tf.custom_gradient
     def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
         work = _Work(blocks)
         parts, inputs = _forward(blocks, image, work)
-        kept.append(inputs)
+        kept.append((inputs, work))
 
         def gradient(*upstream: tf.Tensor) -> tf.Tensor:
-            # What is kept serves one gradient, which uses it up; a second one computes it again.
-            inputs = kept.pop() if kept else _forward(blocks, image, _Work(blocks))[1]
+            if not kept:  # It serves one gradient, which uses it up; a second computes it again.
+                work_again = _Work(blocks)
+                kept.append((_forward(blocks, image, work_again)[1], work_again))
             by_term = dict(zip(names, upstream, strict=True))
-            return _backward(blocks, inputs, by_term, work)
+            return _backward(blocks, *kept.pop(), by_term)
 
         values = {
             term: tf.concat(values, axis=0) if term in joined else tf.add_n(values)
@@ -126,7 +129,7 @@ class _Block(NamedTuple):
       arrays: those of its terms.
       joined: see `compute`.
       forward: (rows taken in, rows of the arrays, `start` − `first`, `stop` − `start`) →
-        (rows handed on, or None by the last block; {term: value}).
+        (rows handed on, or None by the network's last block; {term: value}).
       backward: the same arguments, the gradient of the rows handed on (or None), and {term:
         gradient of the value} → gradient of the rows taken in.
     """
@@ -220,7 +223,7 @@ def _forward(
 
 
 def _backward(
-    blocks: Sequence[_Block], inputs: list[_Rows], upstream: Arrays, work: _Work
+    blocks: Sequence[_Block], inputs: list[_Rows], work: _Work, upstream: Arrays
 ) -> tf.Tensor:
     """Return the gradient of the image; `inputs` are used up."""
     above: _Rows | None = None
@@ -277,11 +280,12 @@ def _blocks(
     values_of: ValuesOfStrip,
     arrays: Arrays,
     rows: int,
+    depth: int,
     joined: frozenset[str],
 ) -> list[_Block]:
     height, width = image.shape[:2]
     blocks = []
-    for index, steps in enumerate(extractor.blocks):
+    for index, steps in enumerate(extractor.blocks[:depth]):
         arrays_of_block = {
             term: array for term, array in arrays.items() if block_of(layer_of(term)) == index + 1
         }
