@@ -14,6 +14,7 @@ import tensorflow as tf
 from helpers.digests import digest
 from helpers.rounding import gamma, unit
 from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, objective_at
+from helpers.strips import all_ways, set_head_strips
 from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
@@ -24,7 +25,7 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import functional
-from gatys_norm.network import device, memory, strips
+from gatys_norm.network import device, memory
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.terms import is_style, layer_of
@@ -200,17 +201,15 @@ def test_a_start_from_the_style_is_from_the_first():
 
 
 @both_losses
-@pytest.mark.parametrize("in_strips", [False, True])
-def test_white_masks_are_no_masks(loss, in_strips, monkeypatch):
-    if in_strips:
-        monkeypatch.setattr(memory, "COMFORTABLE_SHARE", 0.0)
-        monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
-        monkeypatch.setattr(strips, "LEAST_ROWS", 8)
+@all_ways
+def test_white_masks_are_no_masks(loss, strips, monkeypatch):
+    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, strips))
+    set_head_strips(monkeypatch, 8, WIDTH)
     plain = stylize(ALONE, loss=loss)
     masked = stylize(
         ALONE, loss=loss, content_masks=("white.png",), style_masks=("white of a.png",)
     )
-    assert plain.record["stages"][0]["in_strips"] == in_strips
+    assert plain.record["stages"][0]["strips"] == strips._asdict()
     np.testing.assert_array_equal(masked.image, plain.image)
     for name in ("loss", "terms", "history", "metrics", "evaluations"):
         assert masked.record[name] == plain.record[name]
@@ -478,7 +477,7 @@ def test_an_interrupted_run_of_adam_goes_on_from_the_command_line(present_folder
     ]
     assert run_command(*flags, "--output=whole.png") == 0
     save, saved = run_folder.save_result, []
-    monkeypatch.setattr(run_folder, "save_result", lambda *what: saved.append(what) or 1 / 0)
+    monkeypatch.setattr(run_folder, "save_result", lambda *what, **_: saved.append(what) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_command(*flags, "--output=parts.png")
     monkeypatch.setattr(run_folder, "save_result", save)

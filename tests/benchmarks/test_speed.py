@@ -85,7 +85,13 @@ def test_whole_program(tmp_path, monkeypatch, capsys):
 
 def test_tables_without_bfloat16_and_with_pytorch():
     timed = {"seconds": 0.5, "least": 0.25, "most": 1.0, "share": 0.75}
-    facts = {"size": 64, "width": 64, "height": 48, "operations": 5e9, "in_strips": False}
+    facts = {
+        "size": 64,
+        "width": 64,
+        "height": 48,
+        "operations": 5e9,
+        "strips": {"blocks": 0, "rows": 0},
+    }
     sides = {"ours": 1.25, "layout": "channels_last", "peer": 2.5, "ratio": 0.5}
     row = {"size": 256, "precision": "float32", "one thread": sides, "all threads": sides}
     report = {

@@ -7,6 +7,7 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.losses import objective
 from gatys_norm.network import vgg
+from gatys_norm.network.memory import WHOLE
 
 HEIGHT, WIDTH = 20, 24
 STYLE_SHAPE = 24, 22
@@ -29,7 +30,7 @@ def small_config(folder, **changes):
     )
 
 
-def objective_at(config, size, in_strips=False):
+def objective_at(config, size, strips=WHOLE):
     """Return the objective of a transfer at a size, as the transfer itself sets it up.
 
     On the same extractor, so that losses agree to the bit.
@@ -38,4 +39,4 @@ def objective_at(config, size, in_strips=False):
     layers = frozenset(config.content_layers + config.style_layers)
     extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
     inputs = picture_inputs.resized(config, picture_inputs.load(config), size)
-    return objective.build_objective(config, extractor, inputs, in_strips)
+    return objective.build_objective(config, extractor, inputs, strips)

@@ -1,5 +1,6 @@
 """The loss of a transfer on a small network, against NumPy and against finite differences."""
 
+import contextlib
 import dataclasses
 import math
 from typing import NamedTuple
@@ -18,13 +19,15 @@ from helpers.rounding import (
     there_and_back_error,
     unit,
 )
+from helpers.strips import ALL, all_ways, without_graphs
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import objective, parametrization
 from gatys_norm.losses.coefficients import ZeroEnergyError
-from gatys_norm.network import strips, vgg
+from gatys_norm.network import head_strips, vgg
+from gatys_norm.network.memory import HEAD, WHOLE
 from gatys_norm.terms import TOTAL_VARIATION, is_style
 
 pytestmark = pytest.mark.numeric
@@ -79,6 +82,14 @@ SCENES = {
 GAIN = full_gain(*CONTENT.shape[:2])
 TIGHT = 1e-6  # what no relative error in float64 may exceed here, so that a wrong layer shows
 TIGHT_FLOAT32 = 1e-3  # the same of masks, whose type is float32
+
+
+@pytest.fixture(autouse=True)
+def blocks_without_graphs(request):
+    """Do not trace all blocks in strips, which have a graph for each height of a strip."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    with without_graphs() if parameters.get("strips") == ALL else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -376,12 +387,10 @@ def assert_gradient_is_mapped(fourier, position, value_error):
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=error)
 
 
-@pytest.mark.parametrize("in_strips", [False, True])
+@all_ways
 @pytest.mark.parametrize("kind", ["pixel", "fourier"])
-def test_a_term_of_which_only_the_gradient_is_not_finite_is_named(kind, in_strips, extractor):
-    posed = dataclasses.replace(
-        pose(SETTINGS, extractor, parametrization=kind), in_strips=in_strips
-    )
+def test_a_term_of_which_only_the_gradient_is_not_finite_is_named(kind, strips, extractor):
+    posed = dataclasses.replace(pose(SETTINGS, extractor, parametrization=kind), strips=strips)
     position = posed.position(RESULT)
     assert posed.terms_not_finite(position) == []
     infinite = posed.coefficients | {"style/relu1_2": math.inf}
@@ -396,16 +405,14 @@ def whole_model(small_model):
 
 
 @pytest.fixture
-def head_heights(monkeypatch):
-    """Make strips of 12 rows, and give the list of how many rows the head is traced for."""
-    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
-    monkeypatch.setattr(strips, "LEAST_ROWS", 12)
+def heights(monkeypatch):
+    """Make strips of 12 rows; give the list of how many rows the first layer is traced for."""
+    monkeypatch.setattr(head_strips, "STRIP_PIXELS", 1)
+    monkeypatch.setattr(head_strips, "LEAST_ROWS", 12)
     heights = []
-    head = vgg.Extractor.head
+    preprocessed = vgg._preprocessed
     monkeypatch.setattr(
-        vgg.Extractor,
-        "head",
-        lambda self, image: heights.append(image.shape[0]) or head(self, image),
+        vgg, "_preprocessed", lambda image: heights.append(image.shape[0]) or preprocessed(image)
     )
     return heights
 
@@ -435,21 +442,25 @@ def assert_same_bits(one, other, image):
     np.testing.assert_array_equal(gradient, other_gradient)
 
 
-def assert_same_in_strips(config, extractors, scene, image):
+def assert_same_in_strips(config, extractors, scene, image, strips):
     """Compare an objective in strips with the same at once, bit for bit; all numbers are whole."""
     posed, plain = (
-        objective.build_objective(config, extractor, scene, in_strips)
-        for extractor, in_strips in zip(extractors, (True, False), strict=True)
+        objective.build_objective(config, extractor, scene, way)
+        for extractor, way in zip(extractors, (strips, WHOLE), strict=True)
     )
     assert posed.coefficients == plain.coefficients
     assert_same_bits(posed, plain, image)
+
+
+in_strips = pytest.mark.parametrize("strips", [HEAD, ALL], ids=["head", "all"])
 
 
 def two_extractors(model):
     return [vgg.Extractor(model, LAYERS, compute_dtype=tf.float64) for _ in range(2)]
 
 
-def test_strips_change_nothing(whole_model, monkeypatch, head_heights):
+@in_strips
+def test_strips_change_nothing(strips, whole_model, monkeypatch, heights):
     leave_out_the_means(monkeypatch)
     content, style, result = (
         whole_numbers((height, width, 3), height * width, largest=2)
@@ -457,12 +468,13 @@ def test_strips_change_nothing(whole_model, monkeypatch, head_heights):
     )
     scene, extractors = ResizedInputs(content, (style,)), two_extractors(whole_model)
     for config in (CASES[1], CASES[3]):
-        assert_same_in_strips(config.resolved(), extractors, scene, result)
-    in_strips = head_heights[: head_heights.index(len(content))]
-    assert max(in_strips) < len(content)  # the targets too
+        assert_same_in_strips(config.resolved(), extractors, scene, result, strips)
+    before_the_whole = heights[: heights.index(len(content))]
+    assert max(before_the_whole) < len(content)  # the targets too
 
 
-def test_strips_under_the_fourier_transform_equal_numpy(small_model, head_heights):
+@in_strips
+def test_strips_under_the_fourier_transform_equal_numpy(strips, small_model, heights):
     generator = np.random.default_rng(4)
     content, style, result = (
         generator.uniform(0, 255, (height, width, 3))
@@ -471,12 +483,12 @@ def test_strips_under_the_fourier_transform_equal_numpy(small_model, head_height
     scene = ResizedInputs(content, (style,))
     config = dataclasses.replace(CASES[3], parametrization="fourier").resolved()
     extractor = vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
-    posed = objective.build_objective(config, extractor, scene, in_strips=True)
+    posed = objective.build_objective(config, extractor, scene, strips)
     position = posed.position(result)
     error = there_and_back_error(result, full_gain(29, 18))
     expected = numpy_terms(small_model, config, result, scene, image_error=error)
     assert_terms(posed.terms(position), posed.coefficients, expected, 1e-5)
-    assert max(head_heights) < len(content)
+    assert max(heights) < len(content)
     terms = numpy_terms(small_model, config, posed.image(position).numpy(), scene)
     assert_gradient_is_mapped(posed, position, total_and_error(terms)[1])
 
@@ -555,7 +567,7 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
     error = back_error(RESULT, "fourier")
     terms = numpy_terms(small_model, CASES[0], RESULT, image_error=error)
     error = total_and_error(terms)[1] / posed.unit
-    for changes in ({"parametrization": "fourier"}, {"in_strips": True}):
+    for changes in ({"parametrization": "fourier"}, {"strips": HEAD}, {"strips": ALL}):
         different = dataclasses.replace(posed, **changes)
         assert different.function is not posed.function
         position = different.position(RESULT)
@@ -665,7 +677,8 @@ def test_luminance_is_the_loss_of_the_grey_picture(config, kind, small_model, ex
     assert float(value) * posed.unit == pytest.approx(total, rel=0, abs=error)
 
 
-def test_strips_change_nothing_in_regions(whole_model, monkeypatch, head_heights):
+@in_strips
+def test_strips_change_nothing_in_regions(strips, whole_model, monkeypatch, heights):
     leave_out_the_means(monkeypatch)
     content, style, other, result = (
         whole_numbers((height, width, 3), height * width, largest=2)
@@ -676,8 +689,8 @@ def test_strips_change_nothing_in_regions(whole_model, monkeypatch, head_heights
     scene = ResizedInputs(content, (style, other), tuple(masks[:2]), tuple(masks[2:]))
     extractors = two_extractors(whole_model)
     for config in (TWO_STYLES[0], TWO_STYLES[2]):
-        assert_same_in_strips(config, extractors, scene, result)
-    assert min(head_heights) < len(content)
+        assert_same_in_strips(config, extractors, scene, result, strips)
+    assert min(heights) < len(content)
 
 
 def mask_of_squares(mask, height, width):
@@ -690,8 +703,8 @@ def mask_of_squares(mask, height, width):
     return np.float32([1 / 16, 9 / 16])[places.reshape(height, width)]
 
 
-@pytest.mark.parametrize("in_strips", [False, True])
-def test_white_masks_change_no_bit(in_strips, whole_model, monkeypatch, head_heights):
+@all_ways
+def test_white_masks_change_no_bit(strips, whole_model, monkeypatch, heights):
     leave_out_the_means(monkeypatch)
     content, style, result = (
         whole_numbers((height, width, 3), height * width, largest=2)
@@ -703,13 +716,13 @@ def test_white_masks_change_no_bit(in_strips, whole_model, monkeypatch, head_hei
         config = dataclasses.replace(config, style="s.png", style_blend=(1.0,))
         posed, plain = (
             objective.build_objective(
-                config, extractor, ResizedInputs(content, (style,), *masks), in_strips
+                config, extractor, ResizedInputs(content, (style,), *masks), strips
             )
             for masks in (white, ())
         )
         assert posed.coefficients == plain.coefficients
         assert_same_bits(posed, plain, result)
-    assert (min(head_heights) < len(content)) == in_strips
+    assert (min(heights) < len(content)) == (strips != WHOLE)
 
 
 def test_a_style_without_a_share_changes_no_bit(whole_model, monkeypatch):
@@ -825,13 +838,13 @@ def test_regions_in_another_precision_are_those_of_the_first(small_model):
 
 
 @both_losses
-@pytest.mark.parametrize("in_strips", [False, True])
+@all_ways
 def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
-    config, in_strips, small_model, whole_model
+    config, strips, small_model, whole_model
 ):
     config, scene = dataclasses.replace(config, tv_weight=0.1), SCENES["in regions"]
     exact = objective.build_objective(
-        config, vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64), scene, in_strips
+        config, vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64), scene, strips
     )
     other = objective.with_extractor(
         vgg.Extractor(whole_model, LAYERS, compute_dtype=tf.float64), exact, config, scene
