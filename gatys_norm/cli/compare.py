@@ -13,7 +13,7 @@ from absl import flags
 from gatys_norm.cli import errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
-from gatys_norm.cli.errors import refusing
+from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.config import LOSSES
 from gatys_norm.text import duration
 
@@ -108,6 +108,10 @@ def check_and_load(
     from gatys_norm.runs import folder as run_folder
 
     paths = picture_inputs.paths(config).all()
+    if values.report and sheet.suffix.lower() in (".tif", ".tiff"):
+        raise InputError(
+            f"--report: no browser shows {sheet.suffix}; choose .png, .jpg or .webp for --output"
+        )
     with refusing(run_folder.OutputError, prefix="--output: "):
         for picture in [sheet, *page_pictures]:
             run_folder.check_output(picture, paths)
@@ -152,7 +156,7 @@ def run_both(
     losses = [
         loss
         for loss, config in configs.items()
-        if not (values.resume and run_folder.is_finished(outputs[loss], config))
+        if not (values.resume and is_finished(outputs[loss], config, int(values.bit_depth)))
     ]
     with transfer_command.previewing(values) as preview:
         while losses:
@@ -166,6 +170,19 @@ def run_both(
             if code:
                 return code
     return 0
+
+
+def is_finished(output: Path, config: TransferConfig, bit_depth: int) -> bool:
+    """Tell whether a transfer has been run already, and its picture has `bit_depth` or more."""
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.runs import folder as run_folder
+
+    if not run_folder.is_finished(output, config):
+        return False
+    try:
+        return bit_depth == 8 or picture_io.read_bit_depth(output) == bit_depth
+    except picture_io.PictureError:
+        return False
 
 
 def print_measures(records: Mapping[str, Record]) -> None:

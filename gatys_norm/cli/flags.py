@@ -42,8 +42,8 @@ def make_flags() -> flags.FlagValues:
     )
     flags.DEFINE_enum("preset", "paper", list(PRESETS), explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
-    define_path("output", None, "picture to write: .png, .jpg or .webp", values)
-    define_path("config_from", None, "take the settings of this .png or .json", values)
+    define_path("output", None, "picture to write: .png, .tif, .jpg or .webp", values)
+    define_path("config_from", None, "take the settings of this .png, .tif or .json", values)
     definitions: Iterable[tuple[Callable[..., object], str, int | None, str]] = (
         (flags.DEFINE_bool, "resume", False, "continue from the checkpoint next to --output"),
         (define_count, "checkpoint_every", 50, "iterations between checkpoints; 0 is none"),
@@ -52,11 +52,20 @@ def make_flags() -> flags.FlagValues:
     )
     for define, name, default, explanation in definitions:
         define(name, default, explanation, flag_values=values)
+    _define_file_flags(values)
     explanation = (
         "port of a page on this machine that shows the run and can stop it; 0 picks any free"
     )
     flags.DEFINE_integer("preview", None, explanation, 0, 65535, flag_values=values)
     return define_help(values)
+
+
+def _define_file_flags(values: flags.FlagValues) -> None:
+    """Add the flags that say how the finished picture is stored."""
+    explanation = "bits per channel of the finished picture; 16 for .png and .tif"
+    flags.DEFINE_enum("bit_depth", "8", ["8", "16"], explanation, flag_values=values)
+    explanation = "dots per inch noted in the finished picture; default those of the content"
+    flags.DEFINE_integer("dpi", None, explanation, 1, 65535, flag_values=values)  # a JPEG's limit
 
 
 def define_help(values: flags.FlagValues) -> flags.FlagValues:

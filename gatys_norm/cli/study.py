@@ -18,7 +18,10 @@ from gatys_norm.experiments import figures as paper_figures
 DATA = Path(__file__).parents[2] / "data"  # in a clone; an installed package has none
 CONTENT = "river_town"
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
-SET_BY_FIGURES = ("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every")
+SET_BY_FIGURES = (
+    *("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every"),
+    *("bit_depth", "dpi"),
+)
 NUMBERS = ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
 
 

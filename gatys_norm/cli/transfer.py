@@ -92,6 +92,7 @@ def check_and_load(
       InputError: the line names the flag and the file.
     """
     from gatys_norm.images import inputs as picture_inputs
+    from gatys_norm.images import io as picture_io
     from gatys_norm.network import weights
     from gatys_norm.runs import folder as run_folder
 
@@ -100,6 +101,9 @@ def check_and_load(
         for output in outputs:
             run_folder.check_output(output, paths, snapshots=values.snapshot_every > 0)
             run_folder.check_derived(output, config, values.snapshot_every, values.resume)
+    with refusing(picture_io.PictureError, prefix="--bit_depth: "):
+        for output in outputs:
+            picture_io.check_output_suffix(output, int(values.bit_depth))
     inputs = load_inputs(config)
     if values.checkpoint_every:
         with refusing(run_folder.OutputError, prefix="--output: "):
@@ -151,7 +155,7 @@ def run_transfer(
     Args:
       config, inputs: `TransferConfig` and its pictures.
       output: path of the picture to write.
-      values: parsed flags, which tell how often checkpoints and snapshots are written.
+      values: parsed flags, which tell how the picture is stored and what is kept on the way.
       resume: whether to continue from the checkpoint next to `output`.
       preview: page that shows the run, and may stop it.
       later_transfers: how many transfers of the same sizes the command runs after this one.
@@ -159,7 +163,6 @@ def run_transfer(
     Returns:
       Exit code: 0; 128 + the signal that interrupted the run; 1 if the result was not written.
     """
-    from gatys_norm.images import io as picture_io
     from gatys_norm.network import weights
     from gatys_norm.runs import folder as run_folder
 
@@ -177,10 +180,8 @@ def run_transfer(
             reporter.Reporter(output, values, received, preview, later_transfers) as report,
         ):
             result = _stylize(library.Transfer(config, inputs), checkpoint, report)
-        try:
-            run_folder.save_result(output, result.image, result.record)
-        except (OSError, picture_io.PictureError) as error:
-            return _report_unsaved(output, error)
+        if code := _save_result(output, result, inputs, values):
+            return code
         if preview is not None:
             preview.finish(result)
         if result.record["status"] == "interrupted":
@@ -199,7 +200,7 @@ def _stylize(
         library_transfer.restore(checkpoint)
     library_transfer.load_network()
     report.show_plan(library_transfer.plan)
-    return library_transfer.run(report, report.stops)
+    return library_transfer.run(report, report.stops, report.show_forecast)
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
@@ -233,14 +234,24 @@ def _with_flag(message: str, config: TransferConfig) -> str:
     return errors.with_dashes(message)
 
 
-def _report_unsaved(output: StrPath, error: Exception) -> int:
+def _save_result(
+    output: StrPath, result: TransferResult, inputs: LoadedInputs, values: flags.FlagValues
+) -> int:
+    """Write the picture as the flags say, and its record; return an exit code."""
+    from gatys_norm.images import io as picture_io
     from gatys_norm.runs import folder as run_folder
 
-    checkpoint = run_folder.checkpoint_path(output)
-    note = "nothing of this run is kept"
-    if checkpoint.exists():
-        note = f"{checkpoint} is kept, continue with --resume"
-    return errors.report_unwritten(output, error, note)
+    dpi = (values.dpi, values.dpi) if values.dpi else inputs.dpi
+    bit_depth = int(values.bit_depth)
+    try:
+        run_folder.save_result(output, result.image, result.record, bit_depth=bit_depth, dpi=dpi)
+    except (OSError, picture_io.PictureError) as error:
+        checkpoint = run_folder.checkpoint_path(output)
+        note = "nothing of this run is kept"
+        if checkpoint.exists():
+            note = f"{checkpoint} is kept, continue with --resume"
+        return errors.report_unwritten(output, error, note)
+    return 0
 
 
 def _print_interrupted(output: StrPath) -> None:

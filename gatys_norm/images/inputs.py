@@ -15,6 +15,7 @@ import numpy as np
 from gatys_norm.images import color as colors
 from gatys_norm.images import io as picture_io
 from gatys_norm.images import masks
+from gatys_norm.images.resolution import Dpi
 from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side, size_for_pixel_count
 
 if TYPE_CHECKING:
@@ -70,10 +71,12 @@ class LoadedInputs:
     Attributes:
       pictures: `Inputs` of pixels.
       shapes: {size: `Shapes`} for every size of the settings.
+      dpi: resolution that the file of the content gives, in dots per inch (x, y), or None.
     """
 
     pictures: Inputs[np.ndarray]
     shapes: Mapping[int, Shapes]
+    dpi: Dpi | None = None
 
     @functools.cached_property
     def pixel_counts(self) -> dict[int, int]:
@@ -132,7 +135,8 @@ def load(config: TransferConfig) -> LoadedInputs:
       PictureError: a picture cannot be read, or a side of it would be too short for VGG-19; or a
         mask is black, or does not have the proportions of its picture.
     """
-    return check(config, paths(config).map(picture_io.load_picture))
+    inputs = check(config, paths(config).map(picture_io.load_picture))
+    return dataclasses.replace(inputs, dpi=picture_io.read_dpi(config.content))
 
 
 def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:

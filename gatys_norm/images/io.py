@@ -7,11 +7,13 @@ values from 0 to 255 in sRGB. Files are not trusted: everything that can be wron
 
 import contextlib
 import io
+import json
 import os
 import stat
+import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +22,14 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, 
 
 from gatys_norm import files
 from gatys_norm.files import StrPath
+from gatys_norm.images import encoders, resolution
+from gatys_norm.images.resolution import Dpi
 from gatys_norm.images.sizes import MIN_SIDE
 from gatys_norm.text import one_line
 
 PIXEL_LIMIT = 200_000_000  # height · width; 2.4 GB as float32
 ASPECT_LIMIT = 50  # long side over short side
-TEXT_LIMIT = 1 << 20  # characters of PNG text, keys included
+TEXT_LIMIT = 1 << 20  # characters of text in a picture, keys included
 
 # Only formats that Pillow decodes itself: for EPS, for example, it would start Ghostscript.
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -34,8 +38,11 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".webp": {"format": "WEBP", "lossless": True},
+    ".tif": {"format": "TIFF"},
+    ".tiff": {"format": "TIFF"},
 }
 SUFFIXES = tuple(ENCODINGS)
+SUFFIXES_BY_BIT_DEPTH = {8: SUFFIXES, 16: (".png", ".tif", ".tiff")}
 PROGRAM = "gatys-norm"  # in the EXIF data of every picture written, so that it is recognized later
 
 _EXPECTED = f"expected a whole picture file ({', '.join(READ_FORMATS)})"
@@ -44,6 +51,12 @@ _PAGES_SEARCHED = 100  # of a TIFF, at most, for a second picture
 _SMALLER_OR_MASK = 0b101  # bits of a TIFF page's kind: a smaller version or a mask of another
 _MODES_OF_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _MODES_OF_COLOR = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # any other: RGB
+# How Pillow is told to read the high bytes of 16-bit samples, and how the low ones.
+_LOW_BYTES = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
+}
 _pillow_lock = threading.Lock()
 
 
@@ -54,9 +67,11 @@ class PictureError(ValueError):
 def load_picture(path: StrPath) -> np.ndarray:
     """Read a picture file as a viewer would show it.
 
-    The EXIF orientation is applied, color profiles are converted to sRGB, transparent pixels are
-    blended with white, and 16-bit samples are scaled to 8 bits. Of an animation the first frame is
-    read, of several pages the first page. CMYK without a profile is converted by Pillow's formula.
+    The EXIF orientation is applied, color profiles are converted to sRGB, and transparent pixels
+    are blended with white. 16 bits per channel are kept in opaque RGB without a profile, as
+    `save_picture` writes it, and scaled to 8 bits in all other pictures. Of an animation the first
+    frame is read, of several pages the first page. CMYK without a profile is converted by Pillow's
+    formula.
 
     Args:
       path: a file in one of `READ_FORMATS`, recognized by its content, not by its name.
@@ -74,7 +89,14 @@ def load_picture(path: StrPath) -> np.ndarray:
     """
     notes: list[str] = []
     with _opened(path) as picture:
+        tiles = _tiles_of_low_bytes(picture)
         image = _decode(picture, notes)
+    if tiles:
+        with _opened(path) as picture:
+            picture.tile = tiles
+            image *= 256
+            image += _decode(picture, [])
+            image /= 257
     for note in notes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
     return image
@@ -90,11 +112,31 @@ def read_size(path: StrPath) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def load_text(path: StrPath) -> dict[str, str]:
-    """Read the text that `save_picture` put into a PNG.
+def read_bit_depth(path: StrPath) -> int:
+    """Return 16 if the header of a file says that it has 16 bits per channel, else 8.
 
-    Only chunks before the pixels are read, where `save_picture` puts them, so that no pixels are
-    decoded. The text is not checked: it may be forged, as the file may be.
+    Raises:
+      PictureError: as for `load_picture`, if the header shows the reason.
+    """
+    with _opened(path) as picture:
+        return 16 if any(";16" in str(_decoder_arguments(tile)[0]) for tile in picture.tile) else 8
+
+
+def read_dpi(path: StrPath) -> Dpi | None:
+    """Return the resolution that the header of a file gives; see `resolution.of`.
+
+    Raises:
+      PictureError: as for `load_picture`, if the header shows the reason.
+    """
+    with _opened(path) as picture:
+        return resolution.of(picture)
+
+
+def load_text(path: StrPath) -> dict[str, str]:
+    """Read the text that `save_picture` put into a PNG or TIFF.
+
+    Of a PNG only chunks before the pixels are read, where `save_picture` puts them, so that no
+    pixels are decoded. The text is not checked: it may be forged, as the file may be.
 
     Returns:
       dict of str to str; empty for the other formats.
@@ -103,56 +145,104 @@ def load_text(path: StrPath) -> dict[str, str]:
       PictureError: as for `load_picture`, or more than TEXT_LIMIT characters.
     """
     with _opened(path) as picture:
-        items = picture.info.items() if picture.format == "PNG" else ()
+        items: Iterable[tuple[Any, Any]] = ()
+        if picture.format == "PNG":
+            items = picture.info.items()
+        elif picture.format == "TIFF":
+            items = _items_of_json(picture.getexif().get(ExifTags.Base.ImageDescription))
         text = {str(key): str(value) for key, value in items if isinstance(value, str)}
     if sum(len(key) + len(value) for key, value in text.items()) > TEXT_LIMIT:
         raise PictureError(f"{path}: more than {TEXT_LIMIT:,} characters of text; expected fewer")
     return text
 
 
-def check_output_suffix(path: StrPath) -> None:
-    """Raise PictureError unless the end of `path` names a format that can be written."""
-    if Path(path).suffix.lower() not in ENCODINGS:
-        raise PictureError(f"{path}: the name of a picture to write ends in {', '.join(SUFFIXES)}")
+def _items_of_json(text: object) -> Iterable[tuple[Any, Any]]:
+    """Return the items of a JSON object; none if `text` is something else."""
+    value = None
+    if isinstance(text, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(text)
+    return value.items() if isinstance(value, dict) else ()
 
 
-def save_picture(path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+def check_output_suffix(path: StrPath, bit_depth: int = 8) -> None:
+    """Raise PictureError unless the end of `path` names a format that can hold `bit_depth`."""
+    suffixes = SUFFIXES_BY_BIT_DEPTH[bit_depth]
+    if Path(path).suffix.lower() not in suffixes:
+        kind = "a picture to write" if bit_depth == 8 else f"a picture of {bit_depth} bits"
+        raise PictureError(f"{path}: the name of {kind} ends in {', '.join(suffixes)}")
+
+
+def save_picture(
+    path: StrPath,
+    image: np.ndarray,
+    text: Mapping[str, str] | None = None,
+    *,
+    bit_depth: int = 8,
+    dpi: Dpi | None = None,
+) -> None:
     """Write an image in the format of its suffix, in one step (see `files.write_atomically`).
 
-    PNG and WebP are lossless; JPEG has quality 95 and full-resolution color.
+    PNG, TIFF and WebP are lossless; JPEG has quality 95 and full-resolution color.
 
     Args:
       path: ends in one of SUFFIXES, in either case.
       image: H×W×3, RGB, sRGB; clipped to 0–255 and rounded to the nearest level.
-      text: {key: text} to store in a PNG, keys of 1–79 Latin-1 characters; other formats do not
-        store it.
+      text: {key: text} to store in a PNG or TIFF, keys of 1–79 Latin-1 characters; other formats
+        do not store it.
+      bit_depth: bits per channel, 8 or 16; 16 for PNG and TIFF only. A level of 16 bits is 1/257.
+      dpi: resolution to store, in dots per inch; None for none.
 
     Raises:
-      PictureError: an unknown suffix, or a picture too large for the format.
+      PictureError: a suffix that is unknown or cannot hold `bit_depth`, or a picture too large for
+        the format.
       ValueError: `image` is not H×W×3 or holds NaN.
       OSError: the disk is full, the folder is missing, and so on; an older file is unchanged.
     """
-    files.write_atomically(path, encode_picture(path, image, text))
+    files.write_atomically(path, encode_picture(path, image, text, bit_depth=bit_depth, dpi=dpi))
 
 
 def encode_picture(
-    path: StrPath, image: np.ndarray, text: Mapping[str, str] | None = None
+    path: StrPath,
+    image: np.ndarray,
+    text: Mapping[str, str] | None = None,
+    *,
+    bit_depth: int = 8,
+    dpi: Dpi | None = None,
 ) -> bytes:
     """Return the bytes that `save_picture` writes; raises the same errors except OSError."""
-    check_output_suffix(path)
-    pixels = np.clip(image, 0, 255)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
-        raise ValueError(f"expected H×W×3 numbers without NaN, got shape {pixels.shape}")
-    picture = Image.fromarray(np.rint(pixels).astype(np.uint8))
-    encoding = dict(ENCODINGS[Path(path).suffix.lower()])
-    if encoding["format"] == "PNG":
-        encoding["pnginfo"] = _png_text(text or {})
-    encoded = io.BytesIO()
+    check_output_suffix(path, bit_depth)
+    levels = _levels(image, bit_depth)
+    exif = mark()
+    encoding = ENCODINGS[Path(path).suffix.lower()] | {"exif": exif}
+    if dpi:
+        encoding["dpi"] = dpi
+        resolution.add(exif, dpi)
     try:
-        picture.save(encoded, exif=mark(), **encoding)
+        if encoding["format"] == "TIFF":
+            if text:
+                exif[ExifTags.Base.ImageDescription] = json.dumps(dict(text))
+            return encoders.tiff(levels, exif)
+        if encoding["format"] == "PNG":
+            encoding["pnginfo"] = _png_text(text or {})
+        if bit_depth == 16:
+            return encoders.png_16_bit(levels, **encoding)
+        encoded = io.BytesIO()
+        Image.fromarray(levels).save(encoded, **encoding)
     except (OSError, ValueError) as error:  # nothing is written to the disk here
         raise PictureError(f"{path}: {_message(error)}; PNG holds any size") from error
     return encoded.getvalue()
+
+
+def _levels(image: np.ndarray, bit_depth: int) -> np.ndarray:
+    """Return an image of 0–255 as uint8, or as uint16 of 0–65535."""
+    pixels = np.clip(image, 0, 255)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
+        raise ValueError(f"expected H×W×3 numbers without NaN, got shape {pixels.shape}")
+    if bit_depth == 8:
+        return np.rint(pixels).astype(np.uint8)
+    scaled = pixels * np.float32(257)
+    return np.rint(scaled, out=scaled).astype(np.uint16)
 
 
 def mark() -> Image.Exif:
@@ -169,7 +259,8 @@ def is_marked(path: StrPath) -> bool:
       PictureError: as for `load_picture`, if the header shows the reason.
     """
     with _opened(path) as picture:
-        return "exif" in picture.info and picture.getexif().get(ExifTags.Base.Software) == PROGRAM
+        has_exif = picture.format == "TIFF" or "exif" in picture.info
+        return has_exif and picture.getexif().get(ExifTags.Base.Software) == PROGRAM
 
 
 @contextlib.contextmanager
@@ -254,6 +345,29 @@ def _decode(opened: ImageFile.ImageFile, notes: list[str]) -> np.ndarray:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.float32)[..., None] / 255
         image = 255 + (image - 255) * alpha
     return image
+
+
+def _decoder_arguments(tile: ImageFile._Tile) -> tuple[Any, ...]:
+    """Return how Pillow decodes a part of a file; first how its samples are stored."""
+    return (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+
+
+def _tiles_of_low_bytes(picture: ImageFile.ImageFile) -> list[ImageFile._Tile]:
+    """Return what makes Pillow read the low bytes of 16-bit samples; it reads the high ones.
+
+    Returns:
+      The parts of the file, for the attribute `tile`; empty unless all have RGB samples of 16 bits
+      that neither a color profile nor transparency changes.
+    """
+    if picture.info.keys() & {"icc_profile", "transparency"}:
+        return []
+    tiles = []
+    for tile in picture.tile:
+        stored, *others = _decoder_arguments(tile)
+        if stored not in _LOW_BYTES:
+            return []
+        tiles.append(tile._replace(args=(_LOW_BYTES[stored], *others)))
+    return tiles
 
 
 def _has_pages(file: IO[bytes]) -> bool:

@@ -18,6 +18,7 @@ from gatys_norm import files
 from gatys_norm.config import TransferConfig
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
+from gatys_norm.images.resolution import Dpi
 from gatys_norm.record import Record
 from gatys_norm.runs import checkpoint
 
@@ -273,26 +274,35 @@ def check_space(output: StrPath, config: TransferConfig, pixel_count: int) -> No
         )
 
 
-def save_result(output: StrPath, image: np.ndarray, record: Record) -> None:
-    """Write the picture, which contains the settings if it is a PNG, and the record next to it.
+def save_result(
+    output: StrPath,
+    image: np.ndarray,
+    record: Record,
+    *,
+    bit_depth: int = 8,
+    dpi: Dpi | None = None,
+) -> None:
+    """Write the picture, with the settings if it is a PNG or TIFF, and the record next to it.
 
     Args:
       output: path of the picture.
       image: float32 H × W × 3, RGB; clipped to 0–255.
       record: plain JSON values with a `config`.
+      bit_depth, dpi: see `images.io.save_picture`.
 
     Raises:
       OSError: they could not be written; earlier files are unchanged.
     """
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may not be valid Unicode
-    picture = picture_io.encode_picture(output, image, {"config": json.dumps(record["config"])})
+    settings = {"config": json.dumps(record["config"])}
+    picture = picture_io.encode_picture(output, image, settings, bit_depth=bit_depth, dpi=dpi)
     contents = (text.encode() + b"\n", picture)
     # The record gets its name last: if it exists, the picture does too.
     files.write_together(dict(zip(result_paths(output), contents, strict=True)))
 
 
 def load_config(path: StrPath) -> Any:
-    """Return the settings in a picture (.png) or a record (.json), not checked yet.
+    """Return the settings in a picture (.png or .tif) or a record (.json), not checked yet.
 
     Raises:
       RecordError: the file is missing, is neither, or holds no settings.
@@ -303,7 +313,7 @@ def load_config(path: StrPath) -> Any:
         return json.loads(picture_io.load_text(path)["config"])
     except OSError as error:
         raise RecordError(
-            f"{path}: {error.strerror}; a .png or .json of a run is needed"
+            f"{path}: {error.strerror}; a .png, .tif or .json of a run is needed"
         ) from error
     except picture_io.PictureError as error:
         raise RecordError(str(error)) from error

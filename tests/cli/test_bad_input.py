@@ -520,10 +520,24 @@ CASES = {
         resume(change_array("position", lambda values: values + np.float32(1e30))),
         ["--resume: the checkpoint is damaged (the loss of its picture is not finite)"],
     ),
+    # how the picture is stored
+    "16 bits in a jpg": (
+        ["--output=out.jpg", "--bit_depth=16"],
+        ["--bit_depth: out.jpg: ", "16 bits", "ends in .png, .tif, .tiff"],
+    ),
+    "16 bits in a webp": (
+        ["--output=out.WEBP", "--bit_depth=16"],
+        ["--bit_depth: out.WEBP: ", "ends in .png, .tif, .tiff"],
+    ),
+    "12 bits": (["--bit_depth=12"], ["--bit_depth=12", "8|16"]),
+    **{
+        f"dpi {value or 'empty'}": ([f"--dpi={value}"], ["--dpi"])
+        for value in ("0", "-1", "65536", "nan", "72.5", "high", "")
+    },
     # settings of an earlier run
     "settings of a missing file": (
         ["--config_from=absent.json"],
-        [f"{BAD_SETTINGS}absent.json: No such file", "a .png or .json of a run is needed"],
+        [f"{BAD_SETTINGS}absent.json: No such file", "a .png, .tif or .json of a run is needed"],
     ),
     "picture with other text": (
         settings_in_picture({"config": "sepia"}),

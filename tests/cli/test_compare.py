@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 from helpers import network
 from helpers.commands import outcome
 from helpers.small_transfers import small_config
 
+from gatys_norm.cli import compare as compare_command
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
+from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
 from gatys_norm.runs import folder as run_folder
 
@@ -84,3 +87,44 @@ def test_a_transfer_knows_how_many_follow(compare, monkeypatch, finished, resume
     code, _, err = compare(*["--resume"] * resume)
     assert code == 130, err
     assert received == expected
+
+
+@pytest.mark.usefixtures("small_network", "eagerly")
+def test_both_results_have_the_depth_and_the_resolution_and_the_sheet_has_neither(compare):
+    flags = ("--output=both.tif", "--bit_depth=16", "--dpi=300", "--resume")
+    code, out, err = compare(*flags)
+    assert code == 0, err
+    names = ("both-original.tif", "both-normalized.tif", "both.tif")
+    assert [picture_io.read_bit_depth(name) for name in names] == [16, 16, 8]
+    assert [picture_io.read_dpi(name) for name in names] == [(300, 300), (300, 300), None]
+    code, again, err = compare(*flags)
+    assert code == 0, err
+    assert "loss, λ_os" in out
+    assert "loss, λ_os" not in again  # both are there already
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "stored", "expected"),
+    [(8, 8, True), (8, 16, True), (16, 8, False), (16, 16, True)],
+)
+def test_a_result_of_8_bits_is_no_result_of_16(tmp_path, monkeypatch, bit_depth, stored, expected):
+    monkeypatch.setattr(run_folder, "is_finished", lambda _output, _config: True)
+    picture_io.save_picture(tmp_path / "a.png", np.zeros((16, 16, 3)), bit_depth=stored)
+    assert compare_command.is_finished(tmp_path / "a.png", None, bit_depth) is expected
+    (tmp_path / "a.png").write_bytes(b"text")
+    assert compare_command.is_finished(tmp_path / "a.png", None, 16) is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--output=both.jpg", "--bit_depth=16"), "--bit_depth: both-original.jpg: "),
+        (("--output=both.tif", "--report"), "--report: no browser shows .tif; choose .png, "),
+    ],
+)
+def test_what_cannot_be_stored_or_shown_is_refused_before_the_work(compare, tmp_path, flags, words):
+    before = set(tmp_path.iterdir())
+    code, out, err = compare(*flags)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert words in err
+    assert set(tmp_path.iterdir()) == before

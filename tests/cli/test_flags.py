@@ -64,6 +64,7 @@ SETTINGS: dict[str, Any] = {
     "history": ("25", 25),
     "seed": ("9223372036854775807", 2**63 - 1),
     "weights": ("imagenet-8bit", "imagenet-8bit"),
+    "memory_limit": ("800MB", "800MB"),
     "log_every": ("7", 7),
 }
 
@@ -311,10 +312,13 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "checkpoint_every": "(default: '50')",
     "snapshot_every": "(default: '0')",
     "verbosity": "(default: '0')",
+    "bit_depth": "(default: '8')",
+    "dpi": "default those of the content",
     "preview": "0 picks any free",
     "version": "(default: 'false')",
     "devices": "(default: 'false')",
     "resume": "(default: 'false')",
+    "memory_limit": "default all that is free",
     "log_every": "(default: '10')",
 }
 HELPS = {"help", "helpshort", "helpfull"}
@@ -360,11 +364,11 @@ def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong():
 # for test_config.py.
 KINDS = ("lambda_os", "style_weights", "history", "size")
 NUMBERS = ("tv_weight", "content_weights", "style_blend", "learning_rate")
-WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview")
-OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview")  # no settings
+WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview", "dpi")
+OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview", "dpi")  # no settings
 ENUMS = (
     *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
-    *("line_search", "continuation", "preset"),
+    *("line_search", "continuation", "preset", "bit_depth"),
 )
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
     *((f"--{name}=neither", f"--{name}") for name in ENUMS),

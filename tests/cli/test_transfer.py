@@ -16,10 +16,19 @@ import types
 import numpy as np
 import pytest
 from helpers.programs import COMMAND, ROOT, run
-from helpers.transfer_command import DEFAULTS, GIVEN, PICTURE, assert_refused, call
+from helpers.rounding import unit
+from helpers.transfer_command import (
+    DEFAULTS,
+    GIVEN,
+    PICTURE,
+    assert_refused,
+    call,
+    inputs_without_files,
+)
 
 from gatys_norm.cli import loading
 from gatys_norm.cli import main as cli
+from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import memory
 from gatys_norm.runs import checkpoint as checkpoints
@@ -52,7 +61,7 @@ class FakeTransfer:
 
     def Transfer(self, config, _inputs):  # noqa: N802, it stands in for a class
         self.received = types.SimpleNamespace(config=config, checkpoint=None, stops=None)
-        self.plan = memory.Plan(1.5 * 2**30, in_strips=False)
+        self.plan = memory.Plan(1.5 * 2**30, memory.WHOLE)
         return self
 
     def restore(self, checkpoint):
@@ -62,7 +71,7 @@ class FakeTransfer:
         if self.error is not None:
             raise self.error
 
-    def run(self, on_progress, stops):
+    def run(self, on_progress, stops, on_forecast):
         self.received.stops = stops
         status = "completed"
         for iteration in self.iterations:
@@ -125,6 +134,44 @@ def test_a_transfer_leaves_picture_and_record(folder, monkeypatch):
     assert re.fullmatch(r"completed in \d+\.\d s: out\.png, record in out\.json", last)
     assert (fake.received.config, fake.received.checkpoint) == (DEFAULTS, None)
     assert fake.received.stops == [50]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.tif"])
+def test_a_result_of_16_bits_with_snapshots_of_8(folder, monkeypatch, name):
+    put_transfer(monkeypatch, iterations=(1, 20))
+    flags = (*GIVEN, f"--output={name}", "--bit_depth=16", "--snapshot_every=20", "--dpi=300")
+    assert call(*flags)[0] == 0
+    snapshot = run_folder.snapshot_path(name, 20)
+    assert [picture_io.read_bit_depth(path) for path in (name, snapshot)] == [16, 8]
+    assert [picture_io.read_dpi(path) is None for path in (name, snapshot)] == [False, True]
+    assert json.loads(picture_io.load_text(name)["config"]) == DEFAULTS.as_dict()
+    half_a_step = 0.5 / 257 + 2 * unit("float32") * 255
+    np.testing.assert_allclose(picture_io.load_picture(name), PICTURE, rtol=0, atol=half_a_step)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [((), (96, 48)), (("--dpi=300",), (300, 300))], ids=str
+)
+def test_the_resolution_is_the_contents_unless_a_flag_gives_another(monkeypatch, flags, expected):
+    put_transfer(monkeypatch)
+
+    def load(config):
+        inputs = inputs_without_files(config)
+        inputs.dpi = (96.0, 48.0)
+        return inputs
+
+    monkeypatch.setattr(transfer_command, "load_inputs", load)
+    assert call(*GIVEN, "--output=out.tif", *flags)[0] == 0
+    assert picture_io.read_dpi("out.tif") == expected
+
+
+def test_settings_of_a_result_of_16_bits_are_taken(folder, monkeypatch):
+    put_transfer(monkeypatch)
+    assert call(*GIVEN, "--output=first.tif", "--bit_depth=16", "--seed=7")[0] == 0
+    fake = put_transfer(monkeypatch)
+    assert call("--config_from=first.tif", "--output=again.png")[0] == 0
+    assert fake.received.config.seed == 7
+    assert picture_io.read_bit_depth("again.png") == 8  # this is no setting
 
 
 def test_checkpoints_and_snapshots_at_their_iterations(folder, monkeypatch):
@@ -234,7 +281,7 @@ def test_another_run_at_the_same_output_is_refused(folder, monkeypatch):
 
 @pytest.mark.parametrize("checkpointed", [True, False])
 def test_a_result_that_cannot_be_written_says_what_is_kept(folder, monkeypatch, checkpointed):
-    def full(*_):
+    def full(*_, **_options):
         raise OSError(28, "No space left on device")
 
     put_transfer(monkeypatch)
@@ -249,7 +296,7 @@ def test_a_result_that_cannot_be_written_says_what_is_kept(folder, monkeypatch, 
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_no_result(folder, monkeypatch):
-    def full(*_):
+    def full(*_, **_options):
         raise OSError(28, "No space left on device")
 
     put_transfer(monkeypatch, iterations=(1, 50, 100))

@@ -179,9 +179,20 @@ def test_sixteen_bit_grey_pgm():
     assert one_color(load(b"P5 16 16 65535 " + b"\x64\x64" * 256, ".pgm")) == (100, 100, 100)
 
 
-def test_sixteen_bit_color():
-    row = struct.pack(">48H", *[65535, 0, 32768] * 16)
-    assert one_color(load(png(16, 2, row))) == (255, 0, 128)
+def test_sixteen_bit_color_is_kept():
+    row = struct.pack(">48H", *[65535, 1, 32768] * 16)
+    expected = (255, 1 / 257, 32768 / 257)
+    one_rounding = unit("float32") * 255
+    assert one_color(load(png(16, 2, row))) == pytest.approx(expected, abs=one_rounding)
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+def test_sixteen_bit_color_with_transparency_or_a_profile_is_scaled_to_eight(profiled):
+    row = struct.pack(">64H", *[65535, 1, 32768, 65535] * 16)
+    chunk = (b"iCCP", b"x\0\0" + zlib.compress(wide_gamut_profile()))
+    image = load(png(16, 6, row, [chunk] if profiled else []))
+    assert profiled or one_color(image) == (255, 0, 128)
+    assert (image == np.rint(image)).all()
 
 
 def test_palette():
@@ -556,6 +567,12 @@ SEEDS = {
         (".ppm", Image.fromarray(smooth(24, 32)), {}),
     ]
 }
+SEEDS |= {
+    f"16{suffix}": picture_io.encode_picture(
+        f"a{suffix}", smooth(24, 32) / 2, {"config": "{}"}, bit_depth=16, dpi=(300, 300)
+    )
+    for suffix in (".png", ".tif")
+}
 FUZZ = settings(max_examples=3 * settings.default.max_examples)
 
 
@@ -574,7 +591,8 @@ def survives(tmp_path_factory):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image, text = outcome(picture_io.load_picture), outcome(picture_io.load_text)
-        for refusal in (found for found in (image, text) if isinstance(found, str)):
+            dpi, depth = outcome(picture_io.read_dpi), outcome(picture_io.read_bit_depth)
+        for refusal in (found for found in (image, text, dpi, depth) if isinstance(found, str)):
             assert refusal.startswith(f"{path}: ")
             assert "\n" not in refusal
         if isinstance(image, np.ndarray):
@@ -611,9 +629,11 @@ def test_flipped_bits(survives, suffix, data):
 
 @FUZZ
 @given(
-    st.sampled_from([b"iCCP", b"tRNS", b"eXIf", b"iTXt", b"PLTE", b"gAMA", b"acTL", b"fcTL"]),
+    st.sampled_from(
+        [b"iCCP", b"tRNS", b"eXIf", b"iTXt", b"PLTE", b"gAMA", b"acTL", b"fcTL", b"pHYs"]
+    ),
     st.binary(max_size=60),
-    st.sampled_from([(8, 0), (8, 2), (8, 3), (16, 0), (4, 0)]),
+    st.sampled_from([(8, 0), (8, 2), (8, 3), (16, 0), (16, 2), (4, 0)]),
 )
 def test_strange_chunks_with_good_checksums(survives, name, content, kind):
     survives(png(*kind, bytes(48), [(name, content)]))
@@ -641,6 +661,8 @@ def test_whatever_a_decoder_raises(monkeypatch, error):
         ("a.png", 0),
         ("ein Bild – 絵.PNG", 0),
         ("a.webp", 0),
+        ("a.tif", 0),
+        ("a.TIFF", 0),
         ("a.jpg", JPEG),
         ("a b.jpeg", JPEG),
     ],
@@ -684,7 +706,9 @@ def test_saving_what_is_no_image(tmp_path, image):
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(picture_io.PictureError, match=r"\.png, \.jpg, \.jpeg, \.webp"):
+    with pytest.raises(
+        picture_io.PictureError, match=r"\.png, \.jpg, \.jpeg, \.webp, \.tif, \.tiff"
+    ):
         picture_io.check_output_suffix(tmp_path / name)
     with pytest.raises(picture_io.PictureError, match=name):
         picture_io.save_picture(tmp_path / name, np.zeros((16, 16, 3), np.float32))

@@ -85,7 +85,7 @@ def test_a_dot_inside_the_name_is_no_suffix():
 # --- picture and record -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_result_is_picture_and_record_and_nothing_else(tmp_path, image, suffix):
     output = tmp_path / f"out{suffix}"
     run_folder.save_result(output, image, RECORD)
@@ -144,10 +144,18 @@ def test_a_run_is_finished_by_picture_and_record_of_its_settings(tmp_path, image
     assert not run_folder.is_finished(output, config)
 
 
-def test_settings_are_read_back_from_picture_and_record(tmp_path, image):
-    run_folder.save_result(tmp_path / "out.png", image, RECORD)
-    assert run_folder.load_config(tmp_path / "out.png") == CONFIG
-    assert run_folder.load_config(tmp_path / "out.json") == CONFIG
+@pytest.mark.parametrize("bit_depth", [8, 16])
+@pytest.mark.parametrize("name", ["out.png", "out.tif", "out.TIFF"])
+def test_settings_are_read_back_from_picture_and_record(tmp_path, image, name, bit_depth):
+    run_folder.save_result(tmp_path / name, image, RECORD, bit_depth=bit_depth)
+    assert run_folder.load_config(tmp_path / name) == CONFIG
+    assert run_folder.load_config(run_folder.record_path(tmp_path / name)) == CONFIG
+
+
+def test_a_result_is_stored_as_asked_for(tmp_path, image):
+    run_folder.save_result(tmp_path / "out.tif", image, RECORD, bit_depth=16, dpi=(300, 300))
+    assert picture_io.read_bit_depth(tmp_path / "out.tif") == 16
+    assert picture_io.read_dpi(tmp_path / "out.tif") == (300, 300)
 
 
 @pytest.mark.parametrize("name", ["out.jpg", "missing.png", "missing.json", "list.json", "folder"])
