@@ -24,3 +24,12 @@ def load_model(_file=None):
         layers.append(types.SimpleNamespace(name=name, kernel=kernel.astype("f4"), bias=bias))
         inputs = 4
     return types.SimpleNamespace(layers=layers)
+
+
+def load_biased_model():
+    """Return the same with random biases."""
+    model, generator = load_model(), np.random.default_rng(1)
+    for layer in model.layers:
+        if hasattr(layer, "bias"):
+            layer.bias = generator.normal(0, 1, layer.bias.shape).astype("f4")
+    return model

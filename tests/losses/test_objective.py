@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import narrow_network
 from helpers.bfloat16 import needs_bfloat16
 from helpers.exact import leave_out_the_means, make_whole, whole_numbers
 from helpers.numpy_network import numpy_features
@@ -27,7 +28,8 @@ from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import objective, parametrization
 from gatys_norm.losses.coefficients import ZeroEnergyError
 from gatys_norm.network import head_strips, vgg
-from gatys_norm.network.memory import HEAD, WHOLE
+from gatys_norm.network.convolution import DIRECT
+from gatys_norm.network.memory import ALL_BLOCKS, HEAD, WHOLE, Strips
 from gatys_norm.terms import TOTAL_VARIATION, is_style
 
 pytestmark = pytest.mark.numeric
@@ -491,6 +493,59 @@ def test_strips_under_the_fourier_transform_equal_numpy(strips, small_model, hei
     assert max(heights) < len(content)
     terms = numpy_terms(small_model, config, posed.image(position).numpy(), scene)
     assert_gradient_is_mapped(posed, position, total_and_error(terms)[1])
+
+
+DEEP = TransferConfig(
+    content_layers=("conv4_2", "relu2_1"),
+    style_layers=("conv1_1", "relu2_1", "conv3_1", "conv4_1", "relu5_1"),
+)
+BLENDED = {"style": ("a", "b"), "style_blend": SHARES}
+
+
+@pytest.fixture(scope="module")
+def deep_extractor():
+    """φ of all five blocks, a few channels wide, in float32."""
+    layers = DEEP.content_layers + DEEP.style_layers
+    return vgg.Extractor(narrow_network.load_biased_model(), layers, rule=lambda *_: DIRECT)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize(
+    ("changes", "regions"),
+    [
+        ({"loss": "original"}, False),
+        ({"loss": "normalized", "tv_weight": 1e-3}, False),
+        ({"loss": "normalized", "parametrization": "fourier"}, False),
+        ({"loss": "original", "color": "luminance", "tv_weight": 1e-3}, False),
+        ({"loss": "normalized"} | BLENDED, False),
+        ({"loss": "original"} | BLENDED, True),
+        ({"loss": "normalized", "parametrization": "fourier"} | BLENDED, True),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_all_blocks_in_strips_give_the_value_and_gradient(changes, regions, deep_extractor):
+    shape, other_shape = (53, 37), (41, 50)
+    generator = np.random.default_rng(14)
+    content, result, style, other = (
+        generator.uniform(0, largest, (*size, 3)).astype(np.float32)
+        for largest, size in ((255, shape), (120, shape), (60, other_shape), (255, shape))
+    )
+    masks = tuple(random_mask(*shape, seed) for seed in (15, 16)) if regions else ()
+    config = dataclasses.replace(DEEP, **changes).resolved()
+    styles = (style, other)[: len(config.style_names)]
+    scene = ResizedInputs(content, styles, masks, masks)
+    plain, posed = (
+        objective.build_objective(config, deep_extractor, scene, strips)
+        for strips in (WHOLE, Strips(ALL_BLOCKS, 8))
+    )
+    assert posed.coefficients == pytest.approx(plain.coefficients, rel=1e-6)
+    position = plain.position(result)
+    expected, expected_gradient = plain.value_and_gradient(position)
+    value, gradient = posed.value_and_gradient(position)
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    error = np.max(np.abs(gradient - expected_gradient))
+    assert error <= 1e-5 * np.max(np.abs(expected_gradient))
+    assert posed.terms(position) == pytest.approx(plain.terms(position), rel=1e-5)
 
 
 # Not what rounding allows, which is more, but what the program's users may count on.

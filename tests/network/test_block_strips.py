@@ -1,0 +1,371 @@
+"""The whole network in strips, one block after another, against the same computed at once.
+
+On a network as deep as VGG-19 and four channels wide. tests/losses/test_features.py compares the
+two in whole numbers, bit for bit.
+"""
+
+import math
+import weakref
+
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import narrow_network
+from helpers.bfloat16 import needs_bfloat16
+from helpers.strips import without_graphs
+from hypothesis import strategies as st
+
+from gatys_norm.losses import features as loss_features
+from gatys_norm.network import block_strips, low_rank, vgg
+from gatys_norm.network.convolution import DIRECT, WINOGRAD
+from gatys_norm.network.memory import ALL_BLOCKS, WHOLE, Strips
+from gatys_norm.terms import is_style, layer_of, term_names
+
+pytestmark = pytest.mark.numeric
+
+VALUE = 1e-6  # what the value may differ by, relatively
+GRADIENT = 1e-5  # what a gradient's entry may differ by, relative to the largest entry
+
+TERMS = {
+    "the paper's": term_names(
+        ("conv4_2",), ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+    ),
+    "first blocks": term_names(("relu2_2",), ("conv1_2", "relu2_1")),
+    "last blocks": term_names(("conv5_2",), ("relu3_4", "conv4_3")),
+    "both sides of the ReLU": term_names(("conv3_2", "relu3_2"), ("conv4_4", "relu4_4", "relu1_1")),
+    "two contents": term_names(("conv1_1", "conv4_2"), ("relu5_4",)),
+    "no style": term_names(("conv3_1",), ()),
+} | {
+    f"one of block {block}": term_names((), (f"relu{block}_2",))
+    for block in range(1, ALL_BLOCKS + 1)
+}
+PAPERS = TERMS["the paper's"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return narrow_network.load_biased_model()
+
+
+def directly(*_):
+    """Stand in for `fastest_way`."""
+    return DIRECT
+
+
+def by_tiles(_height, _width, inputs, _outputs):
+    """Stand in for `fastest_way`, as in a wide network."""
+    return WINOGRAD if inputs > 3 else DIRECT
+
+
+def extractor_of(model, terms, pooling="max", dtype=tf.float32, rule=directly):
+    return vgg.Extractor(model, {layer_of(term) for term in terms}, pooling, dtype, rule)
+
+
+def picture(height, width, seed=0, dtype=np.float32):
+    """Return squares of random colors under noise, of which deep layers see little."""
+    generator = np.random.default_rng(seed)
+    squares = generator.uniform(0, 200, (math.ceil(height / 16), math.ceil(width / 16), 3))
+    colors = np.kron(squares, np.ones((16, 16, 1)))[:height, :width]
+    return tf.constant((colors + generator.uniform(0, 55, (height, width, 3))).astype(dtype))
+
+
+def targets_of(extractor, terms, shape, masks=None, dtype=np.float32):
+    """Return the values of another picture, so dark that the distances are as large as the values.
+
+    A small difference of large values would be mostly rounding.
+    """
+    dark = 0.2 * picture(*shape, seed=1, dtype=dtype)
+    return loss_features.compute(extractor, dark, terms, WHOLE, masks)
+
+
+def evaluate(extractor, image, targets, strips, masks=None):
+    """Return {term: distance}, and the gradient of the sum of their logarithms.
+
+    All terms, however large, have so an equal part in the gradient.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        distances = loss_features.distances(extractor, image, targets, strips, masks)
+        value = tf.add_n([tf.math.log(distance) for distance in distances.values()])
+    values = {term: float(distance) for term, distance in distances.items()}
+    return values, tape.gradient(value, image).numpy()
+
+
+def assert_same(extractor, terms, shape, rows, masks=None):
+    """Compare an evaluation in strips with one at once."""
+    image, targets = picture(*shape), targets_of(extractor, terms, shape, masks)
+    expected, expected_gradient = evaluate(extractor, image, targets, WHOLE, masks)
+    with without_graphs():
+        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows), masks)
+    assert list(values) == list(terms)
+    assert values == pytest.approx(expected, rel=VALUE)
+    assert gradient.dtype == expected_gradient.dtype
+    assert relative_error(gradient, expected_gradient) <= GRADIENT
+
+
+def relative_error(gradient, expected):
+    """max |difference| / max |gradient|."""
+    return np.max(np.abs(gradient - expected)) / np.max(np.abs(expected))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_set_of_layers(model, name):
+    assert_same(extractor_of(model, TERMS[name]), TERMS[name], (97, 64), rows=16)
+
+
+@pytest.mark.parametrize("name", ["the paper's", "first blocks", "last blocks"])
+def test_means_instead_of_maxima(model, name):
+    assert_same(extractor_of(model, TERMS[name], "avg"), TERMS[name], (51, 38), rows=8)
+
+
+# Of which no map, the last map or no height is divided by the poolings; one higher than wide.
+@pytest.mark.parametrize("shape", [(131, 203), (37, 18), (97, 64), (96, 50), (16, 16), (33, 161)])
+def test_every_shape(model, shape):
+    assert_same(extractor_of(model, PAPERS), PAPERS, shape, rows=12)
+
+
+@pytest.mark.parametrize("height", [50, 55, 60, 63])
+def test_every_rest_of_a_height(model, height):
+    assert_same(extractor_of(model, PAPERS), PAPERS, (height, 20), rows=8)
+
+
+@pytest.mark.parametrize("rows", [4, 20, 64, 1000])
+def test_every_height_of_strips(model, rows):
+    assert_same(extractor_of(model, PAPERS), PAPERS, (75, 50), rows)
+
+
+@pytest.mark.parametrize("rows", [12, 32])
+def test_masks_of_two_styles(model, rows):
+    shape = 61, 45
+    terms = term_names(("conv4_2",), ("relu1_2", "conv3_1", "conv5_1"), ("a", "b"))
+    generator = np.random.default_rng(2)
+    sizes = {term: vgg.feature_size(layer_of(term), *shape) for term in terms if is_style(term)}
+    masks = {
+        term: tf.constant(generator.uniform(0, 1, size).astype(np.float32))
+        for term, size in sizes.items()
+    }
+    assert_same(extractor_of(model, terms), terms, shape, rows, masks)
+    only_b = {term: mask for term, mask in masks.items() if "[b]" in term}
+    assert_same(extractor_of(model, terms), terms, shape, rows, only_b)
+
+
+def test_float64(model):
+    extractor = extractor_of(model, PAPERS, dtype=tf.float64)
+    image = picture(59, 45, dtype=np.float64)
+    targets = targets_of(extractor, PAPERS, (59, 45), dtype=np.float64)
+    expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
+    with without_graphs():
+        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+    assert values == pytest.approx(expected, rel=1e-12)
+    assert gradient.dtype == np.float64
+    assert relative_error(gradient, expected_gradient) <= 1e-12
+
+
+@needs_bfloat16
+def test_bfloat16_is_as_near_to_float32_as_without_strips(model):
+    """Where strips meet, gradients are rounded to bfloat16 once more before they are added."""
+    shape = 75, 61
+    image = picture(*shape)
+    coarse, fine = (extractor_of(model, PAPERS, dtype=dtype) for dtype in (tf.bfloat16, tf.float32))
+    targets = targets_of(coarse, PAPERS, shape)
+    exact = evaluate(fine, image, targets_of(fine, PAPERS, shape), WHOLE)
+    plain = evaluate(coarse, image, targets, WHOLE)
+    with without_graphs():
+        values, gradient = evaluate(coarse, image, targets, Strips(ALL_BLOCKS, 16))
+    assert gradient.dtype == np.float32
+    assert values == pytest.approx(plain[0], rel=2**-8)
+    error, plain_error = (np.linalg.norm(found - exact[1]) for found in (gradient, plain[1]))
+    assert plain_error > 0
+    assert error <= 1.1 * plain_error
+    assert np.linalg.norm(gradient - plain[1]) <= plain_error
+
+
+def test_the_low_rank_network(model, monkeypatch):
+    monkeypatch.setattr(low_rank, "RANK_STEP", 1)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 0.02)
+    extractor = extractor_of(model, PAPERS)
+    reduced = low_rank.low_rank_extractor(extractor, extractor, [picture(64, 48).numpy()])
+    assert any(hasattr(convolution, "small_shape") for _, convolution, _ in reduced.steps)
+    assert_same(reduced, PAPERS, (67, 50), rows=12)
+
+
+@pytest.mark.parametrize("rows", [12, 32])
+def test_winograds_way(model, rows):
+    """Its tiles lie elsewhere in a strip, so that it rounds otherwise.
+
+    A value next to 0 may so change its sign, and a maximum its place, with the gradient behind it.
+    """
+    shape = 97, 64
+    extractor = extractor_of(model, PAPERS, rule=by_tiles)
+    assert WINOGRAD in extractor.ways(*shape).values()
+    image, targets = picture(*shape), targets_of(extractor, PAPERS, shape)
+    expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
+    with without_graphs():
+        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows))
+    assert values == pytest.approx(expected, rel=10 * VALUE)
+    errors = np.abs(gradient - expected_gradient) / np.max(np.abs(expected_gradient))
+    assert np.median(errors) <= GRADIENT / 10
+    assert np.mean(errors > GRADIENT) <= 0.02
+
+
+def test_compiled_and_twice_it_is_the_same_to_the_bit(model):
+    terms = term_names(("conv2_1",), ("relu1_1", "conv3_1"))
+    extractor, image = extractor_of(model, terms), picture(37, 18)
+    targets, strips = targets_of(extractor, terms, (37, 18)), Strips(ALL_BLOCKS, 8)
+    (values, gradient), again = (evaluate(extractor, image, targets, strips) for _ in range(2))
+    assert values == again[0]
+    np.testing.assert_array_equal(gradient, again[1])
+    expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
+    assert values == pytest.approx(expected, rel=VALUE)
+    assert relative_error(gradient, expected_gradient) <= GRADIENT
+
+
+# --- gradients, more than one -------------------------------------------------------------------
+
+
+def gradients_by_term(extractor, image, targets, strips):
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(image)
+        distances = loss_features.distances(extractor, image, targets, strips)
+    return {term: tape.gradient(distances[term], image) for term in targets}
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_every_further_gradient_is_computed_again(model):
+    extractor, image = extractor_of(model, PAPERS), picture(33, 30)
+    targets = targets_of(extractor, PAPERS, (33, 30))
+    expected = gradients_by_term(extractor, image, targets, WHOLE)
+    shares = []
+    with block_strips.watched_by(shares.append):
+        gradients = gradients_by_term(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+    assert list(gradients) == list(PAPERS)
+    for term, gradient in gradients.items():
+        assert relative_error(gradient.numpy(), expected[term].numpy()) <= GRADIENT
+    assert shares.count(0) == len(PAPERS)
+    assert max(shares) < 1
+
+
+# --- who watches --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evaluation(model, eagerly):
+    """Give a function that evaluates in strips."""
+    extractor, image = extractor_of(model, PAPERS), picture(51, 30)
+    targets = targets_of(extractor, PAPERS, (51, 30))
+    return lambda: evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+
+
+def test_shares_rise_from_0_to_below_1(evaluation):
+    shares = []
+    with block_strips.watched_by(shares.append):
+        evaluation()
+    counts = [len(block_strips._strips(51 >> index, 8, 2)) for index in range(ALL_BLOCKS)]
+    assert len(shares) == 2 * sum(counts)
+    assert shares[0] == 0
+    assert all(np.diff(shares) > 0)
+    assert shares[sum(counts)] == pytest.approx(1 / 3)  # the gradient is twice the work
+    assert 0.8 < shares[-1] < 1
+    evaluation()
+    assert len(shares) == 2 * sum(counts)  # nobody watches any longer
+
+
+class StoppedError(Exception):
+    """Raised by who watches."""
+
+
+@pytest.mark.parametrize(
+    ("error", "share"), [(StoppedError, 0), (StoppedError, 0.2), (KeyboardInterrupt, 0.6)]
+)
+def test_an_error_of_who_watches_ends_the_evaluation_and_harms_no_other(evaluation, error, share):
+    values, gradient = evaluation()
+    shares = []
+
+    def stop(done):
+        shares.append(done)
+        if done >= share:
+            raise error
+
+    with block_strips.watched_by(stop), pytest.raises(error):
+        evaluation()
+    assert sum(done >= share for done in shares) == 1
+    again = evaluation()
+    assert again[0] == values
+    np.testing.assert_array_equal(again[1], gradient)
+
+
+# --- what is kept -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_what_blocks_take_in_is_freed_as_soon_as_its_gradient_is_known(model, monkeypatch):
+    """Of the first block's input there are as many rows as of the picture; of others fewer."""
+    pieces = []
+    append = block_strips._Rows.append
+
+    def noted(rows, piece):
+        pieces.append((weakref.ref(piece), piece.shape[0] if piece.shape[-1] == 4 else 0))
+        append(rows, piece)
+
+    monkeypatch.setattr(block_strips._Rows, "append", noted)
+
+    def rows_in_memory():
+        return sum(rows for piece, rows in pieces if piece() is not None)
+
+    extractor, image = extractor_of(model, PAPERS), picture(131, 30)
+    targets = targets_of(extractor, PAPERS, (131, 30))
+    counts = []
+    with block_strips.watched_by(lambda _: counts.append(rows_in_memory())):
+        evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+    taken_in = sum(131 >> index for index in range(1, ALL_BLOCKS))
+    assert max(counts) <= taken_in + 3 * 8  # and what is next to the strip at hand
+    assert counts[-1] <= 3 * 8
+    assert rows_in_memory() == 0
+
+
+# --- strips and rows ----------------------------------------------------------------------------
+
+
+@hypothesis.given(height=st.integers(1, 3000), rows=st.integers(4, 3500), reach=st.integers(1, 4))
+def test_strips_cover_a_map(height, rows, reach):
+    strips = block_strips._strips(height, rows, reach)
+    step = block_strips.ROW_STEP
+    assert [strip.start for strip in strips] == [0, *(strip.stop for strip in strips[:-1])]
+    assert strips[-1].stop == height
+    assert all(strip.start % step == 0 for strip in strips)
+    heights = [strip.stop - strip.start for strip in strips]
+    assert len(set(heights[:-1])) <= 1
+    assert min(heights) >= min(height, 2)  # at least one square of the pooling
+    assert max(heights) <= 1.5 * step * math.ceil(rows / step)
+    for strip in strips:
+        assert strip.first == max(0, strip.start - reach)
+        assert strip.last == min(height, strip.stop + reach)
+
+
+@hypothesis.given(heights=st.lists(st.integers(1, 9), min_size=1, max_size=8), data=st.data())
+def test_rows_are_those_of_the_array_also_after_some_are_dropped(heights, data):
+    array = np.arange(2 * sum(heights)).reshape(-1, 2)
+    rows = block_strips._Rows()
+    for piece in np.split(array, np.cumsum(heights)[:-1]):
+        rows.append(tf.constant(piece))
+    assert rows.height == len(array)
+    np.testing.assert_array_equal(rows.joined(), array)
+    top = data.draw(st.integers(0, len(array) - 1))
+    rows.drop_above(top)
+    first = data.draw(st.integers(top, len(array) - 1))
+    last = data.draw(st.integers(first + 1, len(array)))
+    np.testing.assert_array_equal(rows.between(first, last), array[first:last])
+    assert rows.height == len(array)
+
+
+def test_dropped_rows_are_freed():
+    rows, pieces = block_strips._Rows(), [tf.zeros([4, 1]) for _ in range(3)]
+    for piece in pieces:
+        rows.append(piece)
+    alive = [weakref.ref(piece) for piece in pieces]
+    del piece, pieces
+    rows.drop_above(7)
+    assert [reference() is not None for reference in alive] == [False, True, True]
+    rows.drop_above(8)
+    assert [reference() is not None for reference in alive] == [False, False, True]
