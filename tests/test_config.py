@@ -143,6 +143,21 @@ REFUSED = [
     ("log_every", -10),
     ("log_every", INFINITY),
     ("log_every", "10"),
+    ("memory_limit", "8"),
+    ("memory_limit", "GiB"),
+    ("memory_limit", "8gib"),
+    ("memory_limit", "8KB"),
+    ("memory_limit", "8GiBs"),
+    ("memory_limit", "8GiB\n"),
+    ("memory_limit", "-8GiB"),
+    ("memory_limit", "0MB"),
+    ("memory_limit", "0.0GiB"),
+    ("memory_limit", "1e3MB"),
+    ("memory_limit", "infGB"),
+    ("memory_limit", "٨GB"),
+    ("memory_limit", "1" * 5000 + "GB"),
+    ("memory_limit", 8),
+    ("memory_limit", None),
 ]
 
 ACCEPTED = [
@@ -166,6 +181,8 @@ ACCEPTED = [
     ("history", 1000),
     ("seed", 2**63 - 1),
     ("log_every", 1),
+    ("memory_limit", ""),
+    ("memory_limit", "0.5 GB"),
     ("init", "a picture.png"),
 ]
 
@@ -358,8 +375,27 @@ OTHER_SETTINGS = TransferConfig(
     history=50,
     seed=2**63 - 1,
     weights="vgg.h5",
+    memory_limit="8GiB",
     log_every=1,
 )
+
+
+@pytest.mark.parametrize(
+    ("limit", "byte_count"),
+    [
+        *(("8GiB", 8 * 2**30), ("1.5 GiB", 3 * 2**29), ("512MiB", 2**29)),
+        *(("2GB", 2e9), ("800MB", 8e8), ("", INFINITY)),
+    ],
+)
+def test_a_limit_of_memory_is_a_number_of_bytes(limit, byte_count):
+    assert TransferConfig(memory_limit=limit).memory_limit_bytes == byte_count
+
+
+def test_a_limit_that_is_refused_is_shown_with_what_would_be_right():
+    line = "memory_limit: must be a number above 0 and one of GiB, MiB, GB, MB, such as 8GiB, not "
+    with pytest.raises(ConfigError) as caught:
+        TransferConfig(memory_limit="8 gigabytes")
+    assert str(caught.value) == f"{line}'8 gigabytes'"
 
 
 @pytest.mark.parametrize(
