@@ -65,7 +65,8 @@ class Progress:
       seconds: time that the iterations took, over all sizes.
       seconds_left: estimated time until the end.
       image: function that returns the present picture, float32 H × W × 3, RGB, not clipped.
-      checkpoint: function that returns the `Checkpoint` from which a transfer resumes here.
+      checkpoint: function that returns the `Checkpoint` from which a transfer resumes here. With
+        `copy=False` its arrays are not copied; they may be used until the next iteration begins.
       history: function that returns the rows of the loss history, and {term: coefficient} of the
         present size.
     """
@@ -78,7 +79,7 @@ class Progress:
     seconds: float
     seconds_left: float
     image: Callable[[], np.ndarray]
-    checkpoint: Callable[[], Checkpoint]
+    checkpoint: Callable[..., Checkpoint]
     history: Callable[[], tuple[list[HistoryRow], dict[str, float]]]
 
 
@@ -455,11 +456,11 @@ class Transfer:
             seconds=log.seconds_before() + present.seconds,
             seconds_left=seconds_left,
             image=lambda: self._image(present),
-            checkpoint=lambda: self._checkpoint(present),
+            checkpoint=lambda copy=True: self._checkpoint(present, copy),
             history=lambda: (list(log.history), dict(stage.objective.coefficients)),
         )
 
-    def _checkpoint(self, present: _Present) -> Checkpoint:
+    def _checkpoint(self, present: _Present, copy: bool) -> Checkpoint:
         state = present.state
         facts: Facts = {
             **self._identity(),
@@ -473,14 +474,15 @@ class Transfer:
             "history": list(self._log.history),
             "stages": list(self._log.stages),
         }
-        arrays = state.arrays()
+        arrays = state.arrays(copy)
         if self._corrects(present.stage.index, present.phase):
-            arrays[PHASE_START] = present.phase_start.numpy()
+            arrays[PHASE_START] = np.asarray(present.phase_start)
         return Checkpoint(arrays, facts)
 
     def _result(self, present: _Present, status: str) -> TransferResult:
         image = _optimized(present)
-        measures = measure(self._config, present.stage, self._extractor("float32"), image)
+        with device.within_memory(present.stage.size):
+            measures = measure(self._config, present.stage, self._extractor("float32"), image)
         record = self._log.record(self._identity(), status, present.stage, measures)
         return TransferResult(self._image(present), record)
 
