@@ -276,7 +276,7 @@ class Transfer:
         began = time.perf_counter()
         float(present.objective.function(present.state.position, *present.objective.data)[0])
         seconds = time.perf_counter() - began
-        factors = [memory.SECONDS_BY_BLOCKS[strips.blocks] for strips in self._strips]
+        factors = [memory.relative_seconds(strips) for strips in self._strips]
         return self._schedule.seconds(seconds, self._inputs.pixel_counts, factors)
 
     def _within_memory(

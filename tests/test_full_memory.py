@@ -43,7 +43,7 @@ def fill(monkeypatch, at_calls=(), strips_too=False):
     Returns:
       List of the `Strips` of all evaluations.
     """
-    calls, function_of = [], objectives.Objective.function.fget
+    calls, function_of = [], vars(objectives.Objective)["function"].fget
 
     def function(self):
         def evaluate(*arguments):

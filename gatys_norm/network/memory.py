@@ -48,13 +48,22 @@ HEAD = Strips(HEAD_BLOCKS)
 # From the fastest to the one that needs least memory.
 CHOICES = (WHOLE, HEAD, *(Strips(ALL_BLOCKS, rows) for rows in (128, 64, 32)))
 THRIFTIEST = CHOICES[-1]
-# {number of blocks in strips: time of an evaluation, relative to that without strips}
-SECONDS_BY_BLOCKS = {0: 1.0, HEAD_BLOCKS: 1.125, ALL_BLOCKS: 1.45}
+HALO = 8  # rows above and below a strip that its features depend on, together
+# Of an evaluation, relative to one without strips.
+SECONDS_WITH_HEAD = 1.15
+SECONDS_WITH_ALL_BLOCKS = 4 / 3  # without the halos
 
 
 def thriftier(a: Strips, b: Strips) -> Strips:
     """Return the one of two that needs less memory."""
     return max(a, b, key=lambda strips: (strips.blocks, -strips.rows))
+
+
+def relative_seconds(strips: Strips) -> float:
+    """Return the time of an evaluation, relative to that of the same size without strips."""
+    if strips.cover_all:
+        return SECONDS_WITH_ALL_BLOCKS * (1 + HALO / strips.rows)
+    return SECONDS_WITH_HEAD if strips.blocks else 1.0
 
 
 class Costs(NamedTuple):
@@ -92,7 +101,6 @@ CPU = Costs(
     pair=60,
 )
 GPU = CPU  # not measured
-HALO = 8  # rows above and below a strip that its features depend on, together
 
 
 class Plan(NamedTuple):

@@ -22,7 +22,7 @@ LOW_RANK_SHARE = 0.6  # of the iterations of a size, at most
 # For the forecast of a transfer's time; docs/performance.md has the measurements.
 EVALUATIONS_PER_ITERATION = 1.07
 GROWTH = 0.95  # seconds of an evaluation are proportional to pixels ** GROWTH
-LOW_RANK_SECONDS = 0.5  # of an evaluation by the low-rank network, relative to the whole one
+LOW_RANK_SECONDS = 0.6  # of an evaluation by the low-rank network, relative to the whole one
 BFLOAT16_SECONDS = 0.25  # where bfloat16 is taken, relative to float32
 
 

@@ -104,6 +104,13 @@ def test_the_ways_are_ordered_by_what_they_need():
         assert memory.thriftier(first, second) == memory.thriftier(second, first) == second
 
 
+def test_the_ways_are_ordered_by_their_time_too():
+    seconds = [memory.relative_seconds(strips) for strips in memory.CHOICES]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 1
+    assert seconds[-1] < 2
+
+
 def test_sizes_are_planned_each_for_itself():
     config = dataclasses.replace(CONFIG, size=(256, 1024, 4096))
     by_size = {size: shapes(size) for size in config.size}
