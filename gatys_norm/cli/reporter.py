@@ -72,7 +72,7 @@ class Reporter:
         stop = bool(self.received_signals)
         if stop or self._passed(self.checkpoint_every, progress):
             path = run_folder.checkpoint_path(self.output)
-            self._keep(path, checkpoints.save, progress.checkpoint())
+            self._keep(path, checkpoints.save, progress.checkpoint(copy=False))
         if self._passed(self.snapshot_every, progress):
             path = run_folder.snapshot_path(self.output, progress.iteration)
             self._keep(path, picture_io.save_picture, progress.image())

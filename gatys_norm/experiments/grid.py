@@ -235,7 +235,7 @@ def _finish(
         stop = on_iteration(progress.iteration)
         is_due = checkpoint_every and progress.iteration % checkpoint_every == 0
         if stop or is_due:
-            checkpoints.save(path, progress.checkpoint())
+            checkpoints.save(path, progress.checkpoint(copy=False))
         return stop
 
     stops = (checkpoint_every,) if checkpoint_every else ()

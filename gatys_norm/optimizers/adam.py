@@ -120,7 +120,8 @@ def step(results: AdamResults, learning_rate: tf.Tensor) -> tuple[tf.Tensor, tf.
 
 @functools.lru_cache(maxsize=8)
 def _compile(evaluate: Evaluate) -> _Piece:
-    @tf.function(autograph=False)
+    """Return the iterations up to the last one; see `base.compiled`."""
+
     def run_piece(
         results: AdamResults,
         scale: tf.Tensor,
@@ -134,32 +135,36 @@ def _compile(evaluate: Evaluate) -> _Piece:
             return ~results.converged & ~results.failed & (results.num_iterations < last)
 
         def advance(results: AdamResults) -> list[AdamResults]:
-            position, momentum, velocity = step(results, learning_rate)
+            position = step(results, learning_rate)[0]
             value, gradient, terms = evaluate(position, *data)
             value, gradient = value * scale, gradient * scale
             finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
             # Instead of a slope: 0, or NaN if the gradient is not finite.
             tried = tf.concat([[value, tf.reduce_sum(0 * gradient)], terms], axis=0)
             evaluations = results.num_objective_evaluations + 1
-            stepped = AdamResults(
-                converged=tf.reduce_all(gradient == 0),
-                failed=tf.constant(False),
-                num_iterations=results.num_iterations + 1,
-                num_objective_evaluations=evaluations,
-                position=position,
-                objective_value=value,
-                objective_gradient=gradient,
-                terms=terms,
-                tried=tried,
-                momentum=momentum,
-                velocity=velocity,
-            )
             undone = results._replace(
                 failed=tf.constant(True), num_objective_evaluations=evaluations, tried=tried
             )
-            chosen = [tf.where(finite, a, b) for a, b in zip(stepped, undone, strict=True)]
-            return [AdamResults(*chosen)]
+
+            def stepped() -> AdamResults:
+                # Computed a second time, so that the evaluation need not share the memory with it.
+                _, momentum, velocity = step(results, learning_rate)
+                return AdamResults(
+                    converged=tf.reduce_all(gradient == 0),
+                    failed=tf.constant(False),
+                    num_iterations=results.num_iterations + 1,
+                    num_objective_evaluations=evaluations,
+                    position=position,
+                    objective_value=value,
+                    objective_gradient=gradient,
+                    terms=terms,
+                    tried=tried,
+                    momentum=momentum,
+                    velocity=velocity,
+                )
+
+            return [tf.cond(finite, stepped, lambda: undone)]
 
         return tf.while_loop(is_under_way, advance, [results])[0]
 
-    return run_piece
+    return base.compiled(run_piece, evaluate)

@@ -15,13 +15,12 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gatys_norm.config import TransferConfig
 
 SECONDS_PER_PIECE = 1.0
@@ -31,6 +30,7 @@ SECONDS_PER_PIECE = 1.0
 Evaluate: TypeAlias = Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 Data: TypeAlias = tuple[Any, ...]
 OnPiece: TypeAlias = "Callable[[State, float], bool]"
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 ArrayShapes: TypeAlias = dict[str, tuple[tuple[int, ...], str]]  # {name: (shape, type)}
 
 
@@ -108,10 +108,14 @@ class State(NamedTuple):
         """The objective at the present x, not multiplied by the scale."""
         return float(self.results.objective_value) / self.scale
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return {field of `results`: NumPy array}, without those that no later piece needs."""
+    def arrays(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """Return {field of `results`: NumPy array}, without those that no later piece needs.
+
+        Args:
+          copy: whether the arrays are copies. Others may be changed by the next piece.
+        """
         return {
-            name: value.numpy()
+            name: value.numpy() if copy else np.asarray(value)
             for name, value in self.results._asdict().items()
             if not name.startswith("tried")
         }
@@ -142,8 +146,11 @@ class Optimizer(Protocol):
         """Return the state after at most `count` iterations, and the number of iterations done.
 
         Args:
-          evaluate: see `Evaluate`; a `tf.function`.
-          state: result of `init` or of an earlier piece.
+          evaluate: see `Evaluate`. A `tf.function` becomes part of a graph of many iterations;
+            any other function is called by each iteration, and is not traced.
+          state: result of `init` or of an earlier piece. It is consumed: its arrays may be changed
+            in place, so that only the state that is returned may be used afterwards. If `evaluate`
+            raises an exception in the first iteration, `state` is as it was.
           count: largest number of iterations; 0 only traces the graph.
           data: further arguments of the objective; tensors of the same shapes need no new tracing.
           may_restart: whether the optimizer, instead of failing, may empty its memory and start
@@ -214,13 +221,12 @@ def minimize(
 
     Args:
       optimizer: `Optimizer`.
-      evaluate: see `Evaluate`. It should be a `tf.function`; otherwise a line search runs it
-        operation by operation.
-      state: result of `optimizer.init` or of an earlier run.
+      evaluate: see `Evaluate` and `Optimizer.advance`.
+      state: result of `optimizer.init` or of an earlier run; it is consumed.
       iterations: number of iterations, those of `state` included.
       stop_at_multiples_of: a piece ends at every multiple of these numbers of iterations.
-      on_piece: called after each piece with the `State` and the seconds that the iterations of this
-        call took; if it returns True, the run ends.
+      on_piece: called after each piece with the `State`, which the next piece consumes, and the
+        seconds that the iterations of this call took; if it returns True, the run ends.
       data: further arguments of the objective.
       may_restart: see `Optimizer.advance`.
 
@@ -242,6 +248,14 @@ def minimize(
         seconds, seconds_per_iteration = seconds + elapsed, elapsed / max(new_iterations, 1)
         if on_piece is not None and on_piece(state, seconds):
             return Minimum(state, _finished(state, iterations) or "interrupted", seconds)
+
+
+def compiled(function: _Function, evaluate: Evaluate) -> _Function:
+    """Return a function that calls `evaluate` as a graph, if `evaluate` is a `tf.function`."""
+    if isinstance(evaluate, tf.types.experimental.PolymorphicFunction):
+        graph: _Function = tf.function(function, autograph=False)
+        return graph
+    return function
 
 
 def first_results(

@@ -2,6 +2,8 @@
 
 Iterations that take the unit step run in a graph. Where it is refused, a search runs operation by
 operation: that is rare, and a graph that contains the search takes seconds to build.
+
+The memory is by far the largest part of a state. It is changed in place: there is one copy of it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tensorflow as tf
 
 from gatys_norm.optimizers import base, stock
 from gatys_norm.optimizers.base import ArrayShapes, Data, Evaluate, Results, State
-from gatys_norm.optimizers.line_search import LBFGSResults, in_place_of_stock
+from gatys_norm.optimizers.line_search import LBFGSResults, emptied, in_place_of_stock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 MAX_RESTARTS = 5
 
 # (results of L-BFGS, scale, last iteration, data) → results
-_Piece: TypeAlias = Callable[[Results, tf.Tensor, tf.Tensor, Data], LBFGSResults]
+_Piece: TypeAlias = Callable[[Any, tf.Tensor, tf.Tensor, Data], LBFGSResults]
 _Value: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # value, gradient, terms
 
 
@@ -52,12 +54,16 @@ class LBFGS:
     def init(self, evaluate: Evaluate, position: tf.Tensor, data: Data = ()) -> State:
         """See `base.Optimizer.init`."""
         first, scale = base.first_results(evaluate, position, data)
-        memory = tf.zeros([self.history, *position.shape], position.dtype)
+        shape = [self.history, *position.shape]
+
+        def memory() -> tf.Tensor:  # not tf.zeros, which may share the memory of a constant
+            return tf.raw_ops.Empty(shape=shape, dtype=position.dtype, init=True)
+
         results = LBFGSResults(
             **first,
-            position_deltas=memory,
-            gradient_deltas=memory,
-            tried_gradient=tf.zeros_like(position),
+            position_deltas=memory(),
+            gradient_deltas=memory(),
+            tried_gradient=position[:0],
         )
         return State(results, scale, iterations=0, restarts=0)
 
@@ -67,6 +73,7 @@ class LBFGS:
         """See `base.Optimizer.advance`."""
         before = int(state.results.num_iterations)
         results = self._minimize(evaluate, state, before + count, data)
+        results = results._replace(tried_gradient=results.tried_gradient[:0])
         new_iterations = int(results.num_iterations) - before
         state = state._replace(results=results, iterations=state.iterations + new_iterations)
         if bool(results.failed) and may_restart and self._would_help(state):
@@ -102,20 +109,22 @@ class LBFGS:
     def results_from(self, arrays: Mapping[str, np.ndarray]) -> LBFGSResults:
         """See `base.Optimizer.results_from`."""
         tensors = base.tensors_from(arrays)
-        return LBFGSResults(**tensors, tried_gradient=tf.zeros_like(tensors["position"]))
+        return LBFGSResults(**tensors, tried_gradient=tensors["position"][:0])
 
 
 @functools.lru_cache(maxsize=8)
 def _compile(evaluate: Evaluate, line_search: str) -> _Piece:
-    """Return the iterations up to the last one or to a refused unit step, compiled."""
+    """Return the iterations up to the last one or to a refused unit step; see `base.compiled`."""
 
-    @tf.function(autograph=False)
     def run_piece(
-        results: Results, scale: tf.Tensor, last_iteration: tf.Tensor, data: Data
+        results: Any, scale: tf.Tensor, last_iteration: tf.Tensor, data: Data
     ) -> LBFGSResults:
+        # The gradient has no values before a step is refused; a loop must know that this changes.
+        gradient = tf.raw_ops.PlaceholderWithDefault(input=results.tried_gradient, shape=[None])
+        results = results._replace(tried_gradient=gradient)
         return _run(line_search, _scaled(evaluate, scale, data), results, last_iteration)
 
-    return run_piece
+    return base.compiled(run_piece, evaluate)
 
 
 def _search_from_refused(
@@ -131,7 +140,7 @@ def _search_from_refused(
     def value_at(position: tf.Tensor) -> _Value:
         return next(known, None) or scaled(position)
 
-    before = results._replace(failed=tf.constant(False))
+    before = results._replace(failed=tf.constant(False), tried_gradient=results.tried_gradient[:0])
     return _run("hager_zhang", value_at, before, results.num_iterations + 1)
 
 
@@ -157,13 +166,12 @@ def _scaled(evaluate: Evaluate, scale: tf.Tensor, data: Data) -> Callable[[tf.Te
 
 def _restarted(state: State) -> State:
     results: Any = state.results
-    empty = tf.zeros_like(results.position_deltas)
     return state._replace(
         results=results._replace(
             failed=tf.constant(False),
             num_iterations=tf.constant(0),
-            position_deltas=empty,
-            gradient_deltas=empty,
+            position_deltas=emptied(results.position_deltas),
+            gradient_deltas=emptied(results.gradient_deltas),
         ),
         restarts=state.restarts + 1,
     )

@@ -28,8 +28,8 @@ _patching = threading.Lock()
 class LBFGSResults(NamedTuple):
     """The fields of TFP's `LBfgsOptimizerResults`, `terms` and `tried` of `base.Results`.
 
-    And `tried_gradient`, the gradient at the unit step that was refused last. Until the search from
-    it has ended, `tried` holds its value, slope and terms.
+    And `tried_gradient`, the gradient at a unit step that was refused, until the search from it has
+    ended; otherwise it is an empty vector. `tried` holds the value, slope and terms of that step.
     """
 
     converged: tf.Tensor
@@ -129,9 +129,36 @@ def _search_direction(results: LBFGSResults) -> tf.Tensor:
 
 
 def _pushed(queue: tf.Tensor, should_update: tf.Tensor, newest: tf.Tensor) -> tf.Tensor:
-    return tf.cond(
-        should_update, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
-    )
+    """Return the queue without its oldest row and with a new last one, if it is to be updated.
+
+    The rows move in place, so that there is never a second copy of them: afterwards `queue` holds
+    what is returned. All that reads the queue must be needed for `newest`, as the direction is.
+    """
+    last = queue.shape[0] - 1
+
+    def moved_up(row: tf.Tensor, queue: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return row + 1, _with_row(queue, row, queue[row + 1])
+
+    def pushed() -> tf.Tensor:
+        _, rest = tf.while_loop(
+            lambda row, _: row < last, moved_up, (tf.constant(0), queue), parallel_iterations=1
+        )
+        return _with_row(rest, last, newest)
+
+    with tf.control_dependencies([newest]):
+        return tf.cond(should_update, pushed, lambda: queue)
+
+
+def emptied(queue: tf.Tensor) -> tf.Tensor:
+    """Return the queue after its rows have been set to zero in place."""
+    zeros = tf.zeros_like(queue[0])
+    for row in range(queue.shape[0]):
+        queue = _with_row(queue, row, zeros)
+    return queue
+
+
+def _with_row(queue: tf.Tensor, row: tf.Tensor | int, vector: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.InplaceUpdate(x=queue, i=[row], v=vector[tf.newaxis])
 
 
 def _unit_step(
@@ -199,7 +226,7 @@ def _line(
     stays the same. That happens after two equal gradients in a row, for which TFP divides 0 by 0; a
     step along NaN would destroy the position.
     """
-    direction = tf.where(_all_finite(direction), direction, tf.zeros_like(direction))
+    direction = tf.cond(_all_finite(direction), lambda: direction, lambda: tf.zeros_like(direction))
 
     def point_at(
         step: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor, terms: tf.Tensor

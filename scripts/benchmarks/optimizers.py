@@ -59,7 +59,8 @@ def run(config):
 
     def note(progress):
         nonlocal stored
-        stored = stored or sum(array.nbytes for array in progress.checkpoint().arrays.values())
+        arrays = progress.checkpoint(copy=False).arrays
+        stored = stored or sum(array.nbytes for array in arrays.values())
 
     with errors.refusing(*transfer.INPUT_ERRORS):
         result = transfer.stylize(config, note)

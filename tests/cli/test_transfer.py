@@ -90,7 +90,7 @@ class FakeTransfer:
             iterations=self.iterations[-1],
             loss=1.5,
             seconds_left=2.0,
-            checkpoint=lambda: checkpoints.Checkpoint(
+            checkpoint=lambda copy: checkpoints.Checkpoint(
                 {"position": np.full(3, iteration)}, FACTS | {"at": iteration}
             ),
             image=lambda: PICTURE + iteration,

@@ -170,11 +170,11 @@ def run(
 
     Args:
       method: one of `METHODS`.
-      start: x, or a state.
+      start: x, or a state, of which a copy is consumed.
       iterations: in all.
       on: `Ground`.
       seconds: how long a piece may take; 0 is one iteration.
-      objective: what to trace, if not the compiled function that all share.
+      objective: what to run, if not the compiled function that all share.
       stop: state → whether to interrupt.
       stop_at_multiples_of: see `base.minimize`.
       changes: settings of the method.
@@ -185,10 +185,10 @@ def run(
     function = objective or counted().value_and_gradient
     before = int(counted().runs)
     state = start if isinstance(start, base.State) else begin(method, start, on)
-    states, times, traces = [state], [0.0], [counted().traces]
+    states, times, traces = [through_numpy(state)], [0.0], [counted().traces]
 
     def on_piece(state, elapsed):
-        states.append(state)
+        states.append(through_numpy(state))
         times.append(elapsed)
         traces.append(counted().traces)
         return stop is not None and stop(state)
@@ -198,7 +198,7 @@ def run(
         minimum = base.minimize(
             dataclasses.replace(METHODS[method], **changes),
             function,
-            state,
+            through_numpy(state),
             iterations,
             stop_at_multiples_of,
             on_piece,
