@@ -395,6 +395,14 @@ CASES = {
         too_large_for_memory,
         ["--size: 16384 needs about", "GiB of memory and 8.0 are free", "would fit"],
     ),
+    "limit of memory without a unit": (
+        ["--memory_limit=8"],
+        ["--memory_limit: must be a number above 0 and one of GiB, MiB, GB, MB", "not '8'"],
+    ),
+    "limit of memory below the least": (
+        ["--memory_limit=100MB"],
+        ["--memory_limit: 100MB is too little, size ", "needs about", "set a higher limit"],
+    ),
     "disk too full for checkpoints": (
         disk_nearly_full,
         ["--output: out.png: the disk has 1 MiB left and checkpoints need", "make room"],
