@@ -29,7 +29,7 @@ from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
-from gatys_norm.runs.schedule import schedule
+from gatys_norm.runs.schedule import evaluation_scale, schedule
 from gatys_norm.stages import Stage, checked_status, measure, open_stage
 from gatys_norm.terms import loss_terms
 
@@ -276,8 +276,14 @@ class Transfer:
         began = time.perf_counter()
         float(present.objective.function(present.state.position, *present.objective.data)[0])
         seconds = time.perf_counter() - began
-        factors = [memory.relative_seconds(strips) for strips in self._strips]
-        return self._schedule.seconds(seconds, self._inputs.pixel_counts, factors)
+        return self._schedule.seconds(seconds, self._evaluation_scales())
+
+    def _evaluation_scales(self) -> list[float]:
+        counts = self._inputs.pixel_counts
+        return [
+            evaluation_scale(counts[size], memory.relative_seconds(strips))
+            for size, strips in zip(self._config.size, self._strips, strict=True)
+        ]
 
     def _within_memory(
         self, index: int, work: Callable[[], _Result], repair: Callable[[], object] = lambda: None
@@ -445,7 +451,7 @@ class Transfer:
     def _progress(self, present: _Present) -> Progress:
         stage, state, log = present.stage, present.state, self._log
         seconds_left = self._schedule.seconds_left(
-            stage.index, state.iterations, present.seconds, self._inputs.pixel_counts
+            stage.index, state.iterations, present.seconds, self._evaluation_scales()
         )
         return Progress(
             size=stage.size,

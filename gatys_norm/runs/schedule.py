@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,51 +74,50 @@ class Schedule:
         """Return the number of iterations of a size and all later ones."""
         return sum(self.iterations(index) for index in range(stage, len(self.sizes)))
 
-    def seconds(
-        self,
-        seconds_per_evaluation: float,
-        pixel_counts: Mapping[int, int],
-        factors: Sequence[float],
-    ) -> float:
+    def seconds(self, seconds_per_evaluation: float, scales: Sequence[float]) -> float:
         """Estimate the time of all iterations from that of one evaluation.
 
         Args:
           seconds_per_evaluation: in the first phase of the first size.
-          pixel_counts: {size: number of pixels}.
-          factors: time of an evaluation at each size, relative to that of the same size if no part
-            of the network is computed in strips.
+          scales: see `evaluation_scale`; of each size.
         """
-        scales = [
-            factor * pixel_counts[size] ** GROWTH
-            for size, factor in zip(self.sizes, factors, strict=True)
-        ]
-        costs = (
-            scale * phase.cost * (phase.last_iteration - first)
-            for scale, phases in zip(scales, self.phases, strict=True)
-            for phase, first in zip(
-                phases, [0, *(phase.last_iteration for phase in phases)], strict=False
-            )
-        )
         measured_cost = scales[0] * self.phases[0][0].cost
-        return seconds_per_evaluation * EVALUATIONS_PER_ITERATION * sum(costs) / measured_cost
+        cost = sum(self._cost(stage, scales) for stage in range(len(self.sizes)))
+        return seconds_per_evaluation * EVALUATIONS_PER_ITERATION * cost / measured_cost
 
     def seconds_left(
-        self, stage: int, iteration: int, seconds: float, pixel_counts: Mapping[int, int]
+        self, stage: int, iteration: int, seconds: float, scales: Sequence[float]
     ) -> float:
-        """Estimate the time until the end: that of an iteration is proportional to the pixels.
+        """Estimate the time until the end.
 
         Args:
           stage: number of the present size.
           iteration: iterations done at the present size, 1 or more.
           seconds: time that they took.
-          pixel_counts: {size: number of pixels}.
+          scales: see `evaluation_scale`; of each size.
         """
-        costs = {
-            index: self.iterations(index) * pixel_counts[self.sizes[index]]
-            for index in range(stage, len(self.sizes))
-        }
-        cost_so_far = iteration * pixel_counts[self.sizes[stage]]
-        return seconds * (sum(costs.values()) - cost_so_far) / cost_so_far
+        cost = sum(self._cost(later, scales) for later in range(stage, len(self.sizes)))
+        cost_so_far = self._cost(stage, scales, iteration)
+        return seconds * (cost - cost_so_far) / cost_so_far
+
+    def _cost(self, stage: int, scales: Sequence[float], iterations: float = math.inf) -> float:
+        """Return the time of the first iterations of a size, in a unit that all sizes share."""
+        cost, first = 0.0, 0
+        for phase in self.phases[stage]:
+            last = min(phase.last_iteration, iterations)
+            cost += phase.cost * max(0, last - first)
+            first = phase.last_iteration
+        return scales[stage] * cost
+
+
+def evaluation_scale(pixel_count: int, factor: float) -> float:
+    """Return the time of an evaluation, in a unit that all sizes share.
+
+    Args:
+      pixel_count: H · W of x.
+      factor: time relative to an evaluation without strips.
+    """
+    return factor * pixel_count**GROWTH
 
 
 def schedule(config: TransferConfig, precision: str) -> Schedule:

@@ -38,40 +38,48 @@ def test_iterations_of_a_size_and_of_those_to_come():
 def test_time_left_goes_by_pixels():
     """Half of the first size, at a second per iteration; the second has four times the pixels."""
     found = course(size=(64, 128), iterations=(10, 10))
-    pixel_counts = {64: 1000, 128: 4000}
-    assert found.seconds_left(0, 5, 5.0, pixel_counts) == 5 + 10 * 4
-    assert found.seconds_left(1, 4, 16.0, pixel_counts) == 6 * 4
-    assert found.seconds_left(1, 10, 40.0, pixel_counts) == 0
+    scales = [1000.0, 4000.0]
+    assert found.seconds_left(0, 5, 5.0, scales) == 5 + 10 * 4
+    assert found.seconds_left(1, 4, 16.0, scales) == 6 * 4
+    assert found.seconds_left(1, 10, 40.0, scales) == 0
 
 
-def seconds(planned, pixel_counts, factors=None):
-    """Forecast a transfer whose first evaluation takes 2 s, with one evaluation per iteration."""
-    factors = factors or [1.0] * len(planned.sizes)
-    forecast = planned.seconds(2.0, pixel_counts, factors)
-    return forecast / schedules.EVALUATIONS_PER_ITERATION
+def test_time_left_goes_by_phases(monkeypatch):
+    """90 iterations in bfloat16, then 10 in float32 that take four times as long."""
+    monkeypatch.setattr(schedules, "BFLOAT16_SECONDS", 0.25)
+    found = course("bfloat16", size=(64,), iterations=(100,))
+    assert found.seconds_left(0, 30, 30.0, [7.0]) == pytest.approx(60 + 10 * 4)
+    assert found.seconds_left(0, 95, 110.0, [7.0]) == pytest.approx(5 * 4)
 
 
-def test_the_time_of_all_iterations_follows_from_one_evaluation(monkeypatch):
-    planned = course(size=(64,), iterations=(10,))
-    assert seconds(planned, {64: 1000}) == pytest.approx(10 * 2)
-    assert seconds(planned, {64: 1000}, [1.5]) == pytest.approx(10 * 2)  # it was measured so
+def test_an_evaluation_takes_longer_with_pixels_and_strips(monkeypatch):
     monkeypatch.setattr(schedules, "GROWTH", 0.5)
+    assert schedules.evaluation_scale(900, 1.0) == 30
+    assert schedules.evaluation_scale(900, 1.5) == 45
+
+
+def seconds(planned, *scales):
+    """Forecast a transfer whose first evaluation takes 2 s, with one evaluation per iteration."""
+    return planned.seconds(2.0, scales) / schedules.EVALUATIONS_PER_ITERATION
+
+
+def test_the_time_of_all_iterations_follows_from_one_evaluation():
+    planned = course(size=(64,), iterations=(10,))
+    assert seconds(planned, 1000) == pytest.approx(10 * 2)
     planned = course(size=(64, 128), iterations=(10, 20))
-    pixel_counts = {64: 1000, 128: 4000}
-    assert seconds(planned, pixel_counts) == pytest.approx(10 * 2 + 20 * 4)
-    assert seconds(planned, pixel_counts, [1, 1.5]) == pytest.approx(10 * 2 + 20 * 6)
-    assert seconds(planned, pixel_counts, [1.5, 1.5]) == pytest.approx(10 * 2 + 20 * 4)
+    assert seconds(planned, 1000, 2000) == pytest.approx(10 * 2 + 20 * 4)
+    assert seconds(planned, 1500, 3000) == pytest.approx(10 * 2 + 20 * 4)
 
 
 def test_phases_in_cheaper_networks_and_numbers_take_their_share(monkeypatch):
     monkeypatch.setattr(schedules, "LOW_RANK_SECONDS", 0.5)
     monkeypatch.setattr(schedules, "BFLOAT16_SECONDS", 0.25)
     in_bfloat16 = course("bfloat16", size=(64,), iterations=(100,))  # 90, then 10 in float32
-    assert seconds(in_bfloat16, {64: 1}) == pytest.approx(90 * 2 + 10 * 8)
+    assert seconds(in_bfloat16, 7) == pytest.approx(90 * 2 + 10 * 8)
     rank = course(continuation="rank", size=(512,), iterations=(400,))  # 150 cheap ones at first
-    assert seconds(rank, {512: 1}) == pytest.approx(150 * 2 + 250 * 4)
+    assert seconds(rank, 7) == pytest.approx(150 * 2 + 250 * 4)
     both = course("bfloat16", continuation="rank", size=(512,), iterations=(400,))
-    assert seconds(both, {512: 1}) == pytest.approx(150 * 2 + 210 * 4 + 40 * 16)
+    assert seconds(both, 7) == pytest.approx(150 * 2 + 210 * 4 + 40 * 16)
 
 
 def low_rank(*lasts, own=True):
