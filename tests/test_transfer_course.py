@@ -3,6 +3,7 @@
 On a network of a few channels, so that each takes a fraction of a second.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -22,14 +23,15 @@ from helpers.small_transfers import (
     objective_at,
     small_config,
 )
-from helpers.strips import ALL, all_ways, set_head_strips
+from helpers.strips import ALL, set_head_strips
 from helpers.transfers import run_transfer
 
 from gatys_norm import stages, transfer
+from gatys_norm.config import PRESETS
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
-from gatys_norm.network import device, low_rank, memory, vgg
+from gatys_norm.network import block_strips, device, low_rank, memory, vgg
 from gatys_norm.network.memory import HEAD, WHOLE
 from gatys_norm.optimizers import base
 from gatys_norm.runs import schedule as schedules
@@ -322,7 +324,7 @@ def test_the_plan_is_told_before_the_work_and_strips_are_taken_where_memory_is_s
     assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]  # it goes down, and far
 
 
-@all_ways
+@in_strips
 def test_a_run_in_strips_goes_on_in_strips(config, strips, monkeypatch):
     with monkeypatch.context() as patch:
         take(strips, patch)
@@ -338,43 +340,62 @@ def take(strips, monkeypatch):
     set_head_strips(monkeypatch, 8, WIDTH)
 
 
-@in_strips
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "normalized"},
+        {"size": (SMALLER, WIDTH), "iterations": (4, 4), "color": "luminance"},
         {"optimizer": "adam", "learning_rate": 2.0},
-        {"size": (SMALLER, WIDTH), "iterations": (4, 4)},
-        {"parametrization": "fourier"},
-        {"color": "luminance"},
+        {"parametrization": "fourier", "loss": "normalized"},
     ],
     ids=lambda changes: "-".join(changes),
 )
-def test_a_run_in_strips_ends_where_one_without_does(config, changes, strips, monkeypatch):
+def test_a_run_in_strips_ends_where_one_without_does(config, changes, monkeypatch):
     plain = stylize(config, **changes)
-    take(strips, monkeypatch)
+    take(ALL, monkeypatch)
     result = stylize(config, **changes)
-    assert {stage["strips"]["blocks"] for stage in result.record["stages"]} == {strips.blocks}
-    # Float32 and the optimizer's steps: rounding grows by each, but not far in so few.
+    assert all(stage["strips"] == ALL._asdict() for stage in result.record["stages"])
+    # Rounding grows by every iteration, but not far in so few.
     np.testing.assert_allclose(result.image, plain.image, rtol=0, atol=0.05)
     assert result.record["loss"]["final"] == pytest.approx(plain.record["loss"]["final"], rel=1e-4)
 
 
-@in_strips
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "learning_rate": 2.0}])
-def test_a_resumed_run_in_strips_ends_with_the_same_bytes(config, changes, strips, monkeypatch):
-    take(strips, monkeypatch)
-    config = dataclasses.replace(config, size=(SMALLER, WIDTH), iterations=(3, 5), **changes)
+def test_a_resumed_run_in_strips_ends_with_the_same_bytes(config, changes, monkeypatch):
+    take(ALL, monkeypatch)
+    config = dataclasses.replace(config, size=(SMALLER, WIDTH), iterations=(3, 4), **changes)
     taken = []
-    whole = stylize(
-        config,
-        lambda progress: progress.iteration == 6 and taken.append(progress.checkpoint()),
-        None,
-        (3,),
-    )
-    resumed = stylize(config, None, transfer.Checkpoint(*taken[0]))
+
+    def note(progress):
+        if progress.iteration == 5:
+            arrays, facts = progress.checkpoint()
+            taken.append(transfer.Checkpoint(arrays, json.loads(json.dumps(facts))))
+
+    whole = stylize(config, note, None, (2,))
+    resumed = stylize(config, None, taken[0])
     np.testing.assert_array_equal(resumed.image, whole.image)
     assert resumed.record["loss"] == whole.record["loss"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "learning_rate": 2.0}])
+def test_no_evaluation_in_strips_is_part_of_a_graph(config, changes, monkeypatch):
+    """Else nobody could watch it."""
+    take(ALL, monkeypatch)
+    shares = []
+    with with_graphs(), block_strips.watched_by(shares.append):
+        record = stylize(config, iterations=(3,), **changes).record
+    # The targets of content and style, and the measures of the result and of the content.
+    assert shares.count(0) == record["evaluations"] + 4
+    assert record["loss"]["final"] < record["loss"]["initial"]
+
+
+@contextlib.contextmanager
+def with_graphs():
+    """Return a context in which functions are traced, unlike in the other tests."""
+    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(True)
 
 
 # --- rank continuation --------------------------------------------------------------------------
@@ -453,6 +474,14 @@ def test_continuation_goes_with_strips_styles_and_masks(
     (size,) = record["stages"]
     assert size["strips"] == strips._asdict()
     assert len(size["phases"]) == 5
+    assert record["loss"]["final"] < record["loss"]["initial"]
+
+
+def test_the_fast_preset_goes_in_strips(continuation, monkeypatch):
+    take(ALL, monkeypatch)
+    few = {"iterations": (8,), "precision": "float32"}
+    record = stylize(continuation, **PRESETS["fast"] | few).record
+    assert [phase["network"] for phase in record["stages"][0]["phases"]][-1] == "whole"
     assert record["loss"]["final"] < record["loss"]["initial"]
 
 

@@ -513,18 +513,15 @@ def deep_extractor():
 @pytest.mark.parametrize(
     ("changes", "regions"),
     [
-        ({"loss": "original"}, False),
         ({"loss": "normalized", "tv_weight": 1e-3}, False),
-        ({"loss": "normalized", "parametrization": "fourier"}, False),
         ({"loss": "original", "color": "luminance", "tv_weight": 1e-3}, False),
-        ({"loss": "normalized"} | BLENDED, False),
         ({"loss": "original"} | BLENDED, True),
         ({"loss": "normalized", "parametrization": "fourier"} | BLENDED, True),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_all_blocks_in_strips_give_the_value_and_gradient(changes, regions, deep_extractor):
-    shape, other_shape = (53, 37), (41, 50)
+    shape, other_shape = (37, 29), (33, 40)
     generator = np.random.default_rng(14)
     content, result, style, other = (
         generator.uniform(0, largest, (*size, 3)).astype(np.float32)
