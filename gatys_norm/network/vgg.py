@@ -74,7 +74,7 @@ class Extractor(tf.Module):
     exist with respect to the picture only.
 
     The network is divided after block 2 into `head` and `tail`: the head needs most of the memory,
-    and can be run on a few rows of the picture at a time (see `network.strips`).
+    and can be run on a few rows of the picture at a time (see `network.head_strips`).
     """
 
     def __init__(
