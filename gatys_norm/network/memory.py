@@ -98,7 +98,7 @@ CPU = Costs(
     all_blocks=330,
     strip_position=2560,
     fourier=580,
-    pair=60,
+    pair=30,
 )
 GPU = CPU  # not measured
 
