@@ -170,17 +170,18 @@ def _out_of_memory(size: int, fitting: int, plan: Plan, limit: str) -> OutOfMemo
       plan: what the size needs, and what there is.
       limit: the setting that there is not more; "" if memory is full.
     """
-    needed = f"{plan.byte_count / 2**30:.1f} GiB"
+    needed, there = (number / 2**30 for number in (plan.byte_count, plan.available))
+    fits = fitting >= SIZE_RANGE[0]
     if limit:
-        problem = f"memory_limit: {limit} is too little, size {size} needs about {needed}"
-        way_out = "set a higher limit"
-    else:
-        free = f"{plan.available / 2**30:.1f}"
-        problem = f"size: {size} needs about {needed} of memory and {free} are free"
-        way_out = "make room first"
-    if fitting >= SIZE_RANGE[0]:
-        way_out = f"size {fitting} would fit" if limit else f"{fitting} would fit"
-    return OutOfMemoryError(f"{problem}; {way_out}")
+        way_out = f"size {fitting} would fit" if fits else "set a higher limit"
+        return OutOfMemoryError(
+            f"memory_limit: {limit} is too little, size {size} needs about {needed:.1f} GiB; "
+            f"{way_out}"
+        )
+    way_out = f"{fitting} would fit" if fits else "make room first"
+    return OutOfMemoryError(
+        f"size: {size} needs about {needed:.1f} GiB of memory and {there:.1f} are free; {way_out}"
+    )
 
 
 def estimated_bytes(
