@@ -43,6 +43,7 @@ STOCK_LINE_SEARCH_STEP = bfgs_utils.line_search_step
 STOCK_SEARCH_DIRECTION = tfp_lbfgs._get_search_direction
 STOCK_QUEUE_PUSH = tfp_lbfgs._queue_push
 SEARCHES = ("unit_step", "hager_zhang")
+MEMORY = ("position_deltas", "gradient_deltas")
 SOLVED = 1e-10  # what 200 iterations leave of a problem's value, at most: ten digits
 HAGER_ZHANG_RISE = 1e-6  # ε of the approximate Wolfe condition, a rise that it takes for rounding
 
@@ -356,7 +357,7 @@ def test_there_is_one_copy_of_the_memory(line_search, compiled):
     state, places = begin_with_unusable_memory(line_search), []
     for count in (0, 1, 1, 3):
         state, _ = optimizer.advance(function, state, count, (ground(),), may_restart=True)
-        memory = state.results.position_deltas, state.results.gradient_deltas
+        memory = [getattr(state.results, name) for name in MEMORY]
         places.append([address(queue) for queue in memory])
     assert (state.iterations, state.restarts) == (5, 1)
     assert all(np.any(queue[-4:], axis=1).all() for queue in memory)
@@ -373,7 +374,7 @@ def test_the_memory_is_not_that_of_a_constant_of_tensorflow():
 
     state = optimizer.init(parabola, tf.constant([5.0]))
     state, _ = optimizer.advance(parabola, state, 3, (), may_restart=True)
-    assert float(state.results.position_deltas[0, 0]) != 0
+    assert all(float(getattr(state.results, name)[0, 0]) != 0 for name in MEMORY)
     assert float(zero[0, 0]) == float(tf.zeros([1, 1])[0, 0]) == 0
 
 
