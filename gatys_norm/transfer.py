@@ -268,13 +268,17 @@ class Transfer:
         present = self._within_memory(0, functools.partial(self._opened, 0))
         is_long = len(self._config.size) > 1 or self._config.size[0] >= FORECAST_SIZE
         if on_forecast is not None and is_long:
-            on_forecast(self._within_memory(0, lambda: self._forecast(present)))
+            seconds = self._within_memory(
+                0, lambda: self._forecast(present), repair=lambda: self._reopen(present)
+            )
+            on_forecast(seconds)
         return present
 
     def _forecast(self, present: _Present) -> float:
         """Time one evaluation; return the seconds that all iterations will take."""
-        began = time.perf_counter()
-        float(present.objective.function(present.state.position, *present.objective.data)[0])
+        objective, began = present.objective, time.perf_counter()
+        value, gradient, _ = objective.function(present.state.position, *objective.data)
+        float(value), float(gradient[0])  # waits for the device
         seconds = time.perf_counter() - began
         return self._schedule.seconds(seconds, self._evaluation_scales())
 
@@ -303,7 +307,8 @@ class Transfer:
             try:
                 return work()
             except tf.errors.ResourceExhaustedError:
-                if self._strips[index] == memory.THRIFTIEST:
+                strips = self._strips[index]
+                if memory.thriftier(strips, memory.THRIFTIEST) == strips:
                     raise
             # Not where the error is handled: it holds the arrays of the first time.
             self._save_memory(index, memory.THRIFTIEST)

@@ -228,6 +228,16 @@ def test_nothing_is_evaluated_for_a_small_size_or_where_nobody_asks(config, monk
     assert len(calls) == 3 * plain_count + 1
 
 
+def test_an_evaluation_for_the_forecast_without_room_is_made_in_strips(config, monkeypatch):
+    monkeypatch.setattr(transfer, "FORECAST_SIZE", WIDTH)
+    fill(monkeypatch, at_calls=(2,))
+    with pytest.warns(UserWarning, match="^memory is full"):
+        result, told = forecast_of(config)
+    assert len(told) == 1
+    assert result.record["stages"][0]["strips"] == THRIFTIEST._asdict()
+    assert result.record["status"] == "completed"
+
+
 def test_no_time_is_told_from_a_checkpoint(config, monkeypatch):
     monkeypatch.setattr(transfer, "FORECAST_SIZE", WIDTH)
     taken = []
