@@ -45,6 +45,7 @@ class StripsRecord(TypedDict):
 
     blocks: int
     rows: int
+    kept: int
 
 
 class StageRecord(TypedDict):

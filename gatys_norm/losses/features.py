@@ -50,7 +50,13 @@ def compute(
         values_of = _values_of_block_strip(tuple(terms))
         content = [term for term in terms if not is_style(term)]
         values = block_strips.compute(
-            extractor, image, values_of, masks or {}, strips.rows, _depth(terms), content
+            extractor,
+            image,
+            values_of,
+            masks or {},
+            strips._replace(kept=0),
+            _depth(terms),
+            content,
         )
         return {term: values[term] for term in terms}
     head_terms = [term for term in terms if block_of(layer_of(term)) <= HEAD_BLOCKS]
@@ -88,7 +94,7 @@ def distances(
         image,
         _values_of_block_strip(tuple(targets)),
         content | dict(masks or {}),
-        strips.rows,
+        strips,
         _depth(targets),
     )
     return {

@@ -7,8 +7,9 @@ matrices and squared distances are sums over positions), and hands on the pooled
 gradient the blocks follow from the last to the first: each computes the features of a strip once
 more, and from the gradients of their values and of the pooled rows that of the rows taken in.
 
-Every convolution is so computed three times instead of twice, and nothing else is approximated: the
-rows of a strip are computed together with those around them that they depend on.
+Convolutions are so computed once more than without strips, and nothing is approximated: the rows of
+a strip are computed together with those around them that they depend on. Of the last blocks, whose
+maps are small, more can be kept, so that their gradients need no second computation.
 
 This runs operation by operation, with one graph per strip, so that arrays are freed as soon as they
 are not needed, and a long evaluation can show how far it is, and be stopped.
@@ -26,6 +27,7 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from gatys_norm.network.memory import ALL_BLOCKS, Strips
 from gatys_norm.network.vgg import Extractor, Step
 from gatys_norm.terms import block_of, layer_of
 
@@ -34,6 +36,9 @@ Arrays: TypeAlias = Mapping[str, tf.Tensor]
 ValuesOfStrip: TypeAlias = Callable[[Arrays, Arrays], dict[str, tf.Tensor]]
 
 ROW_STEP = 4  # whole squares of the pooling, and whole tiles of `winograd`
+# (rows handed on, {term: value}, traces)
+_ForwardResult: TypeAlias = tuple[tf.Tensor | None, dict[str, tf.Tensor], list[tf.Tensor]]
+
 PASSES = 3  # over the convolutions: features; for the gradient, features once more and gradients
 
 _on_strip: contextvars.ContextVar[Callable[[float], object] | None] = contextvars.ContextVar(
@@ -61,7 +66,7 @@ def compute(
     image: tf.Tensor,
     values_of: ValuesOfStrip,
     arrays: Arrays,
-    rows: int,
+    strips: Strips,
     depth: int,
     joined: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
@@ -74,7 +79,8 @@ def compute(
         added up. The same object should be given again, as its graphs are kept with it.
       arrays: {term: array with the height H_j of its layer} that `values_of` needs too, such as
         masks; it is given the strip's rows.
-      rows: of a map that a strip should have at most.
+      strips: how many rows of a map a strip should have at most, and of how many blocks more is
+        kept.
       depth: number of the deepest block whose features `values_of` needs.
       joined: terms whose values are rows, as many as the strip has, which are put one below the
         other instead of being added up.
@@ -82,14 +88,15 @@ def compute(
     Returns:
       {term: value}.
     """
-    blocks = _blocks(extractor, image, values_of, arrays, rows, depth, frozenset(joined))
-    kept: list[tuple[list[_Rows], _Work]] = []
+    blocks = _blocks(extractor, image, values_of, arrays, strips, depth, frozenset(joined))
+    kept: list[tuple[list[_Source], _Work]] = []
 
     @tf.custom_gradient
     def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
         work = _Work(blocks)
-        parts, inputs = _forward(blocks, image, work)
-        kept.append((inputs, work))
+        image = tf.stop_gradient(image)  # or a tape would also record, and keep, what is inside
+        parts, sources = _forward(blocks, image, work)
+        kept.append((sources, work))
 
         def gradient(*upstream: tf.Tensor) -> tf.Tensor:
             if not kept:  # It serves one gradient, which uses it up; a second computes it again.
@@ -128,10 +135,11 @@ class _Block(NamedTuple):
       work: multiplications for a row of its map.
       arrays: those of its terms.
       joined: see `compute`.
+      keeps_traces: whether what its gradient needs is kept instead of what it takes in.
       forward: (rows taken in, rows of the arrays, `start` − `first`, `stop` − `start`) →
-        (rows handed on, or None by the network's last block; {term: value}).
-      backward: the same arguments, the gradient of the rows handed on (or None), and {term:
-        gradient of the value} → gradient of the rows taken in.
+        (rows handed on, or None by the network's last block; {term: value}; traces).
+      backward: the same arguments, rows of the traces (or none), the gradient of the rows handed on
+        (or None), and {term: gradient of the value} → gradient of the rows taken in.
     """
 
     number: int
@@ -139,7 +147,8 @@ class _Block(NamedTuple):
     work: int
     arrays: Arrays
     joined: frozenset[str]
-    forward: Callable[..., tuple[tf.Tensor | None, dict[str, tf.Tensor]]]
+    keeps_traces: bool
+    forward: Callable[..., _ForwardResult]
     backward: Callable[..., tf.Tensor]
 
     def arrays_of(self, strip: _Strip) -> dict[str, tf.Tensor]:
@@ -153,6 +162,28 @@ class _Block(NamedTuple):
             for term, gradient in upstream.items()
             if block_of(layer_of(term)) == self.number
         }
+
+
+class _Source(NamedTuple):
+    """What the gradient of a block is computed from; `traces` are empty unless they are kept.
+
+    If they are, what the block takes in is gone, and zeros stand in for it.
+    """
+
+    taken_in: _Rows
+    traces: list[_Rows]
+
+    def rows(self, strip: _Strip) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return the rows taken in and those of the traces that a strip is computed from."""
+        first, last = strip.first, strip.last
+        return self.taken_in.between(first, last), [
+            trace.between(first, last) for trace in self.traces
+        ]
+
+    def drop_above(self, row: int) -> None:
+        """See `_Rows.drop_above`."""
+        for rows in (self.taken_in, *self.traces):
+            rows.drop_above(row)
 
 
 class _Rows:
@@ -179,6 +210,14 @@ class _Rows:
         """Drop the pieces of which no row is at `row` or below it."""
         self._pieces = [(top, piece) for top, piece in self._pieces if top + piece.shape[0] > row]
 
+    def zeros(self) -> _Rows:
+        """Return as many rows of zeros; every piece is the same tensor as far as possible."""
+        result = _Rows()
+        shared = functools.cache(lambda shape: tf.zeros(shape, self._pieces[0][1].dtype))
+        for _, piece in self._pieces:
+            result.append(shared(tuple(piece.shape)))
+        return result
+
     def joined(self) -> tf.Tensor:
         """Return all rows."""
         return tf.concat([piece for _, piece in self._pieces], axis=0)
@@ -201,40 +240,47 @@ class _Work:
 
 def _forward(
     blocks: Sequence[_Block], image: tf.Tensor, work: _Work
-) -> tuple[dict[str, list[tf.Tensor]], list[_Rows]]:
-    """Return {term: values of its strips}, and what each block takes in."""
+) -> tuple[dict[str, list[tf.Tensor]], list[_Source]]:
+    """Return {term: values of its strips}, and the source of each block's gradient."""
     taken_in = _Rows()
     taken_in.append(image)
-    inputs = [taken_in]
+    sources: list[_Source] = []
     values: dict[str, list[tf.Tensor]] = {}
     for block in blocks:
         handed_on = _Rows()
+        traces: list[_Rows] = []
         for strip in block.strips:
             work.add(block, strip, passes=1)
-            rows = inputs[-1].between(strip.first, strip.last)
+            rows = taken_in.between(strip.first, strip.last)
             crop = strip.start - strip.first, strip.stop - strip.start
-            output, values_of_strip = block.forward(rows, block.arrays_of(strip), *crop)
+            output, values_of_strip, traces_of_strip = block.forward(
+                rows, block.arrays_of(strip), *crop
+            )
             if output is not None:
                 handed_on.append(output)
             for term, value in values_of_strip.items():
                 values.setdefault(term, []).append(value)
-        inputs.append(handed_on)
-    return values, inputs[:-1]
+            traces = traces or [_Rows() for _ in traces_of_strip]
+            for trace, rows_of_trace in zip(traces, traces_of_strip, strict=True):
+                trace.append(rows_of_trace)
+        sources.append(_Source(taken_in.zeros() if block.keeps_traces else taken_in, traces))
+        taken_in = handed_on
+    return values, sources
 
 
 def _backward(
-    blocks: Sequence[_Block], inputs: list[_Rows], work: _Work, upstream: Arrays
+    blocks: Sequence[_Block], sources: list[_Source], work: _Work, upstream: Arrays
 ) -> tf.Tensor:
-    """Return the gradient of the image; `inputs` are used up."""
+    """Return the gradient of the image; `sources` are used up."""
     above: _Rows | None = None
     for block in reversed(blocks):
-        above = _block_gradient(block, inputs.pop(), above, upstream, work)
+        above = _block_gradient(block, sources.pop(), above, upstream, work)
     assert above is not None
     return above.joined()
 
 
 def _block_gradient(
-    block: _Block, taken_in: _Rows, above: _Rows | None, upstream: Arrays, work: _Work
+    block: _Block, source: _Source, above: _Rows | None, upstream: Arrays, work: _Work
 ) -> _Rows:
     """Return the gradient of what a block takes in, strip by strip.
 
@@ -242,7 +288,7 @@ def _block_gradient(
 
     Args:
       block: the block.
-      taken_in: what it takes in, used up.
+      source: what the gradient is computed from, used up.
       above: gradient of what it hands on, used up; None for the last block.
       upstream: {term: gradient of its value}.
       work: told of every strip.
@@ -250,14 +296,15 @@ def _block_gradient(
     result = _Rows()
     carried: tf.Tensor | None = None
     for strip, following in itertools.zip_longest(block.strips, block.strips[1:]):
-        work.add(block, strip, passes=2)
-        rows = taken_in.between(strip.first, strip.last)
+        work.add(block, strip, passes=1 if block.keeps_traces else 2)
+        rows, traces = source.rows(strip)
         pooled = slice(strip.start // 2, strip.stop // 2)
         gradient = block.backward(
             rows,
             block.arrays_of(strip),
             strip.start - strip.first,
             strip.stop - strip.start,
+            traces,
             None if above is None else above.between(pooled.start, pooled.stop),
             block.upstream_of(strip, upstream),
         )
@@ -268,7 +315,7 @@ def _block_gradient(
         result.append(gradient[:end])
         carried = gradient[end:]
         if following is not None:
-            taken_in.drop_above(following.first)
+            source.drop_above(following.first)
             if above is not None:
                 above.drop_above(pooled.stop)
     return result
@@ -279,7 +326,7 @@ def _blocks(
     image: tf.Tensor,
     values_of: ValuesOfStrip,
     arrays: Arrays,
-    rows: int,
+    strips: Strips,
     depth: int,
     joined: frozenset[str],
 ) -> list[_Block]:
@@ -290,14 +337,16 @@ def _blocks(
             term: array for term, array in arrays.items() if block_of(layer_of(term)) == index + 1
         }
         convolutions = [step for step in steps if step[1] is not None]
-        forward, backward = _compiled(extractor, index, values_of)
+        keeps_traces = index >= ALL_BLOCKS - strips.kept
+        forward, backward = _compiled(extractor, index, values_of, keeps_traces)
         blocks.append(
             _Block(
                 index + 1,
-                _strips(height >> index, rows, reach=len(convolutions)),
+                _strips(height >> index, strips.rows, reach=len(convolutions)),
                 (width >> index) * _multiplications(convolutions),
                 arrays_of_block,
                 joined,
+                keeps_traces,
                 forward,
                 backward,
             )
@@ -330,27 +379,27 @@ def _multiplications(convolutions: Sequence[Step]) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    extractor: Extractor, index: int, values_of: ValuesOfStrip
-) -> tuple[Callable[..., tuple[tf.Tensor | None, dict[str, tf.Tensor]]], Callable[..., tf.Tensor]]:
+    extractor: Extractor, index: int, values_of: ValuesOfStrip, keeps_traces: bool
+) -> tuple[Callable[..., _ForwardResult], Callable[..., tf.Tensor]]:
     """Return `_Block.forward` and `_Block.backward` of a block, compiled."""
 
-    def forward(
-        rows: tf.Tensor, arrays: Arrays, top: int, count: int
-    ) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:
-        features, output = extractor.run_block(index, rows, slice(top, top + count))
-        return output, values_of(features, arrays)
+    def forward(rows: tf.Tensor, arrays: Arrays, top: int, count: int) -> _ForwardResult:
+        features, output, traces = extractor.run_block(index, rows, slice(top, top + count))
+        return output, values_of(features, arrays), traces if keeps_traces else []
 
     def backward(
         rows: tf.Tensor,
         arrays: Arrays,
         top: int,
         count: int,
+        traces: Sequence[tf.Tensor],
         above: tf.Tensor | None,
         upstream: Arrays,
     ) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(rows)
-            output, values = forward(rows, arrays, top, count)
+            features, output, _ = extractor.run_block(index, rows, slice(top, top + count), traces)
+            values = values_of(features, arrays)
         results = list(values.values())
         gradients = [upstream[term] for term in values]
         if above is not None:

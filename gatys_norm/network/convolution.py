@@ -86,6 +86,13 @@ class Convolution:
             return _direct(value, self.kernel)
         return _with_gradient(*self._directions(way), value)
 
+    def backward(self, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of the input, 1 × H × W × C, from that of the result."""
+        way = self.way(*upstream.shape[1:3])
+        if way == DIRECT:
+            return _transposed(upstream, self.kernel)
+        return self._directions(way)[1](upstream)
+
     def _directions(self, way: str) -> tuple[_Direction, _Direction]:
         """Return the convolution, and the function that gives its gradient."""
         if way == WINOGRAD:
@@ -116,8 +123,7 @@ def _direct(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _transposed(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    shape = [*value.shape[:3], kernel.shape[2]]
-    return tf.nn.conv2d_transpose(value, kernel, shape, 1, "SAME")
+    return tf.nn.conv2d_transpose(value, kernel, [*value.shape[:3], kernel.shape[2]], 1, "SAME")
 
 
 def _with_gradient(forward: _Direction, backward: _Direction, value: tf.Tensor) -> tf.Tensor:

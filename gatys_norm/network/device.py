@@ -115,19 +115,23 @@ def within_memory(size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def graphs_in_full_precision() -> Iterator[None]:
-    """Switch off what rewrites graphs to coarser numbers or fuses operations; restore it after.
+    """Switch off what computes with coarser numbers or fuses operations; restore it after.
 
-    These settings belong to the whole process, and other code may have set them.
+    These settings belong to the whole process, and other code may have set them. TensorFloat-32,
+    which TensorFlow uses on GPUs unless it is switched off, has the mantissa of float16.
     """
     optimizer = tf.config.optimizer
     options, jit = optimizer.get_experimental_options(), optimizer.get_jit()
+    has_tensor_float_32 = tf.config.experimental.tensor_float_32_execution_enabled()
     try:
         optimizer.set_experimental_options(dict.fromkeys(REWRITES, False))
         optimizer.set_jit(False)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
         yield
     finally:
         optimizer.set_experimental_options(dict.fromkeys(REWRITES, False) | options)
         optimizer.set_jit(jit)
+        tf.config.experimental.enable_tensor_float_32_execution(has_tensor_float_32)
 
 
 def environment() -> Environment:

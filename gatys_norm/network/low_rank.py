@@ -113,6 +113,12 @@ class _Reduced:
         reduced = tf.nn.conv2d(value, self._reduce, 1, "SAME")
         return tf.nn.conv2d(self._convolve(reduced), self._expand, 1, "SAME")
 
+    def backward(self, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of the input, 1 × H × W × C, from that of the result."""
+        reduced = tf.nn.conv2d(upstream, tf.transpose(self._expand, [0, 1, 3, 2]), 1, "SAME")
+        expanded = self._convolve.backward(reduced)
+        return tf.nn.conv2d(expanded, tf.transpose(self._reduce, [0, 1, 3, 2]), 1, "SAME")
+
 
 class _Observer:
     """A convolution that adds up the first and second moments of its inputs v and outputs u.
@@ -137,6 +143,10 @@ class _Observer:
         self._outputs += _sum_of_products(outputs)
         self._sum += tf.reduce_sum(outputs, [0, 1, 2]).numpy()
         return outputs
+
+    def backward(self, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of the input, 1 × H × W × C, from that of the result."""
+        return self._convolution.backward(upstream)
 
     @property
     def importance(self) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from gatys_norm.config import SIZE_RANGE
+from gatys_norm.config import CONVOLUTIONS_PER_BLOCK, SIZE_RANGE
 from gatys_norm.terms import block_of
 
 if TYPE_CHECKING:
@@ -32,10 +32,13 @@ class Strips(NamedTuple):
       blocks: number of its first blocks that are: 0, `HEAD_BLOCKS` (see `head_strips`) or
         `ALL_BLOCKS` (see `block_strips`).
       rows: of a block's map that a strip has at most; 0 unless all blocks are in strips.
+      kept: number of last blocks whose features are kept for the gradient, as far as it needs
+        them, if all blocks are in strips.
     """
 
     blocks: int = 0
     rows: int = 0
+    kept: int = 0
 
     @property
     def cover_all(self) -> bool:
@@ -46,23 +49,32 @@ class Strips(NamedTuple):
 WHOLE = Strips()
 HEAD = Strips(HEAD_BLOCKS)
 # From the fastest to the one that needs least memory.
-CHOICES = (WHOLE, HEAD, *(Strips(ALL_BLOCKS, rows) for rows in (128, 64, 32)))
+CHOICES = (
+    WHOLE,
+    HEAD,
+    Strips(ALL_BLOCKS, rows=128, kept=3),
+    Strips(ALL_BLOCKS, rows=64),
+    Strips(ALL_BLOCKS, rows=32),
+)
 THRIFTIEST = CHOICES[-1]
+TRACES_AND_GRADIENT = 1.35  # of the bytes of the traces alone
 HALO = 8  # rows above and below a strip that its features depend on, together
 # Of an evaluation, relative to one without strips.
-SECONDS_WITH_HEAD = 1.15
-SECONDS_WITH_ALL_BLOCKS = 4 / 3  # without the halos
+SECONDS_WITH_HEAD = 1.28
+SECONDS_WITH_ALL_BLOCKS = 1.85  # without the halos
+SECONDS_SAVED_BY_KEPT_BLOCKS = 0.45
 
 
 def thriftier(a: Strips, b: Strips) -> Strips:
     """Return the one of two that needs less memory."""
-    return max(a, b, key=lambda strips: (strips.blocks, -strips.rows))
+    return max(a, b, key=lambda strips: (strips.blocks, -strips.kept, -strips.rows))
 
 
 def relative_seconds(strips: Strips) -> float:
     """Return the time of an evaluation, relative to that of the same size without strips."""
     if strips.cover_all:
-        return SECONDS_WITH_ALL_BLOCKS * (1 + HALO / strips.rows)
+        saved = SECONDS_SAVED_BY_KEPT_BLOCKS * (strips.kept > 0)
+        return (SECONDS_WITH_ALL_BLOCKS - saved) * (1 + HALO / 2 / strips.rows)
     return SECONDS_WITH_HEAD if strips.blocks else 1.0
 
 
@@ -226,6 +238,7 @@ def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float,
         + sum(map(_bytes_of_features, features))
         + (costs.fourier if config.parametrization == "fourier" else 0)
         + config.stored_pairs * costs.pair
+        + sum(_bytes_of_traces(block, config) for block in _last_blocks(strips.kept))
     )
     return at_rest, per_width, per_pixel
 
@@ -234,3 +247,20 @@ def _bytes_of_features(layer: str) -> float:
     """Return the bytes of a layer's float32 features, per pixel of the picture."""
     block = block_of(layer)
     return 4 * CHANNELS[block] / 4 ** (block - 1)
+
+
+def _last_blocks(count: int) -> range:
+    return range(ALL_BLOCKS - count + 1, ALL_BLOCKS + 1)
+
+
+def _bytes_of_traces(block: int, config: TransferConfig) -> float:
+    """Return the bytes that a block keeps for its gradient, per pixel of the picture.
+
+    They are all of the features that are compared or pooled, and the signs of the others, a fourth
+    of that. While they are used, the gradient takes some more.
+    """
+    names = {f"{block}_{index + 1}" for index in range(CONVOLUTIONS_PER_BLOCK[block - 1])}
+    compared = {layer[-3:] for layer in (*config.content_layers, *config.style_layers)}
+    whole = len(names & (compared | {max(names)}))
+    signs = len(names) - whole
+    return TRACES_AND_GRADIENT * (whole + signs / 4) * _bytes_of_features(f"conv{block}_1")

@@ -7,7 +7,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import tensorflow as tf
 
@@ -21,8 +21,33 @@ HEAD_STRIDE = 2**HEAD_BLOCKS
 MINUS_MEANS = (-103.939, -116.779, -123.68)  # of blue, green and red in the ImageNet pictures
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
+
+class Convolve(Protocol):
+    """A convolution without its bias, 1 × H × W × C to 1 × H × W × C'."""
+
+    def __call__(self, value: tf.Tensor) -> tf.Tensor:
+        """Convolve."""
+
+    def backward(self, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of the input from that of the result."""
+
+
 # Name, convolution, bias; a pooling has a name only.
-Step: TypeAlias = tuple[str, Callable[[tf.Tensor], tf.Tensor] | None, tf.Tensor]
+Step: TypeAlias = tuple[str, Convolve | None, tf.Tensor]
+
+
+class BlockResult(NamedTuple):
+    """Some rows of a block.
+
+    Attributes:
+      features: {layer: rows of φ_j}.
+      output: rows of what the next block takes in; None if the block is the last one.
+      traces: what the gradient needs of each convolution, without computing it again.
+    """
+
+    features: dict[str, tf.Tensor]
+    output: tf.Tensor | None
+    traces: list[tf.Tensor]
 
 
 @functools.lru_cache(maxsize=2)
@@ -162,45 +187,90 @@ class Extractor(tf.Module):
         return self._run(value, self._tail)[0]
 
     def run_block(
-        self, index: int, value: tf.Tensor, rows: slice
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
+        self, index: int, value: tf.Tensor, rows: slice, traces: Sequence[tf.Tensor] = ()
+    ) -> BlockResult:
         """Compute some rows of one block.
 
         Args:
           index: number of the block, counted from 0.
           value: what the block takes in, H × W × C; for the first block the picture.
           rows: those of the result; `value` includes all that they depend on.
-
-        Returns:
-          ({layer: rows of φ_j}, rows of what the next block takes in; None if it is the last).
+          traces: those of an earlier computation of all rows of `value`. With them no convolution
+            is computed, only its gradient, and the contents of `value` do not matter.
         """
-        steps = self.blocks[index]
-        is_last = steps[-1][1] is not None
+        steps = [step for step in self.blocks[index] if step[1] is not None]
+        has_pooling = len(steps) < len(self.blocks[index])
         if index == 0:
             value = tf.cast(_preprocessed(value), self._compute_dtype)
         else:
             value = value[tf.newaxis]
-        features, value = self._run(value, steps if is_last else steps[:-1])
-        cropped = {layer: feature[rows] for layer, feature in features.items()}
-        if is_last:
-            return cropped, None
-        return cropped, tf.squeeze(self._pool(value[:, rows], 2, 2, "VALID"), 0)
+        features: dict[str, tf.Tensor] = {}
+        traced = []
+        for step, trace in itertools.zip_longest(steps, traces):
+            output = _convolved(value, step, trace)
+            is_last = step is steps[-1]
+            if is_last:  # what follows needs no other rows
+                output = output[0][rows][tf.newaxis]
+            traced.append(self._trace(step[0], output[0] if is_last else output[0][rows], is_last))
+            value = self._tapped(step[0], output, features)
+        cropped = {
+            layer: feature if layer.endswith(steps[-1][0]) else feature[rows]
+            for layer, feature in features.items()
+        }
+        if not has_pooling:
+            return BlockResult(cropped, None, traced)
+        return BlockResult(cropped, tf.squeeze(self._pool(value, 2, 2, "VALID"), 0), traced)
+
+    def _trace(self, name: str, output: tf.Tensor, is_last: bool) -> tf.Tensor:
+        """Return what the gradient needs of a convolution's output.
+
+        That is all of it if it is one of the features, or pooled. Otherwise its signs are enough.
+        """
+        is_feature = not self._layers.isdisjoint({f"conv{name}", f"relu{name}"})
+        return output if is_feature or is_last else output > 0
 
     def _run(
         self, value: tf.Tensor, steps: Sequence[Step]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features = {}
-        for name, convolve, bias in steps:
-            if convolve is None:
+        features: dict[str, tf.Tensor] = {}
+        for step in steps:
+            if step[1] is None:
                 value = self._pool(value, 2, 2, "VALID")
-                continue
-            value = tf.nn.bias_add(convolve(value), bias)
-            if f"conv{name}" in self._layers:
-                features[f"conv{name}"] = tf.squeeze(value, 0)
-            value = tf.nn.relu(value)
-            if f"relu{name}" in self._layers:
-                features[f"relu{name}"] = tf.squeeze(value, 0)
+            else:
+                value = self._tapped(step[0], _convolved(value, step), features)
         return features, value
+
+    def _tapped(self, name: str, output: tf.Tensor, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Add the features of a convolution that are asked for, and return its ReLU."""
+        if f"conv{name}" in self._layers:
+            features[f"conv{name}"] = tf.squeeze(output, 0)
+        value = tf.nn.relu(output)
+        if f"relu{name}" in self._layers:
+            features[f"relu{name}"] = tf.squeeze(value, 0)
+        return value
+
+
+def _convolved(value: tf.Tensor, step: Step, trace: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the output of a convolution before the ReLU, 1 × H × W × C'.
+
+    Args:
+      value: its input, 1 × H × W × C; with a trace only its gradient matters.
+      step: the convolution.
+      trace: its output, or the signs of it, H × W × C'. It is returned, as ±1 if it is signs, with
+        the gradient of the convolution.
+    """
+    _, convolve, bias = step
+    assert convolve is not None
+    if trace is None:
+        return tf.nn.bias_add(convolve(value), bias)
+    if trace.dtype == tf.bool:
+        trace = tf.where(trace, tf.ones([], value.dtype), -tf.ones([], value.dtype))
+
+    @tf.custom_gradient
+    def known(_: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return trace[tf.newaxis], convolve.backward
+
+    return known(value)
 
 
 def feature_size(layer: str, height: int, width: int) -> tuple[int, int]:

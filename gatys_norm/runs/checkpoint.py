@@ -207,11 +207,7 @@ def _check_facts(
     check_number(facts, "restarts", 0, max_restarts, int)
     check_number(facts, "scale", float(np.finfo(np.float32).tiny))
     check_number(facts, "seconds")
-    strips = facts["strips"]
-    check_number(strips, "blocks", 0, len(CONVOLUTIONS_PER_BLOCK), int)
-    check_number(strips, "rows", 0, SIZE_RANGE[1], int)
-    if (strips["rows"] > 0) != (strips["blocks"] == len(CONVOLUTIONS_PER_BLOCK)):
-        raise ValueError(f"strips is {strips!r}")
+    _check_strips(facts["strips"])
     terms = loss_terms(from_dict(facts["config"]))
     for row in facts["history"]:
         for name in ("size", "iteration", "evaluations", "loss", *terms):
@@ -223,6 +219,17 @@ def _check_facts(
         raise ValueError("the sizes before are missing")
     if config.size[stage] not in [row["size"] for row in facts["history"]]:
         raise ValueError("the present size has no history")
+
+
+def _check_strips(strips: StripsRecord) -> None:
+    if set(strips) != set(StripsRecord.__annotations__):
+        raise ValueError(f"strips is {strips!r}")
+    blocks = len(CONVOLUTIONS_PER_BLOCK)
+    for name, largest in (("blocks", blocks), ("rows", SIZE_RANGE[1]), ("kept", blocks)):
+        check_number(strips, name, 0, largest, int)
+    cover_all = strips["blocks"] == blocks
+    if (strips["rows"] > 0) != cover_all or (strips["kept"] > 0 and not cover_all):
+        raise ValueError(f"strips is {strips!r}")
 
 
 def _check_arrays(
