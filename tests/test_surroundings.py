@@ -1,5 +1,6 @@
 """Whatever a user's surroundings hold, the same command gives the same picture or says why not."""
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -98,6 +99,21 @@ def test_rewrites_of_graphs_are_off_inside_and_come_back():
     finally:
         optimizer.set_experimental_options(dict.fromkeys(device.REWRITES, False))
         optimizer.set_jit(False)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_tensor_float_32_is_off_inside_and_comes_back(is_enabled, error):
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    try:
+        tf.config.experimental.enable_tensor_float_32_execution(is_enabled)
+        with contextlib.suppress(KeyboardInterrupt), device.graphs_in_full_precision():
+            assert not tf.config.experimental.tensor_float_32_execution_enabled()
+            if error:
+                raise error
+        assert tf.config.experimental.tensor_float_32_execution_enabled() is is_enabled
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def test_without_eager_execution_it_says_so(monkeypatch):

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from gatys_norm.terms import TOTAL_VARIATION
-
 
 def guided_gram_matrix(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Φ_jᵀ diag(m) Φ_j: the Gram matrix of a region (Gatys et al., CVPR 2017, with T² = m).
@@ -71,27 +69,6 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
       image: x, H × W × 3.
     """
     return squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
-
-
-def squared_distances(
-    values: Mapping[str, tf.Tensor],
-    targets: Mapping[str, tf.Tensor],
-    image: tf.Tensor | None = None,
-) -> dict[str, tf.Tensor]:
-    """Return the squared distance of every term, without its coefficient.
-
-    Args:
-      values: {term: φ_j(x) or G(φ_j(x))}.
-      targets: {term: φ_j(o) or G(φ_j(s))}.
-      image: x, H × W × 3; if it is given, `total_variation` is a term too.
-
-    Returns:
-      {term: scalar}: ‖φ_j(o) − φ_j(x)‖² or ‖G(φ_j(s)) − G(φ_j(x))‖²_F.
-    """
-    distances = {term: squared_distance(values[term], targets[term]) for term in targets}
-    if image is not None:
-        distances[TOTAL_VARIATION] = total_variation(image)
-    return distances
 
 
 def weighted_sum(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gatys_norm.runs.schedule import Schedule
 
 FACTS = "facts"  # name of the array that holds them, as JSON
+ALL_BLOCKS = len(CONVOLUTIONS_PER_BLOCK)
+BLOCKS_IN_STRIPS = (0, 2, ALL_BLOCKS)  # numbers of first blocks; see `network.memory.Strips`
 
 
 class Facts(Identity):
@@ -224,11 +226,11 @@ def _check_facts(
 def _check_strips(strips: StripsRecord) -> None:
     if set(strips) != set(StripsRecord.__annotations__):
         raise ValueError(f"strips is {strips!r}")
-    blocks = len(CONVOLUTIONS_PER_BLOCK)
-    for name, largest in (("blocks", blocks), ("rows", SIZE_RANGE[1]), ("kept", blocks)):
+    for name, largest in (("blocks", ALL_BLOCKS), ("rows", SIZE_RANGE[1]), ("kept", ALL_BLOCKS)):
         check_number(strips, name, 0, largest, int)
-    cover_all = strips["blocks"] == blocks
-    if (strips["rows"] > 0) != cover_all or (strips["kept"] > 0 and not cover_all):
+    blocks, rows, kept = strips["blocks"], strips["rows"], strips["kept"]
+    is_possible = rows > 0 if blocks == ALL_BLOCKS else rows == kept == 0
+    if blocks not in BLOCKS_IN_STRIPS or not is_possible:
         raise ValueError(f"strips is {strips!r}")
 
 

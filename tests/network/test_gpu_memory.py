@@ -102,7 +102,11 @@ def test_with_nvml_it_is_what_is_free_or_our_own_within_the_limit(monkeypatch, f
     assert nvml.calls == ["init", "handle", "memory", "processes", "shutdown"]
 
 
-@pytest.mark.parametrize("used", [{}, {1: 3 * GIB}, {os.getpid(): None}], ids=str)
+@pytest.mark.parametrize(
+    "used",
+    [{}, {1: 3 * GIB}, {os.getpid(): None}],
+    ids=["no process", "another process", "ours without a number"],
+)
 def test_a_process_that_nvml_does_not_know_has_tensorflows_limit(monkeypatch, used):
     """As in a container, or on Windows: what is free does not contain what it holds."""
     install(monkeypatch, 1 * GIB, used)
