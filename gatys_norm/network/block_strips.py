@@ -39,7 +39,8 @@ ROW_STEP = 4  # whole squares of the pooling, and whole tiles of `winograd`
 # (rows handed on, {term: value}, traces)
 _ForwardResult: TypeAlias = tuple[tf.Tensor | None, dict[str, tf.Tensor], list[tf.Tensor]]
 
-PASSES = 3  # over the convolutions: features; for the gradient, features once more and gradients
+# Over the convolutions: features; for the gradient, features once more (or traces), and gradients.
+PASSES = 3
 
 _on_strip: contextvars.ContextVar[Callable[[float], object] | None] = contextvars.ContextVar(
     "on_strip", default=None
@@ -227,7 +228,9 @@ class _Work:
     """Counts the work done, and tells the function of `watched_by`."""
 
     def __init__(self, blocks: Sequence[_Block]) -> None:
-        self._all = PASSES * sum(block.work * block.strips[-1].stop for block in blocks)
+        self._all = sum(
+            (PASSES - block.keeps_traces) * block.work * block.strips[-1].stop for block in blocks
+        )
         self._done = 0
 
     def add(self, block: _Block, strip: _Strip, passes: int) -> None:

@@ -16,9 +16,10 @@ from helpers.bfloat16 import needs_bfloat16
 from helpers.strips import without_graphs
 from hypothesis import strategies as st
 
+from gatys_norm.config import CONVOLUTIONS_PER_BLOCK
 from gatys_norm.losses import features as loss_features
 from gatys_norm.network import block_strips, low_rank, vgg
-from gatys_norm.network.convolution import DIRECT, WINOGRAD
+from gatys_norm.network.convolution import DIRECT, MIRRORED, TRANSPOSED, WINOGRAD
 from gatys_norm.network.memory import ALL_BLOCKS, WHOLE, Strips
 from gatys_norm.terms import is_style, layer_of, term_names
 
@@ -92,16 +93,18 @@ def evaluate(extractor, image, targets, strips, masks=None):
     return values, tape.gradient(value, image).numpy()
 
 
-def assert_same(extractor, terms, shape, rows, masks=None):
-    """Compare an evaluation in strips with one at once."""
+def assert_same(extractor, terms, shape, rows, kept=(0,), masks=None):
+    """Compare evaluations in strips, with different numbers of blocks kept, with one at once."""
     image, targets = picture(*shape), targets_of(extractor, terms, shape, masks)
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE, masks)
-    with without_graphs():
-        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows), masks)
-    assert list(values) == list(terms)
-    assert values == pytest.approx(expected, rel=VALUE)
-    assert gradient.dtype == expected_gradient.dtype
-    assert relative_error(gradient, expected_gradient) <= GRADIENT
+    for count in kept:
+        strips = Strips(ALL_BLOCKS, rows, count)
+        with without_graphs():
+            values, gradient = evaluate(extractor, image, targets, strips, masks)
+        assert list(values) == list(terms)
+        assert values == pytest.approx(expected, rel=VALUE)
+        assert gradient.dtype == expected_gradient.dtype
+        assert relative_error(gradient, expected_gradient) <= GRADIENT
 
 
 def relative_error(gradient, expected):
@@ -111,33 +114,52 @@ def relative_error(gradient, expected):
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_set_of_layers(model, name):
-    assert_same(extractor_of(model, TERMS[name]), TERMS[name], (97, 64), rows=16)
+    assert_same(extractor_of(model, TERMS[name]), TERMS[name], (59, 32), rows=16, kept=(0, 5))
+
+
+@pytest.mark.parametrize("kind", ["conv", "relu"])
+@pytest.mark.parametrize("index", [1, 2, 3, 4])
+def test_every_layer_of_blocks_that_are_kept(model, kind, index):
+    """But for the fourth, the deepest layer is not the last of its block."""
+    layers = [
+        f"{kind}{block}_{index}"
+        for block, count in enumerate(CONVOLUTIONS_PER_BLOCK, start=1)
+        if index <= count
+    ]
+    terms = term_names(layers[-1:], layers)
+    assert_same(extractor_of(model, terms), terms, (45, 18), rows=12, kept=(5,))
+
+
+@pytest.mark.parametrize("name", ["the paper's", "last blocks"])
+def test_every_number_of_blocks_that_are_kept(model, name):
+    shape = 43, 20
+    assert_same(extractor_of(model, TERMS[name]), TERMS[name], shape, rows=8, kept=(1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("name", ["the paper's", "first blocks", "last blocks"])
 def test_means_instead_of_maxima(model, name):
-    assert_same(extractor_of(model, TERMS[name], "avg"), TERMS[name], (51, 38), rows=8)
+    assert_same(extractor_of(model, TERMS[name], "avg"), TERMS[name], (43, 26), rows=8, kept=(0, 5))
 
 
 # Of which no map, the last map or no height is divided by the poolings; one higher than wide.
-@pytest.mark.parametrize("shape", [(131, 203), (37, 18), (97, 64), (96, 50), (16, 16), (33, 161)])
+@pytest.mark.parametrize("shape", [(67, 99), (37, 18), (49, 32), (48, 34), (16, 16), (33, 81)])
 def test_every_shape(model, shape):
     assert_same(extractor_of(model, PAPERS), PAPERS, shape, rows=12)
 
 
 @pytest.mark.parametrize("height", [50, 55, 60, 63])
 def test_every_rest_of_a_height(model, height):
-    assert_same(extractor_of(model, PAPERS), PAPERS, (height, 20), rows=8)
+    assert_same(extractor_of(model, PAPERS), PAPERS, (height, 20), rows=12)
 
 
 @pytest.mark.parametrize("rows", [4, 20, 64, 1000])
 def test_every_height_of_strips(model, rows):
-    assert_same(extractor_of(model, PAPERS), PAPERS, (75, 50), rows)
+    assert_same(extractor_of(model, PAPERS), PAPERS, (43, 26), rows)
 
 
 @pytest.mark.parametrize("rows", [12, 32])
 def test_masks_of_two_styles(model, rows):
-    shape = 61, 45
+    shape = 43, 29
     terms = term_names(("conv4_2",), ("relu1_2", "conv3_1", "conv5_1"), ("a", "b"))
     generator = np.random.default_rng(2)
     sizes = {term: vgg.feature_size(layer_of(term), *shape) for term in terms if is_style(term)}
@@ -145,25 +167,28 @@ def test_masks_of_two_styles(model, rows):
         term: tf.constant(generator.uniform(0, 1, size).astype(np.float32))
         for term, size in sizes.items()
     }
-    assert_same(extractor_of(model, terms), terms, shape, rows, masks)
+    extractor = extractor_of(model, terms)
+    assert_same(extractor, terms, shape, rows, kept=(0, 5), masks=masks)
     only_b = {term: mask for term, mask in masks.items() if "[b]" in term}
-    assert_same(extractor_of(model, terms), terms, shape, rows, only_b)
+    assert_same(extractor, terms, shape, rows, kept=(3,), masks=only_b)
 
 
 def test_float64(model):
     extractor = extractor_of(model, PAPERS, dtype=tf.float64)
-    image = picture(59, 45, dtype=np.float64)
-    targets = targets_of(extractor, PAPERS, (59, 45), dtype=np.float64)
+    image = picture(43, 29, dtype=np.float64)
+    targets = targets_of(extractor, PAPERS, (43, 29), dtype=np.float64)
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
-    with without_graphs():
-        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
-    assert values == pytest.approx(expected, rel=1e-12)
-    assert gradient.dtype == np.float64
-    assert relative_error(gradient, expected_gradient) <= 1e-12
+    for kept in (0, 5):
+        with without_graphs():
+            values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8, kept))
+        assert values == pytest.approx(expected, rel=1e-12)
+        assert gradient.dtype == np.float64
+        assert relative_error(gradient, expected_gradient) <= 1e-12
 
 
 @needs_bfloat16
-def test_bfloat16_is_as_near_to_float32_as_without_strips(model):
+@pytest.mark.parametrize("kept", [0, 5])
+def test_bfloat16_is_as_near_to_float32_as_without_strips(model, kept):
     """Where strips meet, gradients are rounded to bfloat16 once more before they are added."""
     shape = 75, 61
     image = picture(*shape)
@@ -172,7 +197,7 @@ def test_bfloat16_is_as_near_to_float32_as_without_strips(model):
     exact = evaluate(fine, image, targets_of(fine, PAPERS, shape), WHOLE)
     plain = evaluate(coarse, image, targets, WHOLE)
     with without_graphs():
-        values, gradient = evaluate(coarse, image, targets, Strips(ALL_BLOCKS, 16))
+        values, gradient = evaluate(coarse, image, targets, Strips(ALL_BLOCKS, 16, kept))
     assert gradient.dtype == np.float32
     assert values == pytest.approx(plain[0], rel=2**-8)
     error, plain_error = (np.linalg.norm(found - exact[1]) for found in (gradient, plain[1]))
@@ -187,11 +212,18 @@ def test_the_low_rank_network(model, monkeypatch):
     extractor = extractor_of(model, PAPERS)
     reduced = low_rank.low_rank_extractor(extractor, extractor, [picture(64, 48).numpy()])
     assert any(hasattr(convolution, "small_shape") for _, convolution, _ in reduced.steps)
-    assert_same(reduced, PAPERS, (67, 50), rows=12)
+    assert_same(reduced, PAPERS, (43, 26), rows=12, kept=(0, 5))
 
 
-@pytest.mark.parametrize("rows", [12, 32])
-def test_winograds_way(model, rows):
+@pytest.mark.parametrize("way", [MIRRORED, TRANSPOSED])
+def test_other_ways(model, way):
+    extractor = extractor_of(model, PAPERS, rule=lambda *_: way)
+    assert set(extractor.ways(43, 26).values()) == {way}
+    assert_same(extractor, PAPERS, (43, 26), rows=12, kept=(0, 5))
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(12, 0), (32, 0), (32, 5)])
+def test_winograds_way(model, rows, kept):
     """Its tiles lie elsewhere in a strip, so that it rounds otherwise.
 
     A value next to 0 may so change its sign, and a maximum its place, with the gradient behind it.
@@ -202,7 +234,7 @@ def test_winograds_way(model, rows):
     image, targets = picture(*shape), targets_of(extractor, PAPERS, shape)
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
     with without_graphs():
-        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows))
+        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows, kept))
     assert values == pytest.approx(expected, rel=10 * VALUE)
     errors = np.abs(gradient - expected_gradient) / np.max(np.abs(expected_gradient))
     assert np.median(errors) <= GRADIENT / 10
@@ -212,7 +244,7 @@ def test_winograds_way(model, rows):
 def test_compiled_and_twice_it_is_the_same_to_the_bit(model):
     terms = term_names(("conv2_1",), ("relu1_1", "conv3_1"))
     extractor, image = extractor_of(model, terms), picture(37, 18)
-    targets, strips = targets_of(extractor, terms, (37, 18)), Strips(ALL_BLOCKS, 8)
+    targets, strips = targets_of(extractor, terms, (37, 18)), Strips(ALL_BLOCKS, 12, kept=4)
     (values, gradient), again = (evaluate(extractor, image, targets, strips) for _ in range(2))
     assert values == again[0]
     np.testing.assert_array_equal(gradient, again[1])
@@ -232,13 +264,14 @@ def gradients_by_term(extractor, image, targets, strips):
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_every_further_gradient_is_computed_again(model):
+@pytest.mark.parametrize("kept", [0, 3])
+def test_every_further_gradient_is_computed_again(model, kept):
     extractor, image = extractor_of(model, PAPERS), picture(33, 30)
     targets = targets_of(extractor, PAPERS, (33, 30))
     expected = gradients_by_term(extractor, image, targets, WHOLE)
     shares = []
     with block_strips.watched_by(shares.append):
-        gradients = gradients_by_term(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+        gradients = gradients_by_term(extractor, image, targets, Strips(ALL_BLOCKS, 12, kept))
     assert list(gradients) == list(PAPERS)
     for term, gradient in gradients.items():
         assert relative_error(gradient.numpy(), expected[term].numpy()) <= GRADIENT
@@ -251,21 +284,22 @@ def test_every_further_gradient_is_computed_again(model):
 
 @pytest.fixture
 def evaluation(model, eagerly):
-    """Give a function that evaluates in strips."""
+    """Give a function that evaluates in strips, with a number of blocks kept."""
     extractor, image = extractor_of(model, PAPERS), picture(51, 30)
     targets = targets_of(extractor, PAPERS, (51, 30))
-    return lambda: evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
+    return lambda kept=0: evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8, kept))
 
 
-def test_shares_rise_from_0_to_below_1(evaluation):
+@pytest.mark.parametrize(("kept", "share_of_features"), [(0, 1 / 3), (5, 1 / 2)])
+def test_shares_rise_from_0_to_below_1(evaluation, kept, share_of_features):
     shares = []
     with block_strips.watched_by(shares.append):
-        evaluation()
+        evaluation(kept)
     counts = [len(block_strips._strips(51 >> index, 8, 2)) for index in range(ALL_BLOCKS)]
     assert len(shares) == 2 * sum(counts)
     assert shares[0] == 0
     assert all(np.diff(shares) > 0)
-    assert shares[sum(counts)] == pytest.approx(1 / 3)  # the gradient is twice the work
+    assert shares[sum(counts)] == pytest.approx(share_of_features)
     assert 0.8 < shares[-1] < 1
     evaluation()
     assert len(shares) == 2 * sum(counts)  # nobody watches any longer
@@ -325,6 +359,46 @@ def test_what_blocks_take_in_is_freed_as_soon_as_its_gradient_is_known(model, mo
     assert counts[-1 - len(block_strips._strips(131, 8, 2))] <= heights[0] + near
     assert counts[-1] <= near
     assert rows_in_memory() == 0
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_kept_blocks_keep_signs_where_they_are_enough_and_nothing_that_they_take_in(
+    model, monkeypatch
+):
+    pieces = []
+    append = block_strips._Rows.append
+
+    def noted(rows, piece):
+        pieces.append(weakref.ref(piece))
+        append(rows, piece)
+
+    monkeypatch.setattr(block_strips._Rows, "append", noted)
+
+    def bytes_in_memory():
+        """Of rows of four channels, and the same tensor counts once."""
+        tensors = {id(tensor): tensor for piece in pieces if (tensor := piece()) is not None}
+        return sum(
+            tensor.dtype.size * math.prod(tensor.shape)
+            for tensor in tensors.values()
+            if tensor.shape[-1] == 4
+        )
+
+    height, width, rows, kept = 131, 30, 8, 2
+    extractor, image = extractor_of(model, PAPERS), picture(height, width)
+    targets = targets_of(extractor, PAPERS, (height, width))
+    counts = []
+    with block_strips.watched_by(lambda _: counts.append(bytes_in_memory())):
+        evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows, kept))
+    features = [4 * 4 * (height >> index) * (width >> index) for index in range(ALL_BLOCKS)]
+    taken_in = sum(features[1:3])
+    # Of block 4, conv4_1 and conv4_2 are compared and conv4_4 is pooled; of block 5, conv5_1.
+    traces = (3 + 1 / 4) * features[3] + features[4]
+    zeros = 4 * 4 * rows // 2 * (3 + 1)  # one piece for each of the last blocks
+    strips = [len(block_strips._strips(height >> index, rows, 4)) for index in range(ALL_BLOCKS)]
+    assert counts[sum(strips)] == taken_in + traces + zeros
+    # Where the gradient of block 3 begins, that of what block 4 takes in has replaced the traces.
+    assert counts[sum(strips) + sum(strips[3:])] <= taken_in + features[3]
+    assert bytes_in_memory() == 0
 
 
 # --- strips and rows ----------------------------------------------------------------------------

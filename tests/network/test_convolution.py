@@ -109,6 +109,27 @@ def largest_error(values, expected):
     return float(tf.reduce_max(difference) / tf.cast(tf.reduce_max(tf.abs(expected)), tf.float64))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (9, 13)], ids=str)
+@pytest.mark.parametrize("way", [DIRECT, MIRRORED, TRANSPOSED, WINOGRAD])
+def test_the_gradient_is_known_without_the_input(way, size):
+    kernel, upstream = whole_kernel(64, 24), whole_batch(*size, 24)
+    _, expected = both_ways(direct(kernel), whole_batch(*size, 64), upstream)
+    convolve = Convolution(kernel, taking(way))
+    for backward in (convolve.backward, tf.function(convolve.backward, autograph=False)):
+        gradient = backward(upstream)
+        assert gradient.dtype == tf.float32
+        assert largest_error(gradient, expected) <= (5e-6 if way == WINOGRAD else 0)
+
+
+@pytest.mark.parametrize("dtype", [tf.float64, pytest.param(tf.bfloat16, marks=needs_bfloat16)])
+def test_so_it_is_in_other_types(dtype):
+    kernel, upstream = whole_kernel(64, 24, dtype), whole_batch(9, 13, 24, dtype)
+    _, expected = both_ways(direct(kernel), whole_batch(9, 13, 64, dtype), upstream)
+    gradient = Convolution(kernel, taking(WINOGRAD)).backward(upstream)
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(gradient, expected)
+
+
 def test_mirrored_kernels_are_the_transformed_ones_in_another_order():
     kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 2, 5)), tf.float32)
     order = [6 * y + x for y in winograd.RECIPROCALS for x in winograd.RECIPROCALS]

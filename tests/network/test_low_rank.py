@@ -70,6 +70,28 @@ def test_channels_that_depend_on_each_other_are_computed_from_fewer(monkeypatch,
         np.testing.assert_allclose(features[name], values, atol=2e-4 * np.abs(values).max())
 
 
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
+def test_the_gradient_of_a_reduced_convolution_is_known_without_its_input(dtype):
+    extractor, exact = extractor_of(dtype), extractor_of()
+    steps = low_rank.low_rank_extractor(extractor, exact, [PICTURE]).steps
+    ((convolve, channels),) = [
+        (convolve, bias.shape[0])
+        for _, convolve, bias in steps
+        if hasattr(convolve, "small_shape") and bias.shape[0] == 48
+    ]
+    generator = np.random.default_rng(7)
+    value, upstream = (
+        tf.cast(generator.normal(size=(1, 9, 7, count)), dtype) for count in (64, channels)
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        output = convolve(value)
+    gradient = tape.gradient(output, value, upstream)
+    assert gradient.dtype == dtype
+    error = np.abs(convolve.backward(upstream) - gradient).max()
+    assert float(error) <= {"float32": 1e-5, "bfloat16": 0}[dtype] * np.abs(gradient).max()
+
+
 def test_it_is_the_same_every_time():
     whole = extractor_of()
     first, second = (low_rank.low_rank_extractor(whole, whole, [PICTURE]) for _ in range(2))
