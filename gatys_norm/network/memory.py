@@ -57,7 +57,6 @@ CHOICES = (
     Strips(ALL_BLOCKS, rows=32),
 )
 THRIFTIEST = CHOICES[-1]
-TRACES_AND_GRADIENT = 1.35  # of the bytes of the traces alone
 HALO = 8  # rows above and below a strip that its features depend on, together
 # Of an evaluation, relative to one without strips.
 SECONDS_WITH_HEAD = 1.28
@@ -87,6 +86,7 @@ class Costs(NamedTuple):
       whole, head, all_blocks: of a pixel, by how much of the network is computed in strips.
       strip_position: of a column of a strip's row, the halo included, if all blocks are in strips;
         the same for every block, whose maps are narrower the more channels they have.
+      traces: of each byte that kept blocks keep, the memory of its gradient included.
       fourier: of a pixel, for the parametrization of that name.
       pair: of a pixel, for each pair of vectors that the optimizer stores.
     """
@@ -97,6 +97,7 @@ class Costs(NamedTuple):
     head: float
     all_blocks: float
     strip_position: float
+    traces: float
     fourier: float
     pair: float
 
@@ -109,10 +110,22 @@ CPU = Costs(
     head=950,
     all_blocks=330,
     strip_position=2560,
+    traces=1.35,
     fourier=580,
     pair=30,
 )
-GPU = CPU  # not measured
+# Peaks of the memory that TensorFlow allocates, measured on an H200; see docs/performance.md.
+GPU = Costs(
+    at_rest=0.3e9,
+    low_rank=0.5e9,
+    whole=1530,
+    head=650,
+    all_blocks=265,
+    strip_position=1350,
+    traces=1.05,
+    fourier=580,  # not measured
+    pair=30,
+)
 
 
 class Plan(NamedTuple):
@@ -238,7 +251,7 @@ def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float,
         + sum(map(_bytes_of_features, features))
         + (costs.fourier if config.parametrization == "fourier" else 0)
         + config.stored_pairs * costs.pair
-        + sum(_bytes_of_traces(block, config) for block in _last_blocks(strips.kept))
+        + costs.traces * sum(_bytes_of_traces(block, config) for block in _last_blocks(strips.kept))
     )
     return at_rest, per_width, per_pixel
 
@@ -257,10 +270,10 @@ def _bytes_of_traces(block: int, config: TransferConfig) -> float:
     """Return the bytes that a block keeps for its gradient, per pixel of the picture.
 
     They are all of the features that are compared or pooled, and the signs of the others, a fourth
-    of that. While they are used, the gradient takes some more.
+    of that.
     """
     names = {f"{block}_{index + 1}" for index in range(CONVOLUTIONS_PER_BLOCK[block - 1])}
     compared = {layer[-3:] for layer in (*config.content_layers, *config.style_layers)}
     whole = len(names & (compared | {max(names)}))
     signs = len(names) - whole
-    return TRACES_AND_GRADIENT * (whole + signs / 4) * _bytes_of_features(f"conv{block}_1")
+    return (whole + signs / 4) * _bytes_of_features(f"conv{block}_1")

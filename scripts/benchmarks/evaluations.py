@@ -63,7 +63,10 @@ def measure(plan):
         sizes.append(facts | {"strips": subject.objectives["float32"].strips._asdict()})
         for precision, objective in subject.objectives.items():
             timers[f"{size} {precision}"] = evaluation_timer(objective, subject.start)
-    return {"rounds": time_rounds(timers, plan.rounds), "sizes": sizes}
+    from gatys_norm.network import device
+
+    with device.graphs_in_full_precision():  # as in a transfer
+        return {"rounds": time_rounds(timers, plan.rounds), "sizes": sizes}
 
 
 def time_rounds(timers, count):
