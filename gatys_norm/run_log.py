@@ -90,6 +90,10 @@ class RunLog:
             }
         )
 
+    def reopen_stage(self) -> None:
+        """Undo `close_stage`, as the next size could not begin."""
+        self.stages.pop()
+
     def record(self, identity: Identity, status: str, stage: Stage, measures: Metrics) -> Record:
         """Return the record of a finished transfer.
 

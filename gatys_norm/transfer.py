@@ -23,7 +23,7 @@ from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
 from gatys_norm.losses.objective import Objective, with_corrected_targets
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
-from gatys_norm.optimizers.base import State
+from gatys_norm.optimizers.base import EvaluationStoppedError, State
 from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StripsRecord
 from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
@@ -242,14 +242,15 @@ class Transfer:
           WeightsError, ZeroEnergyError, NonFiniteError: an input cannot be used.
           OutOfMemoryError: the device has less memory than even strips need.
           CheckpointMismatchError: the loss at a checkpoint's picture is not finite.
+          EvaluationStoppedError: raised within an evaluation (see `network.strips.watched_by`)
+            before there was a picture. Later it ends the run like a true value of `on_progress`.
         """
         with device.graphs_in_full_precision():
             present = self._begun(on_forecast)
             while True:
                 status = self._run_size(present, on_progress, stop_at_multiples_of)
                 index = present.stage.index
-                phases = self._schedule.phases[index][: present.phase + 1]
-                self._log.close_stage(present.stage, phases, present.state, status, present.seconds)
+                self._close_stage(present, status)
                 if status == "interrupted" or index == self._schedule.last_stage:
                     return self._result(present, status)
                 try:
@@ -260,6 +261,16 @@ class Transfer:
                 except NonFiniteError as error:
                     warnings.warn(f"{error}; the picture of the size before is kept", stacklevel=2)
                     return self._result(present, "stalled")
+                except EvaluationStoppedError:
+                    self._log.reopen_stage()
+                    if on_progress is not None:
+                        on_progress(self._progress(present))
+                    self._close_stage(present, "interrupted")
+                    return self._result(present, "interrupted")
+
+    def _close_stage(self, present: _Present, status: str) -> None:
+        phases = self._schedule.phases[present.stage.index][: present.phase + 1]
+        self._log.close_stage(present.stage, phases, present.state, status, present.seconds)
 
     def _begun(self, on_forecast: OnForecast | None) -> _Present:
         """Start the first size, or continue the one of the checkpoint."""
@@ -438,18 +449,20 @@ class Transfer:
                 return "interrupted"
             if last_phase or minimum.status == "interrupted":
                 return checked_status(present.objective, present.state, minimum.status)
-            self._next_phase(present)
+            try:
+                self._next_phase(present)
+            except EvaluationStoppedError:
+                on_piece(present.state, minimum.seconds)
+                return "interrupted"
             seconds_before = present.seconds
 
     def _next_phase(self, present: _Present) -> None:
         """Enter the next phase of a size; a correction of targets counts to its seconds."""
         began = time.perf_counter()
-        present.phase += 1
-        present.phase_start = present.state.position
-        present.objective = self._objective_of(present.stage, present.phase, present.phase_start)
-        present.state = base.reevaluate(
-            present.objective.function, present.state, present.objective.data
-        )
+        phase, start = present.phase + 1, present.state.position
+        objective = self._objective_of(present.stage, phase, start)
+        present.state = base.reevaluate(objective.function, present.state, objective.data)
+        present.phase, present.phase_start, present.objective = phase, start, objective
         if self._corrects(present.stage.index, present.phase):
             present.seconds += time.perf_counter() - began
 

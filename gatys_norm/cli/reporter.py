@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from gatys_norm import text
-from gatys_norm.cli import errors
+from gatys_norm.cli import console, errors
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -50,6 +51,9 @@ class Reporter:
         self.later_transfers = later_transfers
         self.bar: tqdm | None = None
         self.last_iteration: int | None = None
+        self.is_stopping = False
+        self.postfix = ""  # of the bar, before what is said of an evaluation
+        self.shown = time.monotonic()
 
     def __enter__(self) -> Reporter:
         return self
@@ -67,9 +71,7 @@ class Reporter:
         self._estimate(progress)
         if self.preview is not None:
             self.preview.update(progress)
-            if self.preview.stop_asked:
-                self.received_signals.append(signal.SIGINT)
-        stop = bool(self.received_signals)
+        stop = self._stop_asked()
         if stop or self._passed(self.checkpoint_every, progress):
             path = run_folder.checkpoint_path(self.output)
             self._keep(path, checkpoints.save, progress.checkpoint(copy=False))
@@ -78,6 +80,36 @@ class Reporter:
             self._keep(path, picture_io.save_picture, progress.image())
         self.last_iteration = progress.iteration
         return stop
+
+    def on_strip(self, share: float) -> None:
+        """Show how far a long evaluation is, and end it if a signal asks for that.
+
+        Args:
+          share: of the evaluation that is done, 0 to 1.
+
+        Raises:
+          Interrupted: there is no picture yet that could be kept.
+          EvaluationStoppedError: the run has to end with the picture before this evaluation.
+        """
+        if self._stop_asked() and not self.is_stopping:
+            self.is_stopping = True
+            if self.last_iteration is None:
+                raise console.Interrupted(self.received_signals[-1])
+            from gatys_norm.optimizers.base import EvaluationStoppedError
+
+            self._say("stopping; the picture so far is measured and written")
+            raise EvaluationStoppedError
+        if self.bar is None:
+            self.bar = _bar(total=None, bar_format="preparing: {postfix}")
+        self.bar.set_postfix_str(f"{self.postfix}evaluation {share:.0%}", refresh=False)
+        if time.monotonic() - self.shown >= self.bar.mininterval:
+            self.bar.refresh()
+            self.shown = time.monotonic()
+
+    def _stop_asked(self) -> bool:
+        if self.preview is not None and self.preview.stop_asked and not self.received_signals:
+            self.received_signals.append(signal.SIGINT)
+        return bool(self.received_signals)
 
     def show_plan(self, plan: Plan) -> None:
         """Print how much memory the largest size will need, and how it is computed."""
@@ -116,23 +148,32 @@ class Reporter:
         """Print once how long this transfer and the later ones will take, if there are any."""
         if not self.later_transfers or progress.seconds < MEASURED_SECONDS:
             return
-        from tqdm import tqdm
-
         seconds_per_transfer = progress.seconds + progress.seconds_left
         seconds_left = progress.seconds_left + self.later_transfers * seconds_per_transfer
         line = f"{self.later_transfers + 1} transfers, about {text.duration(seconds_left)} left"
-        tqdm.write(line, file=sys.stdout)
+        self._say(line)
         self.later_transfers = 0
 
-    def _show(self, progress: Progress) -> None:
+    def _say(self, line: str) -> None:
         from tqdm import tqdm
 
-        if self.bar is None:
-            self.bar = tqdm(
-                total=progress.iterations,
-                mininterval=0.1 if sys.stderr.isatty() else 30,
-                bar_format="{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}",
-            )
-        time_left = f"{progress.seconds_left:.0f} s left"
-        self.bar.set_postfix_str(f"loss {progress.loss:.4g}, {time_left}", refresh=False)
+        tqdm.write(line, file=sys.stdout)
+
+    def _show(self, progress: Progress) -> None:
+        if self.bar is None or self.bar.total is None:
+            if self.bar is not None:
+                self.bar.close()
+            bar_format = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}"
+            self.bar = _bar(progress.iterations, bar_format)
+        said = f"loss {progress.loss:.4g}, {progress.seconds_left:.0f} s left"
+        self.postfix = f"{said}, "
+        self.bar.set_postfix_str(said, refresh=False)
         self.bar.update(progress.iteration - self.bar.n)
+
+
+def _bar(total: int | None, bar_format: str) -> tqdm:
+    """Return a bar on standard error, which is shown rarely if that is not a terminal."""
+    from tqdm import tqdm
+
+    interval = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(total=total, mininterval=interval, bar_format=bar_format)

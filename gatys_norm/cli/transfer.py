@@ -200,7 +200,10 @@ def _stylize(
         library_transfer.restore(checkpoint)
     library_transfer.load_network()
     report.show_plan(library_transfer.plan)
-    return library_transfer.run(report, report.stops, report.show_forecast)
+    from gatys_norm.network import block_strips
+
+    with block_strips.watched_by(report.on_strip):
+        return library_transfer.run(report, report.stops, report.show_forecast)
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:

@@ -34,6 +34,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 ArrayShapes: TypeAlias = dict[str, tuple[tuple[int, ...], str]]  # {name: (shape, type)}
 
 
+class EvaluationStoppedError(Exception):
+    """Raised by an evaluation that is not a `tf.function`, to end the minimization before it."""
+
+
 class Results(Protocol):
     """The state of an optimizer after an iteration, a NamedTuple of tensors.
 
@@ -217,7 +221,9 @@ def minimize(
         print(minimum.status, minimum.state.position)
 
     It runs in pieces of about one second, so that progress can be shown and a run can be stopped
-    soon. The result does not depend on where pieces end.
+    soon; of one iteration, if `evaluate` is not a `tf.function`. Such an evaluation can end the run
+    by raising `EvaluationStoppedError`: the state before it is then the last one, and is given to
+    `on_piece` once more. The result does not depend on where pieces end.
 
     Args:
       optimizer: `Optimizer`.
@@ -235,15 +241,21 @@ def minimize(
     """
     optimizer.advance(evaluate, state, 0, data, may_restart)  # traces before the clock starts
     seconds, seconds_per_iteration = 0.0, math.inf
+    is_graph = _is_graph(evaluate)
     while True:
         status = _finished(state, iterations)
         if status:
             return Minimum(state, status, seconds)
-        piece = max(1, int(SECONDS_PER_PIECE / seconds_per_iteration))
+        piece = max(1, int(SECONDS_PER_PIECE / seconds_per_iteration)) if is_graph else 1
         target = _next_stop(state.iterations, piece, iterations, stop_at_multiples_of)
         began = time.perf_counter()
         count = target - state.iterations
-        state, new_iterations = optimizer.advance(evaluate, state, count, data, may_restart)
+        try:
+            state, new_iterations = optimizer.advance(evaluate, state, count, data, may_restart)
+        except EvaluationStoppedError:
+            if on_piece is not None:
+                on_piece(state, seconds)
+            return Minimum(state, "interrupted", seconds)
         elapsed = time.perf_counter() - began
         seconds, seconds_per_iteration = seconds + elapsed, elapsed / max(new_iterations, 1)
         if on_piece is not None and on_piece(state, seconds):
@@ -252,10 +264,14 @@ def minimize(
 
 def compiled(function: _Function, evaluate: Evaluate) -> _Function:
     """Return a function that calls `evaluate` as a graph, if `evaluate` is a `tf.function`."""
-    if isinstance(evaluate, tf.types.experimental.PolymorphicFunction):
+    if _is_graph(evaluate):
         graph: _Function = tf.function(function, autograph=False)
         return graph
     return function
+
+
+def _is_graph(evaluate: Evaluate) -> bool:
+    return isinstance(evaluate, tf.types.experimental.PolymorphicFunction)
 
 
 def first_results(
