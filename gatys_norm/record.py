@@ -41,9 +41,8 @@ class PhaseRecord(TypedDict):
 
 
 class StripsRecord(TypedDict):
-    """How much of the network is computed in strips; see `network.memory.Strips`."""
+    """How the network is computed; see `network.memory.Strips`."""
 
-    blocks: int
     rows: int
     kept: int
 

@@ -97,7 +97,7 @@ def open_stage(
       inputs: the pictures.
       index: number of the size, counted from 0.
       extractor: φ in float32.
-      strips: how much of the network is computed in strips.
+      strips: how the network is computed.
       coarse: result of the previous size, H × W × 3; None at the first size, and where x comes
         from a checkpoint.
 

@@ -225,7 +225,7 @@ class Transfer:
         """Run the transfer, from its start or from the checkpoint that `restore` was given.
 
         If memory is full, the present size is computed once more, or from its present picture on,
-        with all blocks of the network in strips; a warning says so.
+        with the network in strips; a warning says so.
 
         Args:
           on_progress: see `stylize`.
@@ -303,7 +303,7 @@ class Transfer:
     def _within_memory(
         self, index: int, work: Callable[[], _Result], repair: Callable[[], object] = lambda: None
     ) -> _Result:
-        """Call a function; if memory is full, once more with all blocks in strips.
+        """Call a function; if memory is full, once more with the network in strips.
 
         Args:
           index: number of the size; later sizes are computed in strips too.

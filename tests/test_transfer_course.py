@@ -23,7 +23,7 @@ from helpers.small_transfers import (
     objective_at,
     small_config,
 )
-from helpers.strips import ALL, set_head_strips
+from helpers.strips import LOW_STRIPS
 from helpers.transfers import run_transfer
 
 from gatys_norm import stages, transfer
@@ -31,8 +31,9 @@ from gatys_norm.config import PRESETS
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize, size_for_long_side
-from gatys_norm.network import block_strips, device, low_rank, memory, vgg
-from gatys_norm.network.memory import HEAD, WHOLE
+from gatys_norm.network import device, low_rank, memory, vgg
+from gatys_norm.network import strips as network_strips
+from gatys_norm.network.memory import WHOLE
 from gatys_norm.optimizers import base
 from gatys_norm.runs import schedule as schedules
 from gatys_norm.terms import TOTAL_VARIATION
@@ -49,9 +50,6 @@ def config(tmp_path):
 
 def stylize(config, *arguments, on_plan=None, **changes):
     return run_transfer(dataclasses.replace(config, **changes), *arguments, on_plan=on_plan)
-
-
-in_strips = pytest.mark.parametrize("strips", [HEAD, ALL], ids=["head", "all"])
 
 
 def loss_of(config, size, image, strips=WHOLE):
@@ -324,20 +322,18 @@ def test_the_plan_is_told_before_the_work_and_strips_are_taken_where_memory_is_s
     assert record["loss"]["final"] < 0.7 * record["loss"]["initial"]  # it goes down, and far
 
 
-@in_strips
-def test_a_run_in_strips_goes_on_in_strips(config, strips, monkeypatch):
+def test_a_run_in_strips_goes_on_in_strips(config, monkeypatch):
     with monkeypatch.context() as patch:
-        take(strips, patch)
+        take_strips(patch)
         checkpoint = checkpoint_at_first_stop(config)
     assert stylize(config).record["stages"][0]["strips"] == WHOLE._asdict()
     record = stylize(config, None, checkpoint).record
-    assert record["stages"][0]["strips"] == strips._asdict()
+    assert record["stages"][0]["strips"] == LOW_STRIPS._asdict()
 
 
-def take(strips, monkeypatch):
-    """Make every plan take these strips, and those of the head 8 rows high."""
-    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, strips))
-    set_head_strips(monkeypatch, 8, WIDTH)
+def take_strips(monkeypatch):
+    """Make every plan take strips."""
+    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, LOW_STRIPS))
 
 
 @pytest.mark.parametrize(
@@ -351,9 +347,9 @@ def take(strips, monkeypatch):
 )
 def test_a_run_in_strips_ends_where_one_without_does(config, changes, monkeypatch):
     plain = stylize(config, **changes)
-    take(ALL, monkeypatch)
+    take_strips(monkeypatch)
     result = stylize(config, **changes)
-    assert all(stage["strips"] == ALL._asdict() for stage in result.record["stages"])
+    assert all(stage["strips"] == LOW_STRIPS._asdict() for stage in result.record["stages"])
     # Rounding grows by every iteration, but not far in so few.
     np.testing.assert_allclose(result.image, plain.image, rtol=0, atol=0.05)
     assert result.record["loss"]["final"] == pytest.approx(plain.record["loss"]["final"], rel=1e-4)
@@ -361,7 +357,7 @@ def test_a_run_in_strips_ends_where_one_without_does(config, changes, monkeypatc
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "learning_rate": 2.0}])
 def test_a_resumed_run_in_strips_ends_with_the_same_bytes(config, changes, monkeypatch):
-    take(ALL, monkeypatch)
+    take_strips(monkeypatch)
     config = dataclasses.replace(config, size=(SMALLER, WIDTH), iterations=(3, 4), **changes)
     taken = []
 
@@ -379,9 +375,9 @@ def test_a_resumed_run_in_strips_ends_with_the_same_bytes(config, changes, monke
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "learning_rate": 2.0}])
 def test_no_evaluation_in_strips_is_part_of_a_graph(config, changes, monkeypatch):
     """Else nobody could watch it."""
-    take(ALL, monkeypatch)
+    take_strips(monkeypatch)
     shares = []
-    with with_graphs(), block_strips.watched_by(shares.append):
+    with with_graphs(), network_strips.watched_by(shares.append):
         record = stylize(config, iterations=(3,), **changes).record
     # The targets of content and style, and the measures of the result and of the content.
     assert shares.count(0) == record["evaluations"] + 4
@@ -458,27 +454,24 @@ def test_continuation_goes_with_every_other_setting(continuation, changes):
         assert size["phases"][-1]["network"] == "whole"
 
 
-@in_strips
-def test_continuation_goes_with_strips_styles_and_masks(
-    continuation, strips, monkeypatch, tmp_path
-):
+def test_continuation_goes_with_strips_styles_and_masks(continuation, monkeypatch, tmp_path):
     mask = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     mask[:, : WIDTH // 2] = 255
     picture_io.save_picture(tmp_path / "left.png", mask)
     picture_io.save_picture(tmp_path / "right.png", 255 - mask)
     masks = str(tmp_path / "left.png"), str(tmp_path / "right.png")
-    take(strips, monkeypatch)
+    take_strips(monkeypatch)
     record = stylize(
         continuation, style=(continuation.content, *continuation.style), content_masks=masks
     ).record
     (size,) = record["stages"]
-    assert size["strips"] == strips._asdict()
+    assert size["strips"] == LOW_STRIPS._asdict()
     assert len(size["phases"]) == 5
     assert record["loss"]["final"] < record["loss"]["initial"]
 
 
 def test_the_fast_preset_goes_in_strips(continuation, monkeypatch):
-    take(ALL, monkeypatch)
+    take_strips(monkeypatch)
     few = {"iterations": (8,), "precision": "float32"}
     record = stylize(continuation, **PRESETS["fast"] | few).record
     assert [phase["network"] for phase in record["stages"][0]["phases"]][-1] == "whole"

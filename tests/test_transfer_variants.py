@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers.digests import digest
 from helpers.rounding import gamma, unit
 from helpers.small_transfers import HEIGHT, LAYERS, STYLE_SHAPE, WIDTH, noise, objective_at
-from helpers.strips import all_ways, set_head_strips
+from helpers.strips import all_ways
 from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
@@ -204,7 +204,6 @@ def test_a_start_from_the_style_is_from_the_first():
 @all_ways
 def test_white_masks_are_no_masks(loss, strips, monkeypatch):
     monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, strips))
-    set_head_strips(monkeypatch, 8, WIDTH)
     plain = stylize(ALONE, loss=loss)
     masked = stylize(
         ALONE, loss=loss, content_masks=("white.png",), style_masks=("white of a.png",)

@@ -116,10 +116,8 @@ class Reporter:
         line = f"needs about {plan.byte_count / 2**30:.1f} GiB of memory"
         if math.isfinite(plan.available):
             line += f", {plan.available / 2**30:.1f} GiB are available"
-        if plan.strips.cover_all:
+        if plan.strips.rows:
             line += f"; the network is computed in strips of {plan.strips.rows} rows"
-        elif plan.strips.blocks:
-            line += "; the first layers are computed in strips"
         print(line)
 
     def show_forecast(self, seconds: float) -> None:

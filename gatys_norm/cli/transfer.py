@@ -200,9 +200,9 @@ def _stylize(
         library_transfer.restore(checkpoint)
     library_transfer.load_network()
     report.show_plan(library_transfer.plan)
-    from gatys_norm.network import block_strips
+    from gatys_norm.network import strips
 
-    with block_strips.watched_by(report.on_strip):
+    with strips.watched_by(report.on_strip):
         return library_transfer.run(report, report.stops, report.show_forecast)
 
 

@@ -16,8 +16,8 @@ from gatys_norm.losses.functional import (
     guided_gram_matrix,
     squared_distance,
 )
-from gatys_norm.network import block_strips, head_strips
-from gatys_norm.network.memory import HEAD_BLOCKS, WHOLE, Strips
+from gatys_norm.network import strips as network_strips
+from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.terms import block_of, is_style, layer_of
 
@@ -33,43 +33,27 @@ def compute(
 
     Args:
       extractor: φ, with the layers of `terms`.
-      image: H × W × 3, RGB, 0–255; with strips its shape must be known while tracing.
+      image: H × W × 3, RGB, 0–255.
       terms: names of content and style terms; see `gatys_norm.terms`.
-      strips: how much of the network is computed strip by strip, which needs less memory and more
-        time; see `network.head_strips` and `network.block_strips`. All blocks are so computed
-        outside of graphs only.
+      strips: whether the network is computed strip by strip, which needs less memory and more
+        time, and works outside of graphs only; see `network.strips`.
       masks: see `term_values`.
 
     Returns:
       {term: φ_j, H_j × W_j × C_j, or G(φ_j), C_j × C_j}, float32 or wider, in the order of
       `terms`. With strips the values differ by rounding only.
     """
-    if not strips.blocks:
+    if strips == WHOLE:
         return term_values(extractor(image), terms, masks)
-    if strips.cover_all:
-        values_of = _values_of_block_strip(tuple(terms))
-        content = [term for term in terms if not is_style(term)]
-        values = block_strips.compute(
-            extractor,
-            image,
-            values_of,
-            masks or {},
-            strips._replace(kept=0),
-            _depth(terms),
-            content,
-        )
-        return {term: values[term] for term in terms}
-    head_terms = [term for term in terms if block_of(layer_of(term)) <= HEAD_BLOCKS]
-    tail_terms = [term for term in terms if term not in head_terms]
-    pooled, head_values = head_strips.run_head(
+    values = network_strips.compute(
         extractor,
         image,
-        functools.partial(_values_of_strip, terms=head_terms, masks=masks or {}),
-        [None if is_style(term) else head_strips.stride_of(layer_of(term)) for term in head_terms],
+        _values_of_strip(tuple(terms)),
+        masks or {},
+        strips._replace(kept=0),
+        _depth(terms),
+        joined=[term for term in terms if not is_style(term)],
     )
-    values = dict(zip(head_terms, head_values, strict=True))
-    if tail_terms:
-        values |= term_values(extractor.tail(pooled), tail_terms, masks)
     return {term: values[term] for term in terms}
 
 
@@ -82,17 +66,17 @@ def distances(
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance from its target}; differentiable; arguments as for `compute`.
 
-    If all blocks are computed in strips, the features that belong to a content term are compared
-    with their target strip by strip, and never held as a whole.
+    In strips, the features that belong to a content term are compared with their target strip by
+    strip, and never held as a whole.
     """
-    if not strips.cover_all:
+    if strips == WHOLE:
         values = compute(extractor, image, tuple(targets), strips, masks)
         return {term: squared_distance(values[term], targets[term]) for term in targets}
     content = {term: target for term, target in targets.items() if not is_style(term)}
-    values = block_strips.compute(
+    values = network_strips.compute(
         extractor,
         image,
-        _values_of_block_strip(tuple(targets)),
+        _values_of_strip(tuple(targets)),
         content | dict(masks or {}),
         strips,
         _depth(targets),
@@ -103,35 +87,13 @@ def distances(
     }
 
 
-def _values_of_strip(
-    features: Mapping[str, tf.Tensor],
-    rows_of: Callable[[tf.Tensor, int], tf.Tensor],
-    terms: Sequence[str],
-    masks: Mapping[str, tf.Tensor],
-) -> list[tf.Tensor]:
-    """Return the values of `terms` for one strip; `head_strips.run_head` calls it for every strip.
-
-    Args:
-      features: {layer: the strip's rows of φ_j}.
-      rows_of: (array, stride) → the strip's rows of an array that covers the whole picture.
-      terms: names of terms of blocks 1 and 2.
-      masks: {style term: m of the whole picture, H_j × W_j}.
-    """
-    masks_of_rows = {
-        term: rows_of(masks[term], head_strips.stride_of(layer_of(term)))
-        for term in terms
-        if term in masks
-    }
-    return list(term_values(features, terms, masks_of_rows).values())
-
-
 def _depth(terms: Iterable[str]) -> int:
     """Return the number of the deepest block that the terms compare."""
     return max(block_of(layer_of(term)) for term in terms)
 
 
 @functools.lru_cache(maxsize=64)
-def _values_of_block_strip(terms: tuple[str, ...]) -> block_strips.ValuesOfStrip:
+def _values_of_strip(terms: tuple[str, ...]) -> network_strips.ValuesOfStrip:
     """Return the function from the features of a strip of one block to the values of its terms.
 
     For a content term that has an array, its target, the value is the squared distance from it. The
@@ -163,7 +125,7 @@ def compiled(
     def run(image: tf.Tensor, masks: Mapping[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         return compute(extractor, image, terms, strips, masks)
 
-    return run if strips.cover_all else tf.function(run, autograph=False)
+    return tf.function(run, autograph=False) if strips == WHOLE else run
 
 
 def term_values(

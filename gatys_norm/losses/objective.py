@@ -47,7 +47,7 @@ class Objective:
       targets: {term: φ_j(o), or G(φ_j(s))}.
       coefficients: {term: c_t}; it decides the order of the terms.
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
-      strips: how much of the network is computed in strips.
+      strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
     """
@@ -70,7 +70,7 @@ class Objective:
     def function(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """(position, *data) → (L / unit, its gradient, the d_t as one vector).
 
-        It is compiled, unless all blocks are computed in strips, each of which is compiled.
+        It is compiled, unless the network is computed in strips, each of which is compiled.
         """
         return _compile(self.extractor, self.parametrization, self.strips, self.is_grey)
 
@@ -155,7 +155,7 @@ def _compile(
         gradient = tape.gradient(value, position)
         return value, gradient, tf.stack([distances[term] for term in coefficients])
 
-    if strips.cover_all:
+    if strips != WHOLE:
         return evaluate
     return tf.function(evaluate, autograph=False, experimental_attributes={"_noinline": True})
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 Shapes: TypeAlias = tuple[tuple[int, int], tuple[tuple[int, int], ...]]
 
 COMFORTABLE_SHARE = 0.7
-HEAD_BLOCKS = 2  # first blocks of the network, which can be computed in strips; see `head_strips`
-ALL_BLOCKS = 5
+BLOCKS = len(CONVOLUTIONS_PER_BLOCK)
 CHANNELS = dict(enumerate((64, 128, 256, 512, 512), start=1))  # of a block's layers
 
 
@@ -26,55 +25,45 @@ class OutOfMemoryError(ValueError):
 
 
 class Strips(NamedTuple):
-    """How much of the network is computed in strips, a few rows at a time.
+    """How the network is computed: as a whole, or in strips, a few rows at a time.
 
     Attributes:
-      blocks: number of its first blocks that are: 0, `HEAD_BLOCKS` (see `head_strips`) or
-        `ALL_BLOCKS` (see `block_strips`).
-      rows: of a block's map that a strip has at most; 0 unless all blocks are in strips.
-      kept: number of last blocks whose features are kept for the gradient, as far as it needs
-        them, if all blocks are in strips.
+      rows: of a block's map that a strip has at most, see `network.strips`; 0 if the network is
+        computed as a whole.
+      kept: with strips, number of last blocks whose features are kept for the gradient, as far as
+        it needs them.
     """
 
-    blocks: int = 0
     rows: int = 0
     kept: int = 0
 
-    @property
-    def cover_all(self) -> bool:
-        """Whether all blocks are computed in strips."""
-        return self.blocks == ALL_BLOCKS
-
 
 WHOLE = Strips()
-HEAD = Strips(HEAD_BLOCKS)
 # From the fastest to the one that needs least memory.
 CHOICES = (
     WHOLE,
-    HEAD,
-    Strips(ALL_BLOCKS, rows=128, kept=3),
-    Strips(ALL_BLOCKS, rows=64),
-    Strips(ALL_BLOCKS, rows=32),
+    Strips(rows=128, kept=5),
+    Strips(rows=128, kept=3),
+    Strips(rows=64),
+    Strips(rows=32),
 )
 THRIFTIEST = CHOICES[-1]
 HALO = 8  # rows above and below a strip that its features depend on, together
-# Of an evaluation, relative to one without strips.
-SECONDS_WITH_HEAD = 1.28
-SECONDS_WITH_ALL_BLOCKS = 1.85  # without the halos
-SECONDS_SAVED_BY_KEPT_BLOCKS = 0.45
+# Of an evaluation in strips without halos, relative to one without strips, by the number of blocks
+# kept. Measured for 0, 3 and 5.
+RELATIVE_SECONDS = (1.85, 1.70, 1.55, 1.40, 1.30, 1.20)
 
 
 def thriftier(a: Strips, b: Strips) -> Strips:
     """Return the one of two that needs less memory."""
-    return max(a, b, key=lambda strips: (strips.blocks, -strips.kept, -strips.rows))
+    return max(a, b, key=lambda strips: (strips != WHOLE, -strips.kept, -strips.rows))
 
 
 def relative_seconds(strips: Strips) -> float:
     """Return the time of an evaluation, relative to that of the same size without strips."""
-    if strips.cover_all:
-        saved = SECONDS_SAVED_BY_KEPT_BLOCKS * (strips.kept > 0)
-        return (SECONDS_WITH_ALL_BLOCKS - saved) * (1 + HALO / 2 / strips.rows)
-    return SECONDS_WITH_HEAD if strips.blocks else 1.0
+    if strips == WHOLE:
+        return 1.0
+    return RELATIVE_SECONDS[strips.kept] * (1 + HALO / 2 / strips.rows)
 
 
 class Costs(NamedTuple):
@@ -83,9 +72,10 @@ class Costs(NamedTuple):
     Attributes:
       at_rest: of the process, and of the network whose kernels are transformed; see `winograd`.
       low_rank: of the second network that continuation "rank" needs.
-      whole, head, all_blocks: of a pixel, by how much of the network is computed in strips.
-      strip_position: of a column of a strip's row, the halo included, if all blocks are in strips;
-        the same for every block, whose maps are narrower the more channels they have.
+      whole: of a pixel, if the network is computed as a whole.
+      in_strips: of a pixel, if it is computed in strips.
+      strip_position: of a column of a strip's row, the halo included; the same for every block,
+        whose maps are narrower the more channels they have.
       traces: of each byte that kept blocks keep, the memory of its gradient included.
       fourier: of a pixel, for the parametrization of that name.
       pair: of a pixel, for each pair of vectors that the optimizer stores.
@@ -94,8 +84,7 @@ class Costs(NamedTuple):
     at_rest: float
     low_rank: float
     whole: float
-    head: float
-    all_blocks: float
+    in_strips: float
     strip_position: float
     traces: float
     fourier: float
@@ -107,8 +96,7 @@ CPU = Costs(
     at_rest=1.35e9,
     low_rank=0.5e9,
     whole=1850,
-    head=950,
-    all_blocks=330,
+    in_strips=330,
     strip_position=2560,
     traces=1.35,
     fourier=580,
@@ -119,8 +107,7 @@ GPU = Costs(
     at_rest=0.3e9,
     low_rank=0.5e9,
     whole=1530,
-    head=650,
-    all_blocks=265,
+    in_strips=265,
     strip_position=1350,
     traces=1.05,
     fourier=580,  # not measured
@@ -133,7 +120,7 @@ class Plan(NamedTuple):
 
     Attributes:
       byte_count: bytes that the transfer needs at most.
-      strips: how much of the network is computed in strips.
+      strips: how the network is computed.
       available: bytes that the transfer may use; infinite if unknown.
     """
 
@@ -242,12 +229,13 @@ def _extent(shapes: Shapes) -> tuple[int, int]:
 def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float, float, float]:
     """Return the bytes that do not depend on the pictures, those of a column, of a pixel."""
     at_rest = costs.at_rest + (costs.low_rank if config.continuation == "rank" else 0)
-    per_width = costs.strip_position * (strips.rows + HALO) if strips.cover_all else 0
-    network = {0: costs.whole, HEAD_BLOCKS: costs.head, ALL_BLOCKS: costs.all_blocks}
-    whole = [layer for layer in config.style_layers if block_of(layer) > strips.blocks]
-    features = [*config.content_layers, *whole, *whole * len(config.content_masks or ())]
+    is_whole = strips == WHOLE
+    per_width = 0 if is_whole else costs.strip_position * (strips.rows + HALO)
+    features = [*config.content_layers]
+    if is_whole:
+        features += config.style_layers * (1 + len(config.content_masks or ()))
     per_pixel = (
-        network[strips.blocks]
+        (costs.whole if is_whole else costs.in_strips)
         + sum(map(_bytes_of_features, features))
         + (costs.fourier if config.parametrization == "fourier" else 0)
         + config.stored_pairs * costs.pair
@@ -263,7 +251,7 @@ def _bytes_of_features(layer: str) -> float:
 
 
 def _last_blocks(count: int) -> range:
-    return range(ALL_BLOCKS - count + 1, ALL_BLOCKS + 1)
+    return range(BLOCKS - count + 1, BLOCKS + 1)
 
 
 def _bytes_of_traces(block: int, config: TransferConfig) -> float:

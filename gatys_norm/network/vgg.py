@@ -13,11 +13,9 @@ import tensorflow as tf
 
 from gatys_norm.network import keras_vgg19, weights
 from gatys_norm.network.convolution import Convolution, Rule, fastest_way
-from gatys_norm.network.memory import HEAD_BLOCKS
 from gatys_norm.network.weights import WeightsFile
 from gatys_norm.terms import block_of
 
-HEAD_STRIDE = 2**HEAD_BLOCKS
 MINUS_MEANS = (-103.939, -116.779, -123.68)  # of blue, green and red in the ImageNet pictures
 COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 
@@ -98,8 +96,8 @@ class Extractor(tf.Module):
     Layers deeper than the deepest one asked for are not computed. Kernels are constants: gradients
     exist with respect to the picture only.
 
-    The network is divided after block 2 into `head` and `tail`: the head needs most of the memory,
-    and can be run on a few rows of the picture at a time (see `network.head_strips`).
+    Attributes:
+      steps: convolutions and poolings in their order.
     """
 
     def __init__(
@@ -126,16 +124,7 @@ class Extractor(tf.Module):
         self._compute_dtype = tf.as_dtype(compute_dtype)
         self._pool = {"max": tf.nn.max_pool2d, "avg": tf.nn.avg_pool2d}[pooling]
         self._layers = frozenset(layers)
-        self._divide(_steps_up_to(model, self._layers, self._compute_dtype, rule))
-
-    def _divide(self, steps: Sequence[Step]) -> None:
-        head_length = sum(block_of(name) <= HEAD_BLOCKS for name, _, _ in steps)
-        self._head, self._tail = steps[:head_length], steps[head_length:]
-
-    @property
-    def steps(self) -> list[Step]:
-        """Convolutions and poolings in their order."""
-        return [*self._head, *self._tail]
+        self.steps: Sequence[Step] = _steps_up_to(model, self._layers, self._compute_dtype, rule)
 
     @property
     def blocks(self) -> list[list[Step]]:
@@ -146,7 +135,7 @@ class Extractor(tf.Module):
     def with_steps(self, steps: Sequence[Step]) -> Extractor:
         """Return a copy that computes the same layers in other steps."""
         other = copy.copy(self)
-        other._divide(steps)
+        other.steps = steps
         return other
 
     def ways(self, height: int, width: int) -> dict[str, str]:
@@ -160,11 +149,6 @@ class Extractor(tf.Module):
             if isinstance(convolve, Convolution)
         }
 
-    @property
-    def has_tail(self) -> bool:
-        """Whether a layer deeper than the head is asked for."""
-        return bool(self._tail)
-
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute {layer: φ_j(image)}.
 
@@ -175,16 +159,14 @@ class Extractor(tf.Module):
         Returns:
           {layer: H_j × W_j × C_j} in the number type of the network.
         """
-        features, value = self.head(image)
-        return features | self.tail(value)
-
-    def head(self, image: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Compute ({layer: φ_j(image)} of blocks 1 and 2, the input of block 3)."""
-        return self._run(tf.cast(_preprocessed(image), self._compute_dtype), self._head)
-
-    def tail(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Compute {layer: φ_j} of blocks 3 to 5, from the input of block 3."""
-        return self._run(value, self._tail)[0]
+        value = tf.cast(_preprocessed(image), self._compute_dtype)
+        features: dict[str, tf.Tensor] = {}
+        for step in self.steps:
+            if step[1] is None:
+                value = self._pool(value, 2, 2, "VALID")
+            else:
+                value = self._tapped(step[0], _convolved(value, step), features)
+        return features
 
     def run_block(
         self, index: int, value: tf.Tensor, rows: slice, traces: Sequence[tf.Tensor] = ()
@@ -228,17 +210,6 @@ class Extractor(tf.Module):
         """
         is_feature = not self._layers.isdisjoint({f"conv{name}", f"relu{name}"})
         return output if is_feature or is_last else output > 0
-
-    def _run(
-        self, value: tf.Tensor, steps: Sequence[Step]
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features: dict[str, tf.Tensor] = {}
-        for step in steps:
-            if step[1] is None:
-                value = self._pool(value, 2, 2, "VALID")
-            else:
-                value = self._tapped(step[0], _convolved(value, step), features)
-        return features, value
 
     def _tapped(self, name: str, output: tf.Tensor, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Add the features of a convolution that are asked for, and return its ReLU."""

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from gatys_norm.runs.schedule import Schedule
 
 FACTS = "facts"  # name of the array that holds them, as JSON
-ALL_BLOCKS = len(CONVOLUTIONS_PER_BLOCK)
-BLOCKS_IN_STRIPS = (0, 2, ALL_BLOCKS)  # numbers of first blocks; see `network.memory.Strips`
+LEAST_ROWS = 4  # of a strip; see `network.strips`
 
 
 class Facts(Identity):
@@ -42,7 +41,7 @@ class Facts(Identity):
       scale: factor by which the optimizer multiplies the loss; see `optimizers.base`.
       iterations: number of iterations done at the present size.
       restarts: how often the optimizer has emptied its memory at the present size.
-      strips: how much of the network is computed in strips.
+      strips: how the network is computed.
       seconds: time that the iterations of the present size took.
       history: rows of the loss history, over all sizes.
       stages: records of the finished sizes.
@@ -227,11 +226,10 @@ def _check_facts(
 def _check_strips(strips: StripsRecord) -> None:
     if set(strips) != set(StripsRecord.__annotations__):
         raise ValueError(f"strips is {strips!r}")
-    for name, largest in (("blocks", ALL_BLOCKS), ("rows", SIZE_RANGE[1]), ("kept", ALL_BLOCKS)):
+    for name, largest in (("rows", SIZE_RANGE[1]), ("kept", len(CONVOLUTIONS_PER_BLOCK))):
         check_number(strips, name, 0, largest, int)
-    blocks, rows, kept = strips["blocks"], strips["rows"], strips["kept"]
-    is_possible = rows > 0 if blocks == ALL_BLOCKS else rows == kept == 0
-    if blocks not in BLOCKS_IN_STRIPS or not is_possible:
+    is_whole = strips["rows"] == strips["kept"] == 0
+    if not is_whole and strips["rows"] < LEAST_ROWS:
         raise ValueError(f"strips is {strips!r}")
 
 

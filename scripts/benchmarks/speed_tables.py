@@ -31,7 +31,7 @@ def size_table(rows, precisions):
     titles += "".join(f" | {name}, s | least–most | of matmul's rate" for name in precisions)
     lines = []
     for row in rows:
-        strips = ", in strips" if row["strips"]["blocks"] else ""
+        strips = ", in strips" if row["strips"]["rows"] else ""
         line = f"{row['size']} | {row['width']}×{row['height']}{strips} | "
         line += f"{row['operations'] / 1e9:.0f}"
         for timed in (row[precision] for precision in precisions):

@@ -14,7 +14,7 @@ from gatys_norm.text import replace_between
 GIB = 2**30
 FACTS = {
     **{"size": 1024, "history": 2, "choice": "planned", "height": 768, "width": 1024},
-    **{"strips": memory.HEAD._asdict(), "forecast_bytes": 3 * GIB, "peak_bytes": 2.5 * GIB},
+    **{"strips": memory.THRIFTIEST._asdict(), "forecast_bytes": 3 * GIB, "peak_bytes": 2.5 * GIB},
     **{"forecast_seconds": 3.3, "seconds": 3.0},
 }
 
@@ -34,7 +34,10 @@ def test_the_page_of_the_tables_has_its_markers(kind):
         (["--sizes=64,4"], "--sizes: size: must be"),
         (["--histories=2,many"], "--histories: must be whole numbers"),
         (["--histories=0"], "--histories: history: must be"),
-        (["--strips=whole,16"], "--strips: must be some of planned, whole, head, 128, 64, 32, not"),
+        (
+            ["--strips=whole,16"],
+            "--strips: must be some of planned, whole, 128+5, 128+3, 64, 32, not",
+        ),
         (["--memory_limit=8"], "--memory_limit: must be a number above 0"),
         (["--output=out.txt"], "--output: out.txt: must end in .json"),
         (["extra"], "extra"),
@@ -53,7 +56,7 @@ def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
 
 
 def test_a_row_has_forecasts_and_what_was_measured():
-    cells = "1024 | 1024×768 | 2 | 2 blocks | 3.00 | 2.50 | 1.20 | – | 3.3 | 3 | 1.10"
+    cells = "1024 | 1024×768 | 2 | 32 rows | 3.00 | 2.50 | 1.20 | – | 3.3 | 3 | 1.10"
     assert large_pictures.row(FACTS, None) == cells
 
 
@@ -61,18 +64,23 @@ def test_a_row_has_forecasts_and_what_was_measured():
     ("strips", "words"),
     [
         (memory.WHOLE, "nothing"),
-        (memory.HEAD, "2 blocks"),
-        *((strips, f"all, {strips.rows} rows") for strips in memory.CHOICES[2:]),
+        (memory.Strips(128, kept=5), "128 rows, 5 blocks kept"),
+        (memory.Strips(128, kept=3), "128 rows, 3 blocks kept"),
+        (memory.Strips(64), "64 rows"),
     ],
 )
 def test_the_strips_are_named(strips, words):
     assert large_pictures.words(strips._asdict()) == words
 
 
+def test_every_way_of_a_plan_can_be_asked_for():
+    assert tuple(large_pictures.STRIPS.values()) == memory.CHOICES
+
+
 def test_a_row_has_the_bytes_of_a_further_pixel_if_only_the_size_differs():
     before = FACTS | {"size": 512, "height": 384, "width": 512, "peak_bytes": 2.5 * GIB - 589824e3}
     assert large_pictures.slope(FACTS, before) == "1000"
-    for other in ({"history": 10}, {"choice": "head"}, {"strips": memory.WHOLE._asdict()}):
+    for other in ({"history": 10}, {"choice": "64"}, {"strips": memory.WHOLE._asdict()}):
         assert large_pictures.slope(FACTS, before | other) == "–"
     refused = {name: before[name] for name in ("size", "history", "choice")} | {"refused": "full"}
     assert large_pictures.slope(FACTS, refused) == "–"
@@ -88,7 +96,7 @@ def small(tmp_path, small_network):
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("choice", ["planned", "head", "64"])
+@pytest.mark.parametrize("choice", ["planned", "128+5", "64"])
 def test_a_transfer_is_measured_in_the_strips_asked_for(small, choice):
     facts = large_pictures.measure(small, choice)
     strips = large_pictures.STRIPS.get(choice, memory.WHOLE)
@@ -129,5 +137,5 @@ def test_whole_program(tmp_path, monkeypatch, capsys):
     sizes = [(facts["choice"], facts["size"]) for facts in report["transfers"]]
     assert sizes == [("whole", 20), ("whole", 24), ("64", 20), ("64", 24)]
     printed = capsys.readouterr().out
-    assert "| 24 | 24×20 | 1 | all, 64 rows |" in printed
+    assert "| 24 | 24×20 | 1 | 64 rows |" in printed
     assert "Iterations of each transfer: 3." in printed

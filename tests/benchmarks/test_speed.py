@@ -10,6 +10,7 @@ import speed_tables
 from helpers import narrow_network
 
 from gatys_norm.cli import program
+from gatys_norm.network import memory
 from gatys_norm.text import replace_between
 
 
@@ -90,7 +91,7 @@ def test_tables_without_bfloat16_and_with_pytorch():
         "width": 64,
         "height": 48,
         "operations": 5e9,
-        "strips": {"blocks": 0, "rows": 0},
+        "strips": memory.WHOLE._asdict(),
     }
     sides = {"ours": 1.25, "layout": "channels_last", "peer": 2.5, "ratio": 0.5}
     row = {"size": 256, "precision": "float32", "one thread": sides, "all threads": sides}

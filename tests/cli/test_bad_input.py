@@ -129,9 +129,9 @@ def change_facts(**changes):
     return lambda arrays, facts: facts.update(changes)
 
 
-def change_strips(blocks, rows, kept, **more):
-    """Return what changes how much of the network is computed in strips."""
-    return change_facts(strips={"blocks": blocks, "rows": rows, "kept": kept} | more)
+def change_strips(rows, kept, **more):
+    """Return what changes how the network is computed."""
+    return change_facts(strips={"rows": rows, "kept": kept} | more)
 
 
 def change_array(name, change):
@@ -610,22 +610,19 @@ DAMAGES = {  # what changes the arrays and facts of a good checkpoint
     "stages that are not": change_facts(stages=[{"iterations": 1}]),
     "strips missing": lambda arrays, facts: facts.__delitem__("strips"),
     "strips that are a text": change_facts(strips="all"),
-    "strips that are a list": change_facts(strips=[0, 0, 0]),
-    "strips with something else": change_strips(0, 0, 0, halo=2),
+    "strips that are a list": change_facts(strips=[0, 0]),
+    "strips with something else": change_strips(0, 0, halo=2),
     "strips without rows": lambda arrays, facts: facts["strips"].__delitem__("rows"),
-    "strips of three blocks": change_strips(3, 0, 0),
-    "strips of six blocks": change_strips(6, 8, 0),
-    "strips of less than no block": change_strips(-1, 0, 0),
-    "rows without strips": change_strips(0, 8, 0),
-    "rows of strips of the head": change_strips(2, 8, 0),
-    "strips of no rows": change_strips(5, 0, 0),
-    "strips of half a row": change_strips(5, 0.5, 0),
-    "strips of true rows": change_strips(5, True, 0),
-    "strips of too many rows": change_strips(5, 10**9, 0),
-    "blocks kept of strips of the head": change_strips(2, 0, 1),
-    "blocks kept without strips": change_strips(0, 0, 5),
-    "more blocks kept than there are": change_strips(5, 8, 6),
-    "fewer blocks kept than none": change_strips(5, 8, -1),
+    "strips of some blocks": change_strips(8, 0, blocks=2),
+    "strips of half a row": change_strips(8.5, 0),
+    "strips of true rows": change_strips(True, 0),
+    "strips of too many rows": change_strips(10**9, 0),
+    "strips of too few rows": change_strips(3, 0),
+    "strips of fewer rows than none": change_strips(-8, 0),
+    "blocks kept without strips": change_strips(0, 5),
+    "more blocks kept than there are": change_strips(8, 6),
+    "fewer blocks kept than none": change_strips(8, -1),
+    "half a block kept": change_strips(8, 0.5),
 }
 
 

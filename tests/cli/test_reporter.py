@@ -6,7 +6,7 @@ import types
 import pytest
 
 from gatys_norm.cli import reporter
-from gatys_norm.network.memory import HEAD, THRIFTIEST, WHOLE, Plan
+from gatys_norm.network.memory import THRIFTIEST, WHOLE, Plan
 
 GIB = 2**30
 EVERY = types.SimpleNamespace(checkpoint_every=0, snapshot_every=0)
@@ -49,9 +49,9 @@ def test_a_transfer_too_short_to_be_measured_says_nothing(capsys):
         (WHOLE, math.inf, "needs about 1.5 GiB of memory\n"),
         (WHOLE, 21.3 * GIB, "needs about 1.5 GiB of memory, 21.3 GiB are available\n"),
         (
-            HEAD,
+            THRIFTIEST,
             math.inf,
-            "needs about 1.5 GiB of memory; the first layers are computed in strips\n",
+            "needs about 1.5 GiB of memory; the network is computed in strips of 32 rows\n",
         ),
         (
             THRIFTIEST,

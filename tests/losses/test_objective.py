@@ -20,16 +20,16 @@ from helpers.rounding import (
     there_and_back_error,
     unit,
 )
-from helpers.strips import ALL, all_ways, without_graphs
+from helpers.strips import LOW_STRIPS, all_ways, without_graphs
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import objective, parametrization
 from gatys_norm.losses.coefficients import ZeroEnergyError
-from gatys_norm.network import head_strips, vgg
+from gatys_norm.network import vgg
 from gatys_norm.network.convolution import DIRECT
-from gatys_norm.network.memory import ALL_BLOCKS, HEAD, WHOLE, Strips
+from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.terms import TOTAL_VARIATION, is_style
 
 pytestmark = pytest.mark.numeric
@@ -88,9 +88,9 @@ TIGHT_FLOAT32 = 1e-3  # the same of masks, whose type is float32
 
 @pytest.fixture(autouse=True)
 def blocks_without_graphs(request):
-    """Do not trace all blocks in strips, which have a graph for each height of a strip."""
+    """Do not trace the network in strips, which has a graph for each height of a strip."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    with without_graphs() if parameters.get("strips") == ALL else contextlib.nullcontext():
+    with without_graphs() if parameters.get("strips") == LOW_STRIPS else contextlib.nullcontext():
         yield
 
 
@@ -408,9 +408,7 @@ def whole_model(small_model):
 
 @pytest.fixture
 def heights(monkeypatch):
-    """Make strips of 12 rows; give the list of how many rows the first layer is traced for."""
-    monkeypatch.setattr(head_strips, "STRIP_PIXELS", 1)
-    monkeypatch.setattr(head_strips, "LEAST_ROWS", 12)
+    """Give the list of how many rows the first layer is traced for."""
     heights = []
     preprocessed = vgg._preprocessed
     monkeypatch.setattr(
@@ -444,25 +442,22 @@ def assert_same_bits(one, other, image):
     np.testing.assert_array_equal(gradient, other_gradient)
 
 
-def assert_same_in_strips(config, extractors, scene, image, strips):
+def assert_same_in_strips(config, extractors, scene, image):
     """Compare an objective in strips with the same at once, bit for bit; all numbers are whole."""
     posed, plain = (
         objective.build_objective(config, extractor, scene, way)
-        for extractor, way in zip(extractors, (strips, WHOLE), strict=True)
+        for extractor, way in zip(extractors, (LOW_STRIPS, WHOLE), strict=True)
     )
     assert posed.coefficients == plain.coefficients
     assert_same_bits(posed, plain, image)
-
-
-in_strips = pytest.mark.parametrize("strips", [HEAD, ALL], ids=["head", "all"])
 
 
 def two_extractors(model):
     return [vgg.Extractor(model, LAYERS, compute_dtype=tf.float64) for _ in range(2)]
 
 
-@in_strips
-def test_strips_change_nothing(strips, whole_model, monkeypatch, heights):
+@pytest.mark.usefixtures("eagerly")
+def test_strips_change_nothing(whole_model, monkeypatch, heights):
     leave_out_the_means(monkeypatch)
     content, style, result = (
         whole_numbers((height, width, 3), height * width, largest=2)
@@ -470,13 +465,13 @@ def test_strips_change_nothing(strips, whole_model, monkeypatch, heights):
     )
     scene, extractors = ResizedInputs(content, (style,)), two_extractors(whole_model)
     for config in (CASES[1], CASES[3]):
-        assert_same_in_strips(config.resolved(), extractors, scene, result, strips)
+        assert_same_in_strips(config.resolved(), extractors, scene, result)
     before_the_whole = heights[: heights.index(len(content))]
     assert max(before_the_whole) < len(content)  # the targets too
 
 
-@in_strips
-def test_strips_under_the_fourier_transform_equal_numpy(strips, small_model, heights):
+@pytest.mark.usefixtures("eagerly")
+def test_strips_under_the_fourier_transform_equal_numpy(small_model, heights):
     generator = np.random.default_rng(4)
     content, style, result = (
         generator.uniform(0, 255, (height, width, 3))
@@ -485,7 +480,7 @@ def test_strips_under_the_fourier_transform_equal_numpy(strips, small_model, hei
     scene = ResizedInputs(content, (style,))
     config = dataclasses.replace(CASES[3], parametrization="fourier").resolved()
     extractor = vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
-    posed = objective.build_objective(config, extractor, scene, strips)
+    posed = objective.build_objective(config, extractor, scene, LOW_STRIPS)
     position = posed.position(result)
     error = there_and_back_error(result, full_gain(29, 18))
     expected = numpy_terms(small_model, config, result, scene, image_error=error)
@@ -520,7 +515,7 @@ def deep_extractor():
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
-def test_all_blocks_in_strips_give_the_value_and_gradient(changes, regions, deep_extractor):
+def test_strips_give_the_value_and_gradient(changes, regions, deep_extractor):
     shape, other_shape = (37, 29), (33, 40)
     generator = np.random.default_rng(14)
     content, result, style, other = (
@@ -533,7 +528,7 @@ def test_all_blocks_in_strips_give_the_value_and_gradient(changes, regions, deep
     scene = ResizedInputs(content, styles, masks, masks)
     plain, posed = (
         objective.build_objective(config, deep_extractor, scene, strips)
-        for strips in (WHOLE, Strips(ALL_BLOCKS, 8))
+        for strips in (WHOLE, Strips(8))
     )
     assert posed.coefficients == pytest.approx(plain.coefficients, rel=1e-6)
     position = plain.position(result)
@@ -619,7 +614,7 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
     error = back_error(RESULT, "fourier")
     terms = numpy_terms(small_model, CASES[0], RESULT, image_error=error)
     error = total_and_error(terms)[1] / posed.unit
-    for changes in ({"parametrization": "fourier"}, {"strips": HEAD}, {"strips": ALL}):
+    for changes in ({"parametrization": "fourier"}, {"strips": LOW_STRIPS}):
         different = dataclasses.replace(posed, **changes)
         assert different.function is not posed.function
         position = different.position(RESULT)
@@ -729,8 +724,8 @@ def test_luminance_is_the_loss_of_the_grey_picture(config, kind, small_model, ex
     assert float(value) * posed.unit == pytest.approx(total, rel=0, abs=error)
 
 
-@in_strips
-def test_strips_change_nothing_in_regions(strips, whole_model, monkeypatch, heights):
+@pytest.mark.usefixtures("eagerly")
+def test_strips_change_nothing_in_regions(whole_model, monkeypatch, heights):
     leave_out_the_means(monkeypatch)
     content, style, other, result = (
         whole_numbers((height, width, 3), height * width, largest=2)
@@ -741,7 +736,7 @@ def test_strips_change_nothing_in_regions(strips, whole_model, monkeypatch, heig
     scene = ResizedInputs(content, (style, other), tuple(masks[:2]), tuple(masks[2:]))
     extractors = two_extractors(whole_model)
     for config in (TWO_STYLES[0], TWO_STYLES[2]):
-        assert_same_in_strips(config, extractors, scene, result, strips)
+        assert_same_in_strips(config, extractors, scene, result)
     assert min(heights) < len(content)
 
 

@@ -124,34 +124,6 @@ def test_feature_size_is_that_of_the_features(model, size):
         assert block_of(layer) == int(layer[4])
 
 
-@pytest.mark.parametrize(
-    ("layers", "in_head", "convolutions"),
-    [
-        (["conv1_1"], {"conv1_1"}, 0),
-        (["relu2_2", "conv1_2"], {"relu2_2", "conv1_2"}, 0),
-        (["conv3_1", "relu1_1"], {"relu1_1"}, 1),
-        (["conv5_1", "relu2_2", "conv3_4"], {"relu2_2"}, 9),
-        (["conv4_2"], set(), 6),
-    ],
-)
-def test_head_and_tail_are_the_network_cut_after_block_2(model, layers, in_head, convolutions):
-    image = tf.constant(random_image(35, 51))
-    extractor = vgg.Extractor(model, layers)
-    features, value = extractor.head(image)
-    assert set(features) == in_head
-    assert extractor.has_tail == (in_head != set(layers))
-    if extractor.has_tail:
-        assert value.shape == (1, 35 // vgg.HEAD_STRIDE, 51 // vgg.HEAD_STRIDE, 128)
-    rest = extractor.tail(value)
-    assert set(rest) == set(layers) - in_head
-    for layer, expected in extractor(image).items():
-        np.testing.assert_array_equal((features | rest)[layer], expected)
-    tail = tf.function(extractor.tail, autograph=False)
-    graph = tail.get_concrete_function(tf.TensorSpec((1, 8, 12, 128))).graph
-    count = collections.Counter(operation.type for operation in graph.get_operations())
-    assert count["Conv2D"] == convolutions
-
-
 def test_only_wanted_layers_are_returned(model):
     wanted = ["relu2_1", "conv1_2", "conv2_1"]
     assert set(extract(model, wanted, random_image(16, 16))) == set(wanted)

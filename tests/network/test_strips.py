@@ -1,4 +1,4 @@
-"""The whole network in strips, one block after another, against the same computed at once.
+"""The network in strips, one block after another, against the same computed at once.
 
 On a network as deep as VGG-19 and four channels wide. tests/losses/test_features.py compares the
 two in whole numbers, bit for bit.
@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from gatys_norm.config import CONVOLUTIONS_PER_BLOCK
 from gatys_norm.losses import features as loss_features
-from gatys_norm.network import block_strips, low_rank, vgg
+from gatys_norm.network import low_rank, vgg
+from gatys_norm.network import strips as network_strips
 from gatys_norm.network.convolution import DIRECT, MIRRORED, TRANSPOSED, WINOGRAD
-from gatys_norm.network.memory import ALL_BLOCKS, WHOLE, Strips
+from gatys_norm.network.memory import BLOCKS, WHOLE, Strips
 from gatys_norm.terms import is_style, layer_of, term_names
 
 pytestmark = pytest.mark.numeric
@@ -37,10 +38,7 @@ TERMS = {
     "both sides of the ReLU": term_names(("conv3_2", "relu3_2"), ("conv4_4", "relu4_4", "relu1_1")),
     "two contents": term_names(("conv1_1", "conv4_2"), ("relu5_4",)),
     "no style": term_names(("conv3_1",), ()),
-} | {
-    f"one of block {block}": term_names((), (f"relu{block}_2",))
-    for block in range(1, ALL_BLOCKS + 1)
-}
+} | {f"one of block {block}": term_names((), (f"relu{block}_2",)) for block in range(1, BLOCKS + 1)}
 PAPERS = TERMS["the paper's"]
 
 
@@ -98,7 +96,7 @@ def assert_same(extractor, terms, shape, rows, kept=(0,), masks=None):
     image, targets = picture(*shape), targets_of(extractor, terms, shape, masks)
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE, masks)
     for count in kept:
-        strips = Strips(ALL_BLOCKS, rows, count)
+        strips = Strips(rows, count)
         with without_graphs():
             values, gradient = evaluate(extractor, image, targets, strips, masks)
         assert list(values) == list(terms)
@@ -182,7 +180,7 @@ def test_float64(model):
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
     for kept in (0, 5):
         with without_graphs():
-            values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 16, kept))
+            values, gradient = evaluate(extractor, image, targets, Strips(16, kept))
         assert values == pytest.approx(expected, rel=1e-12)
         assert gradient.dtype == np.float64
         assert relative_error(gradient, expected_gradient) <= 1e-12
@@ -199,7 +197,7 @@ def test_bfloat16_is_as_near_to_float32_as_without_strips(model, kept):
     exact = evaluate(fine, image, targets_of(fine, PAPERS, shape), WHOLE)
     plain = evaluate(coarse, image, targets, WHOLE)
     with without_graphs():
-        values, gradient = evaluate(coarse, image, targets, Strips(ALL_BLOCKS, 16, kept))
+        values, gradient = evaluate(coarse, image, targets, Strips(16, kept))
     assert gradient.dtype == np.float32
     assert values == pytest.approx(plain[0], rel=2**-8)
     error, plain_error = (np.linalg.norm(found - exact[1]) for found in (gradient, plain[1]))
@@ -236,7 +234,7 @@ def test_winograds_way(model, rows, kept):
     image, targets = picture(*shape), targets_of(extractor, PAPERS, shape)
     expected, expected_gradient = evaluate(extractor, image, targets, WHOLE)
     with without_graphs():
-        values, gradient = evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows, kept))
+        values, gradient = evaluate(extractor, image, targets, Strips(rows, kept))
     assert values == pytest.approx(expected, rel=10 * VALUE)
     errors = np.abs(gradient - expected_gradient) / np.max(np.abs(expected_gradient))
     assert np.median(errors) <= GRADIENT / 10
@@ -246,7 +244,7 @@ def test_winograds_way(model, rows, kept):
 def test_compiled_and_twice_it_is_the_same_to_the_bit(model):
     terms = term_names(("conv2_1",), ("relu1_1", "conv3_1"))
     extractor, image = extractor_of(model, terms), picture(37, 18)
-    targets, strips = targets_of(extractor, terms, (37, 18)), Strips(ALL_BLOCKS, 12, kept=4)
+    targets, strips = targets_of(extractor, terms, (37, 18)), Strips(12, kept=4)
     (values, gradient), again = (evaluate(extractor, image, targets, strips) for _ in range(2))
     assert values == again[0]
     np.testing.assert_array_equal(gradient, again[1])
@@ -272,8 +270,8 @@ def test_every_further_gradient_is_computed_again(model, kept):
     targets = targets_of(extractor, PAPERS, (33, 30))
     expected = gradients_by_term(extractor, image, targets, WHOLE)
     shares = []
-    with block_strips.watched_by(shares.append):
-        gradients = gradients_by_term(extractor, image, targets, Strips(ALL_BLOCKS, 12, kept))
+    with network_strips.watched_by(shares.append):
+        gradients = gradients_by_term(extractor, image, targets, Strips(12, kept))
     assert list(gradients) == list(PAPERS)
     for term, gradient in gradients.items():
         assert relative_error(gradient.numpy(), expected[term].numpy()) <= GRADIENT
@@ -289,15 +287,15 @@ def evaluation(model, eagerly):
     """Give a function that evaluates in strips, with a number of blocks kept."""
     extractor, image = extractor_of(model, PAPERS), picture(51, 30)
     targets = targets_of(extractor, PAPERS, (51, 30))
-    return lambda kept=0: evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 16, kept))
+    return lambda kept=0: evaluate(extractor, image, targets, Strips(16, kept))
 
 
 @pytest.mark.parametrize(("kept", "share_of_features"), [(0, 1 / 3), (5, 1 / 2)])
 def test_shares_rise_from_0_to_below_1(evaluation, kept, share_of_features):
     shares = []
-    with block_strips.watched_by(shares.append):
+    with network_strips.watched_by(shares.append):
         evaluation(kept)
-    counts = [len(block_strips._strips(51 >> index, 16, 2)) for index in range(ALL_BLOCKS)]
+    counts = [len(network_strips._strips(51 >> index, 16, 2)) for index in range(BLOCKS)]
     assert len(shares) == 2 * sum(counts)
     assert shares[0] == 0
     assert all(np.diff(shares) > 0)
@@ -323,7 +321,7 @@ def test_an_error_of_who_watches_ends_the_evaluation_and_harms_no_other(evaluati
         if done >= share:
             raise error
 
-    with block_strips.watched_by(stop), pytest.raises(error):
+    with network_strips.watched_by(stop), pytest.raises(error):
         evaluation()
     assert sum(done >= share for done in shares) == 1
     again = evaluation()
@@ -338,13 +336,13 @@ def test_an_error_of_who_watches_ends_the_evaluation_and_harms_no_other(evaluati
 def test_what_blocks_take_in_is_freed_as_soon_as_its_gradient_is_known(model, monkeypatch):
     """Of rows of four channels: they lie between the blocks, the picture's have three."""
     pieces = []
-    append = block_strips._Rows.append
+    append = network_strips._Rows.append
 
     def noted(rows, piece):
         pieces.append((weakref.ref(piece), piece.shape[0] if piece.shape[-1] == 4 else 0))
         append(rows, piece)
 
-    monkeypatch.setattr(block_strips._Rows, "append", noted)
+    monkeypatch.setattr(network_strips._Rows, "append", noted)
 
     def rows_in_memory():
         return sum(rows for piece, rows in pieces if piece() is not None)
@@ -352,13 +350,13 @@ def test_what_blocks_take_in_is_freed_as_soon_as_its_gradient_is_known(model, mo
     extractor, image = extractor_of(model, PAPERS), picture(131, 30)
     targets = targets_of(extractor, PAPERS, (131, 30))
     counts = []
-    with block_strips.watched_by(lambda _: counts.append(rows_in_memory())):
-        evaluate(extractor, image, targets, Strips(ALL_BLOCKS, 8))
-    heights = [131 >> index for index in range(1, ALL_BLOCKS)]
+    with network_strips.watched_by(lambda _: counts.append(rows_in_memory())):
+        evaluate(extractor, image, targets, Strips(8))
+    heights = [131 >> index for index in range(1, BLOCKS)]
     near = 3 * 8  # what is next to the strip at hand
     assert max(counts) <= sum(heights) + near
     # At the last strip of the second block its input is used up, and its gradient is all there is.
-    assert counts[-1 - len(block_strips._strips(131, 8, 2))] <= heights[0] + near
+    assert counts[-1 - len(network_strips._strips(131, 8, 2))] <= heights[0] + near
     assert counts[-1] <= near
     assert rows_in_memory() == 0
 
@@ -368,13 +366,13 @@ def test_kept_blocks_keep_signs_where_they_are_enough_and_nothing_that_they_take
     model, monkeypatch
 ):
     pieces = []
-    append = block_strips._Rows.append
+    append = network_strips._Rows.append
 
     def noted(rows, piece):
         pieces.append(weakref.ref(piece))
         append(rows, piece)
 
-    monkeypatch.setattr(block_strips._Rows, "append", noted)
+    monkeypatch.setattr(network_strips._Rows, "append", noted)
 
     def bytes_in_memory():
         """Of rows of four channels, and the same tensor counts once."""
@@ -389,14 +387,14 @@ def test_kept_blocks_keep_signs_where_they_are_enough_and_nothing_that_they_take
     extractor, image = extractor_of(model, PAPERS), picture(height, width)
     targets = targets_of(extractor, PAPERS, (height, width))
     counts = []
-    with block_strips.watched_by(lambda _: counts.append(bytes_in_memory())):
-        evaluate(extractor, image, targets, Strips(ALL_BLOCKS, rows, kept))
-    features = [4 * 4 * (height >> index) * (width >> index) for index in range(ALL_BLOCKS)]
+    with network_strips.watched_by(lambda _: counts.append(bytes_in_memory())):
+        evaluate(extractor, image, targets, Strips(rows, kept))
+    features = [4 * 4 * (height >> index) * (width >> index) for index in range(BLOCKS)]
     taken_in = sum(features[1:3])
     # Of block 4, conv4_1 and conv4_2 are compared and conv4_4 is pooled; of block 5, conv5_1.
     traces = (3 + 1 / 4) * features[3] + features[4]
     zeros = 4 * 4 * rows // 2 * (3 + 1)  # one piece for each of the last blocks
-    strips = [len(block_strips._strips(height >> index, rows, 4)) for index in range(ALL_BLOCKS)]
+    strips = [len(network_strips._strips(height >> index, rows, 4)) for index in range(BLOCKS)]
     assert counts[sum(strips)] == taken_in + traces + zeros
     # Where the gradient of block 3 begins, that of what block 4 takes in has replaced the traces.
     assert counts[sum(strips) + sum(strips[3:])] <= taken_in + features[3]
@@ -408,8 +406,8 @@ def test_kept_blocks_keep_signs_where_they_are_enough_and_nothing_that_they_take
 
 @hypothesis.given(height=st.integers(1, 3000), rows=st.integers(4, 3500), reach=st.integers(1, 4))
 def test_strips_cover_a_map(height, rows, reach):
-    strips = block_strips._strips(height, rows, reach)
-    step = block_strips.ROW_STEP
+    strips = network_strips._strips(height, rows, reach)
+    step = network_strips.ROW_STEP
     assert [strip.start for strip in strips] == [0, *(strip.stop for strip in strips[:-1])]
     assert strips[-1].stop == height
     assert all(strip.start % step == 0 for strip in strips)
@@ -425,7 +423,7 @@ def test_strips_cover_a_map(height, rows, reach):
 @hypothesis.given(heights=st.lists(st.integers(1, 9), min_size=1, max_size=8), data=st.data())
 def test_rows_are_those_of_the_array_also_after_some_are_dropped(heights, data):
     array = np.arange(2 * sum(heights)).reshape(-1, 2)
-    rows = block_strips._Rows()
+    rows = network_strips._Rows()
     for piece in np.split(array, np.cumsum(heights)[:-1]):
         rows.append(tf.constant(piece))
     assert rows.height == len(array)
@@ -439,7 +437,7 @@ def test_rows_are_those_of_the_array_also_after_some_are_dropped(heights, data):
 
 
 def test_dropped_rows_are_freed():
-    rows, pieces = block_strips._Rows(), [tf.zeros([4, 1]) for _ in range(3)]
+    rows, pieces = network_strips._Rows(), [tf.zeros([4, 1]) for _ in range(3)]
     for piece in pieces:
         rows.append(piece)
     alive = [weakref.ref(piece) for piece in pieces]

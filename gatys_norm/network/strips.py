@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from gatys_norm.network.memory import ALL_BLOCKS, Strips
+from gatys_norm.network.memory import BLOCKS, Strips
 from gatys_norm.network.vgg import Extractor, Step
 from gatys_norm.terms import block_of, layer_of
 
@@ -340,7 +340,7 @@ def _blocks(
             term: array for term, array in arrays.items() if block_of(layer_of(term)) == index + 1
         }
         convolutions = [step for step in steps if step[1] is not None]
-        keeps_traces = index >= ALL_BLOCKS - strips.kept
+        keeps_traces = index >= BLOCKS - strips.kept
         forward, backward = _compiled(extractor, index, values_of, keeps_traces)
         blocks.append(
             _Block(
