@@ -204,8 +204,7 @@ def _check_facts(
     check_number(facts, "stage", 0, schedule.last_stage, int)
     stage = facts["stage"]
     check_number(facts, "phase", 0, len(schedule.phases[stage]) - 1, int)
-    # A later size can be stopped before its first iteration.
-    check_number(facts, "iterations", 0 if stage else 1, schedule.iterations(stage), int)
+    check_number(facts, "iterations", 0, schedule.iterations(stage), int)
     check_number(facts, "restarts", 0, max_restarts, int)
     check_number(facts, "scale", float(np.finfo(np.float32).tiny))
     check_number(facts, "seconds")

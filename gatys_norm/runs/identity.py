@@ -126,7 +126,7 @@ def _other_iterations(
 ) -> Iterator[str]:
     check_number(facts, "stage", 0, len(stored.size) - 1, int)
     stage, precision = facts["stage"], facts["network_precision"]
-    check_number(facts, "iterations", 1, stored.iterations[stage], int)
+    check_number(facts, "iterations", 0, stored.iterations[stage], int)
     iterations = facts["iterations"]
     difference = _difference("iterations", stored.iterations, config.iterations)
     if stored.iterations[:stage] != config.iterations[:stage]:

@@ -88,17 +88,17 @@ class Schedule:
     def seconds_left(
         self, stage: int, iteration: int, seconds: float, scales: Sequence[float]
     ) -> float:
-        """Estimate the time until the end.
+        """Estimate the time until the end; 0 before the first iteration of a size.
 
         Args:
           stage: number of the present size.
-          iteration: iterations done at the present size, 1 or more.
+          iteration: iterations done at the present size.
           seconds: time that they took.
           scales: see `evaluation_scale`; of each size.
         """
         cost = sum(self._cost(later, scales) for later in range(stage, len(self.sizes)))
         cost_so_far = self._cost(stage, scales, iteration)
-        return seconds * (cost - cost_so_far) / cost_so_far
+        return seconds * (cost - cost_so_far) / cost_so_far if cost_so_far else 0.0
 
     def _cost(self, stage: int, scales: Sequence[float], iterations: float = math.inf) -> float:
         """Return the time of the first iterations of a size, in a unit that all sizes share."""

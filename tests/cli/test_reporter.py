@@ -1,12 +1,14 @@
 """What is said of memory and time, before the start and once it has been measured."""
 
 import math
+import signal
 import types
 
 import pytest
 
-from gatys_norm.cli import reporter
+from gatys_norm.cli import console, reporter
 from gatys_norm.network.memory import THRIFTIEST, WHOLE, Plan
+from gatys_norm.optimizers.base import EvaluationStoppedError
 
 GIB = 2**30
 EVERY = types.SimpleNamespace(checkpoint_every=0, snapshot_every=0)
@@ -80,3 +82,49 @@ def test_a_long_transfer_is_announced(capsys, seconds, later_transfers, line):
     with reporter.Reporter("out.png", EVERY, [], None, later_transfers) as report:
         report.show_forecast(seconds)
     assert capsys.readouterr().out == line
+
+
+# --- within an evaluation -----------------------------------------------------------------------
+
+
+def test_a_long_evaluation_is_shown_before_and_after_the_first_iteration(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with reporter.Reporter("out.png", EVERY, [], None) as report:
+        for shown in ("preparing", "loss 1.5"):
+            report.shown = -math.inf
+            report.on_strip(0.25)
+            report.shown = -math.inf
+            report.on_strip(0.5)
+            told = capsys.readouterr().err
+            assert shown in told
+            assert "evaluation 25%" in told
+            assert "evaluation 50%" in told
+            report(progress(1, 60.0))
+
+
+def test_a_signal_ends_an_evaluation_once(capsys):
+    received = []
+    with reporter.Reporter("out.png", EVERY, received, None) as report:
+        report.on_strip(0.1)
+        received.append(signal.SIGINT)
+        with pytest.raises(console.Interrupted):  # there is no picture yet
+            report.on_strip(0.2)
+    received.clear()
+    with reporter.Reporter("out.png", EVERY, received, None) as report:
+        report(progress(1, 60.0))
+        received.append(signal.SIGTERM)
+        with pytest.raises(EvaluationStoppedError):
+            report.on_strip(0.2)
+        report.on_strip(0.3)  # of the measures
+    assert "stopping" in capsys.readouterr().out
+
+
+def test_the_stop_of_the_preview_ends_an_evaluation(capsys):
+    preview = types.SimpleNamespace(stop_asked=False, update=lambda _: None)
+    received = []
+    with reporter.Reporter("out.png", EVERY, received, preview) as report:
+        report(progress(1, 60.0))
+        preview.stop_asked = True
+        with pytest.raises(EvaluationStoppedError):
+            report.on_strip(0.2)
+    assert received == [signal.SIGINT]
