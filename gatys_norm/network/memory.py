@@ -48,6 +48,8 @@ CHOICES = (
     Strips(rows=32),
 )
 THRIFTIEST = CHOICES[-1]
+# Above, an evaluation takes so long that it has to show its progress, which it does in strips.
+LARGEST_WHOLE = 8e6  # pixels
 HALO = 8  # rows above and below a strip that its features depend on, together
 # Of an evaluation in strips without halos, relative to one without strips, by the number of blocks
 # kept. Measured for 0, 3 and 5.
@@ -157,12 +159,14 @@ def plan_size(
 ) -> Plan:
     """Choose the fastest way of computing a size that leaves a comfortable share of memory free.
 
-    If there is none, it is the one that needs least. Arguments and errors as for `plan_transfer`.
+    If there is none, it is the one that needs least. Pictures of more than `LARGEST_WHOLE` pixels
+    are always computed in strips. Arguments and errors as for `plan_transfer`.
     """
+    pixels, _ = _extent(shapes)
     available = min(free, config.memory_limit_bytes)
     plans = [
         Plan(estimated_bytes(shapes, config, strips, costs), strips, available)
-        for strips in CHOICES
+        for strips in CHOICES[pixels > LARGEST_WHOLE :]
     ]
     for plan in plans:
         if plan.byte_count <= COMFORTABLE_SHARE * available:

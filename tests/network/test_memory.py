@@ -113,6 +113,11 @@ def test_each_further_block_that_is_kept_saves_time():
     assert seconds[-1] > 1
 
 
+def test_very_large_pictures_are_never_computed_as_a_whole():
+    assert plan(3200, CONFIG, math.inf).strips == WHOLE
+    assert plan(3300, CONFIG, math.inf).strips == memory.CHOICES[1]
+
+
 def test_sizes_are_planned_each_for_itself():
     config = dataclasses.replace(CONFIG, size=(256, 1024, 4096))
     by_size = {size: shapes(size) for size in config.size}
