@@ -74,7 +74,9 @@ def measure(config, picture):
     run_folder.save_result(picture, result.image, result.record)
     stage = result.record["stages"][-1]
     means = {
-        name: statistics.fmean(result.metrics[name].values())
+        name: statistics.fmean(
+            value for value in result.metrics[name].values() if value is not None
+        )
         for name in ("content_distance", "style_reflection")
     }
     return {
