@@ -131,7 +131,7 @@ class _Present:
     objective: Objective  # of the phase
     state: State
     seconds: float
-    phase_start: tf.Tensor  # position at the beginning of the phase
+    phase_start: tf.Tensor | None  # position at the beginning of a phase that corrects targets
 
 
 class Transfer:
@@ -177,7 +177,7 @@ class Transfer:
         self._schedule = schedule(config, self._precision)
         self._optimizer = base.load(config)
         self._log = RunLog()
-        self._restored: tuple[Facts, State, tf.Tensor] | None = None
+        self._restored: tuple[Facts, State, tf.Tensor | None] | None = None
 
     def load_network(self) -> None:
         """Load the weights, so that unusable ones are refused before anything is computed.
@@ -206,7 +206,7 @@ class Transfer:
             shapes[PHASE_START] = shapes["position"]
         checkpoints.check_arrays(checkpoint, shapes)
         arrays = dict(checkpoint.arrays)
-        phase_start = tf.constant(arrays.pop(PHASE_START, arrays["position"]))
+        phase_start = tf.constant(arrays.pop(PHASE_START)) if PHASE_START in arrays else None
         try:
             results = optimizer.results_from(arrays)
         except ValueError as error:
@@ -343,7 +343,7 @@ class Transfer:
         objective = self._objective_of(stage, 0, start)
         state = self._first_state(stage, objective, start)
         self._log.add_row(stage, state)
-        return _Present(stage, 0, objective, state, 0.0, start)
+        return _Present(stage, 0, objective, state, 0.0, self._kept_start(index, 0, start))
 
     def _first_state(self, stage: Stage, objective: Objective, position: tf.Tensor) -> State:
         """Evaluate an objective for an optimizer that begins at a position."""
@@ -388,7 +388,13 @@ class Transfer:
     def _corrects(self, stage_index: int, phase_index: int) -> bool:
         return self._schedule.phases[stage_index][phase_index].corrects
 
-    def _objective_of(self, stage: Stage, phase_index: int, phase_start: tf.Tensor) -> Objective:
+    def _kept_start(self, stage_index: int, phase_index: int, start: tf.Tensor) -> tf.Tensor | None:
+        """Return the position at the beginning of a phase, if a checkpoint must have it."""
+        return start if self._corrects(stage_index, phase_index) else None
+
+    def _objective_of(
+        self, stage: Stage, phase_index: int, phase_start: tf.Tensor | None
+    ) -> Objective:
         """Return the objective of a phase that begins at a position."""
         phase = self._schedule.phases[stage.index][phase_index]
         if phase.network == "whole":
@@ -396,7 +402,7 @@ class Transfer:
         extractor = self._extractor(phase.precision)
         objective = stage.low_rank_objective(extractor, self._config)
         if phase.corrects:
-            return with_corrected_targets(objective, stage.objective, phase_start)
+            return with_corrected_targets(objective, stage.objective, filled_in(phase_start))
         return objective
 
     def _run_size(
@@ -462,7 +468,8 @@ class Transfer:
         phase, start = present.phase + 1, present.state.position
         objective = self._objective_of(present.stage, phase, start)
         present.state = base.reevaluate(objective.function, present.state, objective.data)
-        present.phase, present.phase_start, present.objective = phase, start, objective
+        present.phase, present.objective = phase, objective
+        present.phase_start = self._kept_start(present.stage.index, phase, start)
         if self._corrects(present.stage.index, present.phase):
             present.seconds += time.perf_counter() - began
 
