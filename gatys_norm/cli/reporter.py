@@ -100,7 +100,7 @@ class Reporter:
             self._say("stopping; the picture so far is measured and written")
             raise EvaluationStoppedError
         if self.bar is None:
-            self.bar = _bar(total=None, bar_format="preparing: {postfix}")
+            self.bar = _bar(total=None, bar_format="preparing{postfix}")
         self.bar.set_postfix_str(f"{self.postfix}evaluation {share:.0%}", refresh=False)
         if time.monotonic() - self.shown >= self.bar.mininterval:
             self.bar.refresh()
