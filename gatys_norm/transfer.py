@@ -105,7 +105,7 @@ class TransferResult:
 def stylize(config: TransferConfig, on_progress: OnProgress | None = None) -> TransferResult:
     """p = argmin_x L(o, s, x) (Eq. 1), for every size of `config.size` in turn.
 
-        result = stylize(TransferConfig(content="town.jpg", style="waves.jpg", size=256))
+        result = stylize(TransferConfig(content="town.jpg", style="waves.jpg", size=(256,)))
 
     Args:
       config: `TransferConfig`.
