@@ -7,7 +7,6 @@ Of the flags of a transfer it has --content, --style, --weights and --memory_lim
 """
 
 import dataclasses
-import statistics
 import sys
 import time
 
@@ -17,6 +16,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import LOSSES, ConfigError
+from gatys_norm.experiments.statistics import mean_over_layers
 from gatys_norm.runs import folder as run_folder
 
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
@@ -74,9 +74,7 @@ def measure(config, picture):
     run_folder.save_result(picture, result.image, result.record)
     stage = result.record["stages"][-1]
     means = {
-        name: statistics.fmean(
-            value for value in result.metrics[name].values() if value is not None
-        )
+        name: mean_over_layers(result.metrics, name)
         for name in ("content_distance", "style_reflection")
     }
     return {
