@@ -32,6 +32,7 @@ DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_STYLE_SHARE = 1.0
 DEFAULT_LEARNING_RATE = 10.0
 SIZE_RANGE = (16, 16384)
+STROKE_SIZE_RANGE = (0.1, 10)
 LEARNING_RATE_RANGE = (1e-6, 1e3)
 LARGEST_WEIGHT = 1e30  # keeps coefficients, losses and their sums finite
 BYTE_UNITS = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
@@ -120,6 +121,10 @@ class TransferConfig:
     style_size: str = _setting(
         "match",
         "size of the style picture: match (the content's pixel count), native, or a long side",
+    )
+    stroke_size: float = _setting(
+        1.0,
+        "how large the style's strokes appear: 2 is twice as large as style_size gives, 0.5 half",
     )
     init: str = _setting(
         "content", "first picture: content, style, noise, or the path of a picture"
@@ -350,6 +355,7 @@ def _check_numbers(config: TransferConfig) -> None:
     if config.lambda_os is not None:
         _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
     _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
+    _check_number("stroke_size", config.stroke_size, *STROKE_SIZE_RANGE)
     if config.learning_rate is not None:
         _check_number("learning_rate", config.learning_rate, *LEARNING_RATE_RANGE)
     for name, least, most in (("history", 1, 1000), ("log_every", 1, None), ("seed", 0, 2**63 - 1)):

@@ -127,6 +127,15 @@ REFUSED = [
     ("style_size", "1" * 5000),
     ("style_size", "Match"),
     ("style_size", ""),
+    ("stroke_size", 0),
+    ("stroke_size", 0.09),
+    ("stroke_size", 10.1),
+    ("stroke_size", -1.0),
+    ("stroke_size", NAN),
+    ("stroke_size", INFINITY),
+    ("stroke_size", None),
+    ("stroke_size", "2"),
+    ("stroke_size", (1.0,)),
     ("tv_weight", -1.0),
     ("tv_weight", NAN),
     ("tv_weight", INFINITY),
@@ -177,6 +186,8 @@ ACCEPTED = [
     ("style_size", "16"),
     ("style_size", "16384"),
     ("style_size", "native"),
+    ("stroke_size", 0.1),
+    ("stroke_size", 10),
     ("history", 1),
     ("history", 1000),
     ("seed", 2**63 - 1),
@@ -200,6 +211,7 @@ def test_defaults_are_the_papers():
     assert config.continuation == "none"
     assert config.size == (512,)
     assert config.style_size == "match"
+    assert config.stroke_size == 1
     resolved = config.resolved()
     assert resolved.content_weights == (1,)
     assert resolved.style_weights == (0.2,) * 5
@@ -363,6 +375,7 @@ OTHER_SETTINGS = TransferConfig(
     size=(64, 128),
     iterations=(3, 4),
     style_size="300",
+    stroke_size=1.5,
     init="start.png",
     pooling="avg",
     tv_weight=1e-7,
@@ -446,6 +459,8 @@ def test_names_left_out_take_their_default():
         ({"style": ["a", "b"], "content_masks": ["m", "m", "m"]}, "content_masks: "),
         ({"content_masks": [["m"]]}, "content_masks: "),
         ({"style_size": 512}, "style_size: "),
+        ({"stroke_size": [2]}, "stroke_size: "),
+        ({"stroke_size": json.loads("1e999")}, "stroke_size: "),
         ({"style_layers": "conv1_1"}, "style_layers: "),
         ({"style_layers": [{}]}, "style_layers: "),
         ({"style_layers": {"conv4_2": 1}}, "style_layers: "),

@@ -35,7 +35,7 @@ BROKEN = [
     Decimal("0.5"),
 ]
 WHOLE_SCALARS = ("history", "seed", "log_every")
-BROKEN_SCALARS = ("lambda_os", "tv_weight", "learning_rate")
+BROKEN_SCALARS = ("lambda_os", "tv_weight", "stroke_size", "learning_rate")
 NOT_REAL = [
     True,
     np.bool_(True),

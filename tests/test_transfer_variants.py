@@ -19,7 +19,7 @@ from helpers.transfers import run_transfer
 
 from gatys_norm import transfer
 from gatys_norm.cli import main as cli
-from gatys_norm.config import TransferConfig
+from gatys_norm.config import TransferConfig, from_dict
 from gatys_norm.images import color as colors
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
@@ -239,6 +239,22 @@ def test_the_record_of_regions_is_of_regions():
     assert result.record["stages"][0]["style_shapes"] == [
         list(style.shape[:2]) for style in picture_inputs.resized(REGIONS, inputs, WIDTH).styles
     ]
+
+
+def test_a_stroke_size_is_recorded_and_repeated_and_may_be_missing_from_a_record():
+    result = stylize(REGIONS, stroke_size=0.9)
+    again = run_transfer(from_dict(result.record["config"]))
+    assert_same_result(again, result)
+    larger = stylize(REGIONS)
+    (stage,), (larger_stage,) = result.record["stages"], larger.record["stages"]
+    for shape, other in zip(stage["style_shapes"], larger_stage["style_shapes"], strict=True):
+        assert np.prod(shape) == pytest.approx(0.9**2 * np.prod(other), rel=0.05)
+    for name, term in result.record["terms"].items():
+        is_same = term["coefficient"] == larger.record["terms"][name]["coefficient"]
+        assert is_same is not is_style(name)
+    older = larger.record["config"].copy()
+    del older["stroke_size"]
+    assert_same_result(run_transfer(from_dict(older)), larger)
 
 
 def run_command(*flags):

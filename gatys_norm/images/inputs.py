@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
@@ -102,12 +103,14 @@ class ResizedInputs(NamedTuple):
       styles: the same, each of its own shape.
       content_masks: one mask per style, or none; H × W, from 0 to 1, in the size of the file.
       style_masks: the same.
+      reference_shapes: shape of each style at stroke size 1; none if that is its shape.
     """
 
     content: np.ndarray
     styles: tuple[np.ndarray, ...]
     content_masks: tuple[np.ndarray, ...] = ()
     style_masks: tuple[np.ndarray, ...] = ()
+    reference_shapes: tuple[Shape, ...] = ()
 
 
 def paths(config: TransferConfig) -> Inputs[str]:
@@ -142,14 +145,20 @@ def load(config: TransferConfig) -> LoadedInputs:
 def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
     """Return `LoadedInputs` for pictures that are loaded already.
 
+    A style that the stroke size enlarges beyond its own pixels is warned of.
+
     Raises:
       PictureError: a picture would be too narrow at one of the sizes, or a mask cannot be used.
     """
     shapes = {size: shapes_at(config, pictures, size) for size in config.size}
-    for content_shape, style_shapes in shapes.values():
+    for size, (content_shape, style_shapes) in shapes.items():
         _check_wide_enough("content", config.content, content_shape)
-        for path, shape in zip(config.style, style_shapes, strict=True):
+        for path, shape in zip(
+            config.style, _reference_shapes(config, pictures, size), strict=True
+        ):
             _check_wide_enough("style", path, shape)
+        for path, shape in zip(config.style, style_shapes, strict=True):
+            _check_wide_enough("style", path, shape, "a larger size, a larger stroke_size")
     file_paths = paths(config)
     for path, mask in zip(file_paths.content_masks, pictures.content_masks, strict=True):
         masks.check(path, mask, config.content, pictures.content)
@@ -158,6 +167,7 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
     )
     for path, mask, style_path, style in style_masks:
         masks.check(path, mask, style_path, style)
+    _warn_of_enlarged_styles(config, pictures)
     return LoadedInputs(pictures, shapes)
 
 
@@ -166,19 +176,27 @@ def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -
 
     With `style_size` "match" all have the same number of pixels. The Gram matrix of Eq. 5 grows
     with the number of positions, so G(φ_j(s)) and G(φ_j(x)) are comparable only for equal numbers.
-    The paper does not say how large the style picture is.
+    The paper does not say how large the style picture is. `stroke_size` multiplies its sides.
     """
     tall, wide = pictures.content.shape[:2]
     content_shape = size_for_long_side(tall, wide, size)
 
     def style_shape(height: int, width: int) -> Shape:
         if config.style_size == "match":
-            return size_for_pixel_count(height, width, math.prod(content_shape))
-        if config.style_size == "native":
-            return height, width
-        return size_for_long_side(height, width, int(config.style_size))
+            pixel_count = round(math.prod(content_shape) * config.stroke_size**2)
+            return size_for_pixel_count(height, width, pixel_count)
+        is_native = config.style_size == "native"
+        long_side = max(height, width) if is_native else int(config.style_size)
+        return size_for_long_side(height, width, round(long_side * config.stroke_size))
 
     return Shapes(content_shape, tuple(style_shape(*style.shape[:2]) for style in pictures.styles))
+
+
+def _reference_shapes(
+    config: TransferConfig, pictures: Inputs[np.ndarray], size: int
+) -> tuple[Shape, ...]:
+    """Return the shapes that the styles would have at stroke size 1."""
+    return shapes_at(dataclasses.replace(config, stroke_size=1.0), pictures, size).styles
 
 
 def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
@@ -195,13 +213,28 @@ def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedI
         tuple(resize(style, *shape) for style, shape in zip(styles, shapes.styles, strict=True)),
         tuple(map(masks.from_picture, pictures.content_masks)),
         tuple(map(masks.from_picture, pictures.style_masks)),
+        _reference_shapes(config, pictures, size) if config.stroke_size != 1 else (),
     )
 
 
-def _check_wide_enough(role: str, path: str, shape: Shape) -> None:
+def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larger size") -> None:
     if min(shape) < MIN_SIDE:
         height, width = shape
         raise picture_io.PictureError(
             f"{path}: would be {width}×{height} pixels as {role} at this size; "
-            f"each side needs {MIN_SIDE}, so choose a larger size or a less narrow picture"
+            f"each side needs {MIN_SIDE}, so choose {remedy} or a less narrow picture"
         )
+
+
+def _warn_of_enlarged_styles(config: TransferConfig, pictures: Inputs[np.ndarray]) -> None:
+    """Warn of each style that has enough pixels for stroke size 1, and not for the one chosen."""
+    shapes = _reference_shapes(config, pictures, config.size[-1])
+    for path, style, shape in zip(config.style, pictures.styles, shapes, strict=True):
+        height, width = style.shape[:2]
+        largest = math.sqrt(height * width / math.prod(shape))
+        if 1 <= largest < config.stroke_size:
+            warnings.warn(
+                f"{path}: stroke_size {config.stroke_size:g} enlarges it beyond its own "
+                f"{width}×{height} pixels; up to {math.floor(100 * largest) / 100:g} does not",
+                stacklevel=3,
+            )

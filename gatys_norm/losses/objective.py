@@ -20,7 +20,7 @@ from gatys_norm.losses import functional, parametrization
 from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
 from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.vgg import Extractor, feature_size
-from gatys_norm.terms import TOTAL_VARIATION, style_term, term_names
+from gatys_norm.terms import TOTAL_VARIATION, layer_of, style_term, term_names
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -292,7 +292,7 @@ def region_masks(
 def _targets(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
 ) -> dict[str, tf.Tensor]:
-    """Return {term: φ_j(o), or G(φ_j(s)) scaled to the size of its region in x}."""
+    """Return {term: φ_j(o), or G(φ_j(s)) scaled to the stroke size and its region in x}."""
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, strips)
     targets = values_of(tf.constant(inputs.content), {})
@@ -305,12 +305,34 @@ def _targets(
         values_of = loss_features.compiled(
             extractor, term_names((), config.style_layers, (name,)), strips
         )
-        targets |= _scaled_to_region(
-            values_of(tf.constant(style), masks_of_style),
-            _shares(masks_of_style),
-            _shares(masks_of_image),
-        )
+        grams = values_of(tf.constant(style), masks_of_style)
+        if inputs.reference_shapes:
+            grams = _scaled_to_shape(grams, style.shape, inputs.reference_shapes[index])
+        targets |= _scaled_to_region(grams, _shares(masks_of_style), _shares(masks_of_image))
     return targets
+
+
+def _scaled_to_shape(
+    grams: _Tensors, shape: Sequence[int], reference_shape: Sequence[int]
+) -> dict[str, tf.Tensor]:
+    """Scale the Gram matrices of a style picture to the number of positions of another shape.
+
+    A Gram matrix is a sum over the M_j positions of layer j. Of a style that is resized by the
+    stroke size f the result is G_s(f) · M_j(1) / M_j(f), which compares with x as G_s(1) does.
+
+    Args:
+      grams: {term: G_s(f), C_j × C_j}.
+      shape: (H, W, …) of the style picture.
+      reference_shape: the same at stroke size 1.
+    """
+
+    def positions(term: str, shape: Sequence[int]) -> int:
+        return math.prod(feature_size(layer_of(term), shape[0], shape[1]))
+
+    return {
+        term: gram * (positions(term, reference_shape) / positions(term, shape))
+        for term, gram in grams.items()
+    }
 
 
 def _scaled_to_region(

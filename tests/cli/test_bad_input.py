@@ -329,6 +329,10 @@ CASES = {
         narrow("style"),
         ["narrow.png: would be 2×32 pixels as style", "needs 16"],
     ),
+    "style too narrow at this stroke size": (
+        ["--stroke_size=0.1"],
+        ["style.png: would be", "needs 16", "a larger stroke_size"],
+    ),
     "unreadable start": (
         file("init", "start.png", b"no picture"),
         ["start.png: its content is no picture", PICTURE],

@@ -52,6 +52,7 @@ SETTINGS: dict[str, Any] = {
     "size": ("256,512,1024", (256, 512, 1024)),
     "iterations": ("42", (42,)),
     "style_size": ("300", "300"),
+    "stroke_size": ("1.5", 1.5),
     "init": ("start.png", "start.png"),
     "pooling": ("avg", "avg"),
     "tv_weight": ("0.125", 0.125),
@@ -296,6 +297,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "size": "(default: '512')",
     "iterations": "(default: '600')",
     "style_size": "(default: 'match')",
+    "stroke_size": "(default: '1.0')",
     "init": "(default: 'content')",
     "pooling": "(default: 'max')",
     "tv_weight": "(default: '0.0')",
@@ -363,7 +365,7 @@ def test_help_wins_over_what_is_missing_but_not_over_what_is_wrong():
 # Each kind of flag once with all that may be wrong with its text; what values a setting refuses is
 # for test_config.py.
 KINDS = ("lambda_os", "style_weights", "history", "size")
-NUMBERS = ("tv_weight", "content_weights", "style_blend", "learning_rate")
+NUMBERS = ("tv_weight", "stroke_size", "content_weights", "style_blend", "learning_rate")
 WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview", "dpi")
 OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview", "dpi")  # no settings
 ENUMS = (
@@ -406,6 +408,8 @@ MISTAKES = [  # (arguments besides the three that are needed, what the line must
     ("--content_layers=conv4_2,", "--content_layers"),
     ("--style_size=large", "--style_size"),
     ("--style_size=", "--style_size"),
+    ("--stroke_size=0", "--stroke_size: must be a finite number from 0.1 to 10, not 0.0"),
+    ("--stroke_size=", "--stroke_size"),
     ("--resume=maybe", "--resume"),
     ("--noresume=1", "--noresume"),
     ("--nohelp=x", "--nohelp"),

@@ -14,6 +14,7 @@ from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import measurements
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.inputs import ResizedInputs
+from gatys_norm.images.sizes import resize
 from gatys_norm.losses.objective import build_objective
 from gatys_norm.network import vgg, weights
 
@@ -153,6 +154,40 @@ def test_picture_distances(config, tmp_path):
         error = gamma(2 * (phi[0].size + 3), "float32")
         assert distances["features"][i][j] == pytest.approx(expected, rel=error)
         assert distances["features"][j][i] == distances["features"][i][j]
+
+
+def grating(height, width, cycles_down, cycles_across):
+    """Return a grey picture of waves, so many cycles of them from edge to edge."""
+    down, across = np.arange(height)[:, np.newaxis] / height, np.arange(width) / width
+    waves = np.cos(2 * np.pi * (cycles_down * down + cycles_across * across))
+    return np.repeat((100 + 80 * waves)[..., np.newaxis], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("cycles_down", "cycles_across"), [(0, 12), (8, 0), (8, 12), (-8, 12), (8.5, 12.5), (32, 48)]
+)
+def test_the_spectral_centroid_of_a_grating_is_its_frequency(cycles_down, cycles_across):
+    frequency = np.hypot(cycles_down / 64, cycles_across / 96)
+    centroid = measurements.spectral_centroid(grating(64, 96, cycles_down, cycles_across))
+    # The window puts some power into the frequencies next to it.
+    assert centroid == pytest.approx(frequency, rel=0.02)
+
+
+def test_an_enlarged_picture_has_half_the_spectral_centroid():
+    small = resize(np.random.default_rng(6).uniform(0, 255, (24, 20, 3)), 96, 80)
+    large = resize(small, 192, 160)
+    centroid = measurements.spectral_centroid(small)
+    assert measurements.spectral_centroid(large) == pytest.approx(centroid / 2, rel=0.02)
+    assert measurements.spectral_centroid(0.3 * small + 20) == pytest.approx(centroid)
+
+
+def test_the_spectral_centroid_is_of_luminance_and_0_where_that_is_one():
+    down, across = grating(64, 64, 4, 0), grating(64, 64, 0, 16)
+    picture = np.stack([down[..., 0], down[..., 0], across[..., 0]], axis=2)
+    weights = (0.299 + 0.587) ** 2, 0.114**2
+    expected = np.average([4 / 64, 16 / 64], weights=weights)
+    assert measurements.spectral_centroid(picture) == pytest.approx(expected, rel=0.02)
+    assert measurements.spectral_centroid(np.full((9, 7, 3), 100.1, np.float32)) == 0
 
 
 @pytest.mark.weights

@@ -1,6 +1,7 @@
 """What a transfer is made of: which files are read, their sizes and colors, and masks."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,72 @@ def test_content_and_every_style_have_the_wanted_sizes():
         scene = picture_inputs.resized(config, picture_inputs.load(config), config.size[0])
         assert scene.content.shape == (18, 24, 3)
         assert tuple(style.shape[:2] for style in scene.styles) == expected
+
+
+STYLE_SIZES = ("match", "native", "66")
+
+
+@pytest.mark.parametrize("style_size", STYLE_SIZES)
+def test_at_stroke_size_1_nothing_is_another(style_size):
+    config = dataclasses.replace(CONFIG, style_size=style_size)
+    inputs = picture_inputs.load(config)
+    nearly = dataclasses.replace(config, stroke_size=1 + 1e-9)
+    assert picture_inputs.shapes_at(nearly, inputs.pictures, 24) == inputs.shapes[24]
+    assert picture_inputs.resized(config, inputs, 24).reference_shapes == ()
+
+
+@pytest.mark.parametrize(
+    ("style_size", "stroke_size", "expected"),
+    [
+        ("native", 0.7, ((42, 28), (22, 23))),
+        ("native", 2, ((120, 80), (64, 66))),
+        ("66", 0.5, ((33, 22), (32, 33))),
+        ("66", 1.5, ((99, 66), (96, 99))),
+        ("match", 2, ((51, 34), (41, 42))),  # 1734 and 1722 pixels, and 2² · 18 · 24 is 1728
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.* enlarges it:UserWarning")
+def test_the_stroke_size_multiplies_the_sides_of_every_style(style_size, stroke_size, expected):
+    plain = dataclasses.replace(CONFIG, style_size=style_size, size=(24,))
+    config = dataclasses.replace(plain, stroke_size=stroke_size)
+    inputs = picture_inputs.load(config)
+    assert inputs.shapes[24] == ((18, 24), expected)  # the plan of memory reads these
+    scene = picture_inputs.resized(config, inputs, 24)
+    assert tuple(style.shape[:2] for style in scene.styles) == expected
+    assert scene.reference_shapes == picture_inputs.load(plain).shapes[24].styles
+
+
+def enlarged(**changes):
+    """Return what is warned of when pictures are loaded."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture_inputs.load(dataclasses.replace(CONFIG, **changes))
+    return [str(warning.message) for warning in caught]
+
+
+def test_a_style_that_the_stroke_size_enlarges_is_named_with_what_its_pixels_allow():
+    """The second style is too small for its size already, which is not the stroke size's doing."""
+    assert enlarged(stroke_size=2) == [
+        "a.png: stroke_size 2 enlarges it beyond its own 40×60 pixels; up to 1.17 does not"
+    ]
+    assert enlarged(stroke_size=1.17) == enlarged(stroke_size=0.9) == enlarged() == []
+    assert enlarged(stroke_size=1.1, style_size="native") == [
+        f"{name}: stroke_size 1.1 enlarges it beyond its own {size} pixels; up to 1 does not"
+        for name, size in (("a.png", "40×60"), ("b.png", "33×32"))
+    ]
+
+
+def test_a_style_too_narrow_at_a_stroke_size_asks_for_a_larger_one_if_that_would_do():
+    with pytest.raises(picture_io.PictureError) as refusal:
+        picture_inputs.load(dataclasses.replace(CONFIG, stroke_size=0.5))
+    assert str(refusal.value) == (
+        "a.png: would be 9×12 pixels as style at this size; each side needs 16, so choose a larger "
+        "size, a larger stroke_size or a less narrow picture"
+    )
+    picture_io.save_picture("narrow.png", noise(400, 40, 9))
+    narrow = dataclasses.replace(CONFIG, style="narrow.png", style_size="150", stroke_size=2)
+    with pytest.raises(picture_io.PictureError, match="choose a larger size or a less narrow"):
+        picture_inputs.load(narrow)
 
 
 def test_the_second_style_too_narrow_is_named():

@@ -30,7 +30,7 @@ from gatys_norm.losses.coefficients import ZeroEnergyError
 from gatys_norm.network import vgg
 from gatys_norm.network.convolution import DIRECT
 from gatys_norm.network.memory import WHOLE, Strips
-from gatys_norm.terms import TOTAL_VARIATION, is_style
+from gatys_norm.terms import TOTAL_VARIATION, block_of, is_style, layer_of, style_of
 
 pytestmark = pytest.mark.numeric
 
@@ -861,6 +861,48 @@ def test_a_region_of_a_style_counts_as_if_it_filled_the_picture(small_model):
             # The rest is the picture's edge, of which the half has another share.
             assert error < 0.12
             assert without_mask > 3 * error
+
+
+@all_ways
+@pytest.mark.parametrize("config", TWO_STYLES, ids=[case.loss for case in TWO_STYLES])
+@pytest.mark.parametrize("kind", ["blended", "region by region"])
+def test_targets_are_scaled_to_the_positions_at_stroke_size_1(config, kind, strips, extractor):
+    """The coefficients of the normalized loss are those of the scaled targets."""
+    shapes = ((12, 20), (3, 4))
+    plain = objective.build_objective(config, extractor, SCENES[kind], strips)
+    scene = SCENES[kind]._replace(reference_shapes=shapes)
+    posed = objective.build_objective(config, extractor, scene, strips)
+    ratios = {  # {(style, block): positions at stroke size 1 / those of the style}
+        ("a", 1): (12 * 20) / (5 * 9),
+        ("a", 2): (6 * 10) / (2 * 4),
+        ("b_c", 1): (3 * 4) / (6 * 8),
+        ("b_c", 2): (1 * 2) / (3 * 4),
+    }
+    for term, target in plain.targets.items():
+        place = style_of(term), block_of(layer_of(term))
+        ratio = ratios[place] if is_style(term) else 1
+        np.testing.assert_allclose(posed.targets[term], ratio * target, rtol=gamma(3), atol=0)
+        power = ratio**2 if config.loss == "normalized" else 1
+        error = 2 * gamma(int(tf.size(target)) + 3)
+        assert posed.coefficients[term] * power == pytest.approx(
+            plain.coefficients[term], rel=error
+        )
+    again = objective.with_extractor(extractor, posed, config, scene)
+    for term, target in posed.targets.items():
+        np.testing.assert_array_equal(again.targets[term], target)
+
+
+def test_a_piece_of_a_texture_counts_as_the_whole(small_model):
+    config = dataclasses.replace(SETTINGS, style="s.png", loss="original").resolved()
+    extractor = vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64)
+    tile = np.random.default_rng(17).uniform(0, 255, (4, 4, 3))
+    whole, piece = (np.tile(tile, (count, count, 1)) for count in (24, 12))
+    wanted = objective.build_objective(config, extractor, ResizedInputs(whole, (whole,)))
+    scene = ResizedInputs(whole, (piece,), reference_shapes=(whole.shape[:2],))
+    for term, target in objective.build_objective(config, extractor, scene).targets.items():
+        difference = np.linalg.norm(target - wanted.targets[term])
+        # The rest is the picture's edge, of which the piece has twice the share.
+        assert difference < 0.12 * np.linalg.norm(wanted.targets[term])
 
 
 @needs_bfloat16

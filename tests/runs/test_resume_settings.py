@@ -250,6 +250,7 @@ def refusal(facts, config):
         ({"style_weights": (1.0, 2.0)}, "style_weights is 0.2,0.2 there and 1.0,2.0 here"),
         ({"optimizer": "adam"}, "optimizer is lbfgs there and adam here"),
         ({"history": 3}, "history is 10 there and 3 here"),
+        ({"stroke_size": 0.9}, "stroke_size is 1.0 there and 0.9 here"),
         ({"init": "noise"}, "init is content there and noise here"),
         ({"init": "b.png"}, "init is content there and b.png here"),
         ({"style": "b.png"}, "the style picture is another one, b.png here and a.png there"),
@@ -267,6 +268,14 @@ def test_setting_and_both_values_are_named(changes, words):
         check_before_work(facts_of(CONFIG), config)
     else:
         assert refusal(facts_of(CONFIG), config) == words
+
+
+def test_a_checkpoint_without_a_setting_had_its_default():
+    facts = facts_of(CONFIG)
+    del facts["config"]["stroke_size"]
+    check_before_work(facts, CONFIG)
+    other = dataclasses.replace(CONFIG, stroke_size=0.9)
+    assert refusal(facts, other) == "stroke_size is 1.0 there and 0.9 here"
 
 
 def test_seed_and_masks_count_where_they_are_used():

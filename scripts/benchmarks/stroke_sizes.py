@@ -1,0 +1,153 @@
+"""Measure how the strokes of a result follow the stroke size.
+
+    python scripts/benchmarks/stroke_sizes.py --update
+
+Writes results/stroke_sizes.json (`--output`), the same as a table, a sheet of all pictures (with
+--update into docs/ too), and the pictures into a folder next to them; those that are finished there
+are not computed again. Of the flags of a transfer it has --content, --weights, --size and
+--iterations; the other settings are the fast preset's.
+"""
+
+import dataclasses
+import itertools
+import sys
+from pathlib import Path
+
+import report as benchmark_report
+from absl import flags
+
+from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import flags as cli_flags
+from gatys_norm.config import PRESETS, ConfigError
+from gatys_norm.experiments.statistics import mean_over_layers
+from gatys_norm.images import contact_sheet
+from gatys_norm.images import io as picture_io
+
+PAGE = benchmark_report.ROOT / "docs" / "losses.md"
+SHEET = benchmark_report.ROOT / "docs" / "stroke-sizes.jpg"
+CELL_WIDTH = 160  # pixels of a picture in the sheet
+STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
+STROKE_SIZES = ("0.5", "1", "2")
+TITLES = (
+    "style | stroke size | style picture | cycles per picture | content distance | "
+    "mean style reflection"
+)
+
+
+def define_flags(values):
+    """Add the flags of this program."""
+    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
+    flags.DEFINE_list("styles", styles, "style pictures, one after another", flag_values=values)
+    explanation = "stroke sizes, from small to large"
+    flags.DEFINE_list("stroke_sizes", list(STROKE_SIZES), explanation, flag_values=values)
+    benchmark_report.define_update(values, [PAGE])
+
+
+def benchmark(values):
+    """Measure everything and write the report."""
+    cli_flags.refuse_flags(("style",), values, "see --styles")
+    cli_flags.refuse_flags(("stroke_size",), values, "see --stroke_sizes")
+    fast = {name: value for name, value in PRESETS["fast"].items() if name != "iterations"}
+    config = benchmark_report.config_from_flags(values, size=256, iterations=200, **fast)
+    stroke_sizes = sorted(set(cli_flags.numbers("stroke_sizes", values.stroke_sizes, float)))
+    with errors.refusing(ConfigError, prefix="--styles, --stroke_sizes: "):
+        configs = [
+            dataclasses.replace(config, style=(style,), stroke_size=stroke_size)
+            for style in cli_flags.expanded(cli_flags.required(values, "styles"))
+            for stroke_size in stroke_sizes
+        ]
+    destination, machine = benchmark_report.prepare(values, "stroke_sizes", [PAGE], config.weights)
+    configs = [
+        dataclasses.replace(config, weights=machine["weights"]).resolved() for config in configs
+    ]
+    folder = destination.output.with_suffix("")
+    measured = benchmark_report.in_own_process(measure, configs, folder)
+    report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}
+    for path in [destination.output.with_suffix(".jpg")] + [SHEET] * values.update:
+        picture_io.save_picture(path, sheet(measured))
+    benchmark_report.finish(destination, report, tables(report))
+
+
+def measure(configs, folder):
+    """Run the transfers that are not finished in a folder, and return the facts of each."""
+    loading.start_tensorflow()
+    from gatys_norm.experiments import grid
+
+    with benchmark_report.progress_bar("transfers", len(configs)) as bar:
+        results = {}
+        for result in grid.run_grid(configs, folder):
+            if result.error:
+                raise errors.InputError(result.error)
+            results[result.config] = facts(result)
+            bar.update()
+    return [results[config] for config in configs]
+
+
+def facts(result):
+    """Return the facts of a finished transfer."""
+    from gatys_norm.experiments import measurements
+
+    stage = result.record["stages"][-1]
+    picture = picture_io.load_picture(result.output)
+    cycles = measurements.spectral_centroid(picture) * max(stage["width"], stage["height"])
+    return {
+        "style": Path(result.config.style[0]).stem,
+        "stroke_size": result.config.stroke_size,
+        "style_shape": stage["style_shapes"][0],
+        "cycles_per_picture": cycles,
+        "picture": str(result.output),
+        **{
+            name: mean_over_layers(result.record["metrics"], name)
+            for name in ("content_distance", "style_reflection")
+        },
+    }
+
+
+def tables(report):
+    """Return the report as Markdown."""
+    rows = []
+    for facts in report["transfers"]:
+        height, width = facts["style_shape"]
+        cells = (
+            facts["style"],
+            f"{facts['stroke_size']:g}",
+            f"{width}×{height}",
+            f"{facts['cycles_per_picture']:.2f}",
+            f"{facts['content_distance']:.3f}",
+            f"{facts['style_reflection']:.3f}",
+        )
+        rows.append(" | ".join(cells))
+    return "\n\n".join(
+        [
+            benchmark_report.machine_line(report["machine"]),
+            benchmark_report.table(TITLES, rows),
+            conclusion(report["transfers"]),
+        ]
+    )
+
+
+def sheet(transfers):
+    """Return all pictures, a row per style and a column per stroke size."""
+    styles = list(dict.fromkeys(facts["style"] for facts in transfers))
+    stroke_sizes = list(dict.fromkeys(facts["stroke_size"] for facts in transfers))
+    pictures = [picture_io.load_picture(facts["picture"]) for facts in transfers]
+    count = len(stroke_sizes)
+    rows = [pictures[count * row : count * (row + 1)] for row in range(len(styles))]
+    columns = [f"stroke size {stroke_size:g}" for stroke_size in stroke_sizes]
+    return contact_sheet.labeled_grid(styles, columns, rows, CELL_WIDTH)
+
+
+def conclusion(transfers):
+    """Return the sentence that says for how many styles the frequency falls with every step."""
+    by_style = {}
+    for facts in transfers:
+        by_style.setdefault(facts["style"], []).append(facts["cycles_per_picture"])
+    falling = [all(a > b for a, b in itertools.pairwise(cycles)) for cycles in by_style.values()]
+    return (
+        f"The mean frequency falls from each stroke size to the next with {sum(falling)} of "
+        f"{len(falling)} styles."
+    )
+
+
+if __name__ == "__main__":
+    console.leave(program.call(__doc__, benchmark, sys.argv, define_flags))

@@ -1,0 +1,95 @@
+"""The benchmark of stroke sizes as a program, and what its tables say."""
+
+import dataclasses
+
+import pytest
+import report as benchmark_report
+import stroke_sizes
+from helpers.small_transfers import WIDTH, small_config
+
+from gatys_norm import transfer
+from gatys_norm.cli import errors, program
+from gatys_norm.text import replace_between
+
+
+def run(*flags):
+    argv = ["stroke_sizes.py", *map(str, flags)]
+    return program.call("", stroke_sizes.benchmark, argv, stroke_sizes.define_flags)
+
+
+@pytest.mark.parametrize("kind", benchmark_report.KINDS)
+def test_the_page_of_the_tables_has_its_markers(kind):
+    markers = benchmark_report.markers("stroke_sizes", kind)
+    assert "\nnew\n" in replace_between(stroke_sizes.PAGE.read_text(), *markers, "\nnew\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--style=a.png"], "--style: is not taken here; see --styles"),
+        (["--stroke_size=2"], "--stroke_size: is not taken here; see --stroke_sizes"),
+        (["--precision=float32"], "--precision: is not taken here"),
+        (["--styles="], "--styles: is needed"),
+        (["--stroke_sizes=1,large"], "--stroke_sizes: must be numbers"),
+        (["--stroke_sizes=1,20"], "--styles, --stroke_sizes: stroke_size: must be"),
+        (["--output=out.txt"], "--output: out.txt: must end in .json"),
+    ],
+)
+def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
+    monkeypatch.setattr(
+        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
+    )
+    code = run(*flags)
+    printed = capsys.readouterr()
+    assert code == 2
+    assert words in printed.err
+    assert (printed.err.count("\n"), printed.out) == (1, "")
+
+
+def facts_of(style, stroke_size, cycles):
+    return {
+        "style": style,
+        "stroke_size": stroke_size,
+        "style_shape": [20, 30],
+        "cycles_per_picture": cycles,
+        "content_distance": 1.5,
+        "style_reflection": 0.98,
+    }
+
+
+def test_tables_say_with_how_many_styles_the_frequency_falls(monkeypatch):
+    monkeypatch.setattr(benchmark_report, "machine_line", lambda _: "a machine")
+    transfers = [
+        *(facts_of("waves", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 5.0))),
+        *(facts_of("dots", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 7.5))),
+    ]
+    tables = stroke_sizes.tables({"machine": {}, "transfers": transfers})
+    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 |" in tables
+    assert tables.endswith("from each stroke size to the next with 1 of 2 styles.")
+
+
+@pytest.mark.usefixtures("eagerly", "small_network")
+def test_transfers_leave_their_facts_and_are_not_computed_twice(tmp_path, monkeypatch):
+    config = small_config(tmp_path, iterations=(1,))
+    configs = [
+        dataclasses.replace(config, stroke_size=stroke_size).resolved()
+        for stroke_size in (1.0, 0.9)
+    ]
+    measured = stroke_sizes.measure(configs, tmp_path / "runs")
+    assert [facts["stroke_size"] for facts in measured] == [1.0, 0.9]
+    assert {facts["style"] for facts in measured} == {"style"}
+    for facts in measured:
+        assert 0 < facts["cycles_per_picture"] < WIDTH
+        assert facts["content_distance"] > 0
+    monkeypatch.setattr(transfer, "Transfer", lambda *_: pytest.fail("it went to work"))
+    assert stroke_sizes.measure(configs, tmp_path / "runs") == measured
+    picture = stroke_sizes.sheet(measured)
+    assert picture.shape[1] > 2 * stroke_sizes.CELL_WIDTH
+    assert picture.std() > 10
+
+
+@pytest.mark.usefixtures("eagerly", "small_network")
+def test_a_style_that_cannot_be_read_ends_it(tmp_path):
+    config = dataclasses.replace(small_config(tmp_path), style=(str(tmp_path / "absent.png"),))
+    with pytest.raises(errors.InputError, match=r"absent\.png"):
+        stroke_sizes.measure([config.resolved()], tmp_path / "runs")
