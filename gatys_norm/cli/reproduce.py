@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
-import math
 import shlex
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from absl import flags
-from tqdm import tqdm
 
-from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import errors, loading, program
+from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import study as study_flags
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.network import weights
 from gatys_norm.report.markdown import VERDICTS
 
 if TYPE_CHECKING:
-    from gatys_norm.config import TransferConfig
     from gatys_norm.experiments.claims import Finding
     from gatys_norm.experiments.figures import Study
-    from gatys_norm.experiments.grid import Execute, RunResult
-
-    Results: TypeAlias = Mapping[TransferConfig, RunResult]
 
 USAGE = """Run the experiments of Choi and Kim (2020); show the results next to what the paper says.
 
@@ -80,15 +73,9 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
     from gatys_norm.experiments import reproduction as reproductions
 
     configs = reproductions.configs_of(study, figures)
-    with executor_from_flags(values) as execute:
-        runs_folder = Path(values.shared_dir or folder) / "cells"
-        results, signal_number = run_all(configs, runs_folder, values.checkpoint_every, execute)
+    results, signal_number = grid_command.run_from_flags(configs, values)
     if signal_number is not None:
-        print(
-            f"interrupted; {len(results)} of {len(configs)} transfers are kept in {folder}, the "
-            "same command continues"
-        )
-        return 128 + signal_number
+        return grid_command.report_interrupted(len(results), len(configs), folder, signal_number)
     reproduction = reproductions.collect(study, figures, results)
     writers = {folder: functools.partial(reproductions.write, folder, reproduction)}
     if values.summary_dir:
@@ -103,11 +90,9 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
             note = "the transfers are kept, the same command continues"
             return errors.report_unwritten(target, error, note)
     print_findings(reproduction.findings)
-    failed = [result for result in results.values() if result.error]
-    for result in failed:
-        print(f"failed: {result.output.parent.name}: {result.error}", file=sys.stderr)
+    code = grid_command.report_failed(results.values())
     print(f"page: {folder / 'report.html'}")
-    return errors.FAILED if failed else 0
+    return code
 
 
 def check_folders(values: flags.FlagValues) -> None:
@@ -157,77 +142,6 @@ def with_found_weights(study: Study) -> Study:
     """Return the study with the weights that `--weights` means, which are located only once."""
     source = weights.locate(study.base.weights).source
     return dataclasses.replace(study, base=dataclasses.replace(study.base, weights=source))
-
-
-@contextlib.contextmanager
-def executor_from_flags(values: flags.FlagValues) -> Iterator[Execute | None]:
-    """Yield the argument `execute` of `grid.run_grid`, connected until the context ends."""
-    if values.executor == "local":
-        yield None
-        return
-    for name, least in (("cpus_per_cell", sys.float_info.min), ("gpus_per_cell", 0)):
-        if not least <= getattr(values, name) < math.inf:
-            raise InputError(f"--{name}: must be a number {'above' if least else 'from'} 0")
-    from gatys_norm.experiments import ray as ray_executor
-
-    with contextlib.ExitStack() as stack:
-        with (
-            refusing(ImportError, prefix="--executor=ray: pip install gatys-norm[ray] first: "),
-            refusing(ray_executor.ClusterError, prefix="--ray_address: "),
-            console.silent_stderr(),
-        ):
-            stack.enter_context(ray_executor.connected(values.ray_address))
-        shared = values.ray_address is None or values.shared_dir is not None
-        yield ray_executor.executor(values.cpus_per_cell, values.gpus_per_cell, shared)
-
-
-def run_all(
-    configs: Sequence[TransferConfig],
-    folder: Path,
-    checkpoint_every: int,
-    execute: Execute | None,
-) -> tuple[Results, int | None]:
-    """Run the transfers of a grid, with one progress bar.
-
-    Args:
-      configs: settings of the transfers.
-      folder: folder in which each transfer gets its own folder.
-      checkpoint_every: iterations between checkpoints; 0 for no checkpoints.
-      execute: see `executor_from_flags`.
-
-    Returns:
-      ({settings: result}, number of the signal that stopped the grid, or None).
-    """
-    from gatys_norm.experiments import grid
-
-    results = {}
-    bar = tqdm(
-        total=100,
-        mininterval=0.1 if sys.stderr.isatty() else 30,
-        delay=1,
-        bar_format="{percentage:3.0f}%|{bar:30}| {desc}",
-    )
-    with console.signals_noted() as received, contextlib.closing(bar):
-
-        def show(progress: grid.Progress) -> bool:
-            bar.set_description_str(
-                f"{progress.runs_done}/{progress.runs} transfers, {progress.running} running, "
-                f"{interval(progress.seconds_left)} left",
-                refresh=False,
-            )
-            bar.update(100 * progress.share - bar.n)
-            return bool(received)
-
-        for result in grid.run_grid(configs, folder, show, checkpoint_every, execute):
-            results[result.config] = result
-            if received:
-                break
-    return results, (received[0] if received and len(results) < len(configs) else None)
-
-
-def interval(seconds: float) -> str:
-    """Return seconds in the format of a progress bar."""
-    return tqdm.format_interval(seconds) if math.isfinite(seconds) else "?"
 
 
 def print_findings(findings: Iterable[Finding]) -> None:

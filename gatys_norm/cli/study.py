@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.config import ConfigError
 from gatys_norm.experiments import figures as paper_figures
@@ -55,30 +56,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
     define_number("boost", default["boost"], "factor of the raised layer's weight")
-    _define_executor(values)
-
-
-def _define_executor(values: flags.FlagValues) -> None:
-    """Add the flags that say where transfers run."""
-    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
-    flags.DEFINE_enum(
-        "executor",
-        "local",
-        ["local", "ray"],
-        "where transfers run: one after the other here, or as cells of a Ray cluster",
-        flag_values=values,
-    )
-    explanation = (
-        "a cluster: auto, HOST:PORT or ray://HOST:PORT; default one started here, on loopback"
-    )
-    flags.DEFINE_string("ray_address", None, explanation, flag_values=values)
-    define_number("cpus_per_cell", 1.0, "CPU cores of a transfer on Ray")
-    define_number("gpus_per_cell", 0.0, "GPUs of a transfer on Ray, as 0.25")
-    explanation = (
-        "folder that every machine of the cluster sees; transfers are kept there instead of under "
-        "--output_dir"
-    )
-    cli_flags.define_path("shared_dir", None, explanation, values)
+    grid_command.define_flags(values)
 
 
 def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from helpers.weights_files import write_weights
 
 from gatys_norm.cli import errors, reproduce
 from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import study as study_flags
 from gatys_norm.experiments import figures as paper_figures
 from gatys_norm.experiments import reproduction as reproductions
@@ -115,7 +116,7 @@ def test_a_full_disk_at_the_end_says_what_is_kept(tmp_path, monkeypatch, capsys)
     def write(folder, _):
         raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/report.html")
 
-    monkeypatch.setattr(reproduce, "run_all", lambda *_: ({}, None))
+    monkeypatch.setattr(grid_command, "run_all", lambda *_: ({}, None))
     monkeypatch.setattr(reproduce, "with_found_weights", lambda found: found)
     monkeypatch.setattr(reproduction, "collect", lambda *_: None)
     monkeypatch.setattr(reproduction, "write", write)
