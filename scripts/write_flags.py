@@ -11,7 +11,17 @@ from pathlib import Path
 from absl import flags
 
 from gatys_norm import files
-from gatys_norm.cli import compare, console, errors, program, reproduce, study, survey, timelapse
+from gatys_norm.cli import (
+    compare,
+    console,
+    errors,
+    explore,
+    program,
+    reproduce,
+    study,
+    survey,
+    timelapse,
+)
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.report import markdown
@@ -25,14 +35,20 @@ COLUMNS = ("flag", "value", "default", "meaning")
 COMMANDS = {  # {words after the program's name: (what --help begins with, what adds the flags)}
     "": (transfer_command.USAGE, transfer_command.define_flags),
     "compare": (compare.USAGE, compare.define_flags),
+    "explore": (explore.USAGE, explore.define_flags),
     "reproduce": (reproduce.USAGE, study.define_flags),
     **{f"survey {name}": (usage, define) for name, (usage, _, define) in survey.COMMANDS.items()},
     "timelapse": (timelapse.USAGE, timelapse.define_flags),
 }
-REFUSED = ", ".join(f"`--{name}`" for name in (*study.SET_BY_FIGURES, "preview"))
+NOT_TAKEN = {"explore": explore.REFUSED, "reproduce": (*study.SET_BY_FIGURES, "preview")}
 ALSO = {  # what a command takes beyond its own flags
     "compare": "It takes the flags of a transfer too.",
-    "reproduce": f"It takes the flags of a transfer too, except {REFUSED}.",
+    **{
+        command: "It takes the flags of a transfer too, except "
+        + ", ".join(f"`--{name}`" for name in names)
+        + "."
+        for command, names in NOT_TAKEN.items()
+    },
 }
 
 

@@ -40,7 +40,7 @@ def table_of_imports(page):
 
 ALLOWED = table_of_imports(PAGE.read_text(encoding="utf-8"))
 SECONDS = 1.0
-COMMANDS = [(), ("compare",), ("reproduce",), ("survey",), ("timelapse",)]
+COMMANDS = [(), ("compare",), ("explore",), ("reproduce",), ("survey",), ("timelapse",)]
 
 
 def imported_modules(source):

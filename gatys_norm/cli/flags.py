@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
+import io
 import os
 import types
 import typing
@@ -28,6 +30,7 @@ SELDOM_SET = {
     *("line_search", "log_every", "parametrization", "continuation", "history"),
     "checkpoint_every",
 }
+DEFAULT_PRESET = "paper"
 _Paths = TypeVar("_Paths", str, tuple[str, ...], list[str], None)
 
 
@@ -40,7 +43,7 @@ def make_flags() -> flags.FlagValues:
         "settings to begin with: paper (600 iterations in float32) or fast (fewer, in bfloat16, "
         "over frequencies instead of pixels); a flag that is given wins"
     )
-    flags.DEFINE_enum("preset", "paper", list(PRESETS), explanation, flag_values=values)
+    flags.DEFINE_enum("preset", DEFAULT_PRESET, list(PRESETS), explanation, flag_values=values)
     define_count = functools.partial(flags.DEFINE_integer, lower_bound=0)
     define_path("output", None, "picture to write: .png, .tif, .jpg or .webp", values)
     define_path("config_from", None, "take the settings of this .png, .tif or .json", values)
@@ -212,3 +215,32 @@ def refuse_flags(names: Iterable[str], values: flags.FlagValues, reason: str) ->
 def take_only(names: Collection[str], values: flags.FlagValues, reason: str) -> None:
     """Raise `InputError` if another flag of a transfer is on the command line."""
     refuse_flags((name for name in make_flags() if name not in names), values, reason)
+
+
+def words_of(config: TransferConfig) -> list[str]:
+    """Return the flags, `--name=value`, with which a transfer has these settings.
+
+    A preset is among them if that makes them fewer.
+    """
+    return min((_words_after(config, preset) for preset in PRESETS), key=len)
+
+
+def _words_after(config: TransferConfig, preset: str) -> list[str]:
+    """Return the flags of the settings that differ from a preset, the preset last."""
+    fields = dataclasses.fields(TransferConfig)
+    defaults = {field.name: field.default for field in fields} | PRESETS[preset]
+    words = [
+        f"--{name}={_as_word(getattr(config, name))}"
+        for name, default in defaults.items()
+        if getattr(config, name) != default
+    ]
+    return words if preset == DEFAULT_PRESET else [*words, f"--preset={preset}"]
+
+
+def _as_word(value: Any) -> str:
+    """Return a setting as the value of its flag; list flags are read as CSV."""
+    if not isinstance(value, tuple):
+        return str(value)
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()

@@ -128,7 +128,8 @@ def load_inputs(config: TransferConfig) -> LoadedInputs:
         return picture_inputs.load(config)
 
 
-def _pictures_by_flag(config: TransferConfig) -> list[tuple[str, tuple[str, ...]]]:
+def pictures_by_flag(config: TransferConfig) -> list[tuple[str, tuple[str, ...]]]:
+    """Return [(name of a flag, paths of its pictures)] of all pictures that the settings name."""
     from gatys_norm.images import inputs as picture_inputs
 
     paths = picture_inputs.paths(config)
@@ -231,7 +232,7 @@ def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig)
 
 def _with_flag(message: str, config: TransferConfig) -> str:
     """Return a message, after the flag of the path or the setting with which it begins."""
-    for name, paths in _pictures_by_flag(config):
+    for name, paths in pictures_by_flag(config):
         if any(message.startswith(f"{path}: ") for path in paths):
             return f"--{name}: {message}"
     return errors.with_dashes(message)

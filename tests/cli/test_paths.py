@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from helpers.programs import load_script
 
-from gatys_norm.cli import compare, survey, timelapse
+from gatys_norm.cli import compare, explore, survey, timelapse
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import study as study_flags
 from gatys_norm.cli import transfer as transfer_command
@@ -16,6 +16,7 @@ from gatys_norm.config import TransferConfig
 PATHS = {  # {command: {flags that take a path}}
     "gatys-norm": {"output", "config_from"},
     "compare": {"output", "config_from"},
+    "explore": {"output", "config_from", "output_dir", "shared_dir"},
     "timelapse": {"output", "timelapse"},
     "reproduce": {"output", "config_from", "output_dir", "summary_dir", "shared_dir"},
     "survey build": {"run_dir", "pairs", "output_dir"},
@@ -28,6 +29,7 @@ PATHS = {  # {command: {flags that take a path}}
 DEFINE_FLAGS = {
     "gatys-norm": transfer_command.define_flags,
     "compare": compare.define_flags,
+    "explore": explore.define_flags,
     "timelapse": timelapse.define_flags,
     "reproduce": study_flags.define_flags,
     "draw": draw.define_flags,
