@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from helpers.transfer_command import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import main as cli
 from gatys_norm.config import PRESETS, TransferConfig
 from gatys_norm.images import io as picture_io
@@ -208,6 +210,28 @@ def test_absls_global_flags_are_left_alone(received):
     call(*GIVEN)
     assert "content" not in flags.FLAGS
     assert "snapshot_every" not in flags.FLAGS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lambda_os": 1e-5, "loss": "original", "size": (96, 1024), "iterations": (30, 20)},
+        {"content": "a 'b' $(c).png", "style": ('d, "e".png',), "init": "f;g.png"},
+        {"style": ("a,b.png", "c.png"), "style_blend": (0.1, 2.5e-7), "content_masks": ("m", "n")},
+        {"history": 7, "seed": 2**63 - 1, "tv_weight": 0.1 + 0.2, "memory_limit": "8GiB"},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("preset", [{}, PRESETS["fast"]], ids=["paper", "fast"])
+def test_the_words_of_settings_give_them_back(changes, preset):
+    config = TransferConfig(**{"content": "c.png", "style": ("s.png",)} | preset | changes)
+    line = shlex.join(["gatys-norm", *cli_flags.words_of(config)])
+    assert ("--preset=fast" in line) is bool(preset)
+    assert preset == {} or "--precision" not in line
+    values = cli_flags.make_flags()
+    values(shlex.split(line))
+    assert cli_flags.config_from_flags(values) == config
 
 
 # --- settings of an earlier run ---------------------------------------------------------------
