@@ -71,10 +71,11 @@ def test_a_folder_without_pictures_is_refused_even_among_others(content):
 
 
 def test_a_file_that_may_not_be_read_is_named_and_left_out(closed_folder):
-    paths = ("shelf", str(closed_folder))
-    with pytest.warns(UserWarning, match=r"x\.h5: Permission denied"):
-        with pytest.raises(errors.InputError, match="there is no picture in this folder"):
-            read(*paths)
+    with (
+        pytest.warns(UserWarning, match=r"x\.h5: Permission denied"),
+        pytest.raises(errors.InputError, match="there is no picture in this folder"),
+    ):
+        read(str(closed_folder))
 
 
 def test_a_folder_that_cannot_be_read_is_refused(monkeypatch):
