@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/stroke_sizes.py --update
 
-Writes results/stroke_sizes.json (`--output`), the same as a table, a sheet of all pictures (with
---update into docs/ too), and the pictures into a folder next to them; those that are finished there
-are not computed again. Of the flags of a transfer it has --content, --weights, --size and
---iterations; the other settings are the fast preset's.
+Writes results/stroke_sizes.json (`--output`), the same as a table, a sheet of all pictures, and the
+pictures into a folder next to them; those that are finished there are not computed again. With
+--update, the first style's row of the sheet goes into docs/. Of the flags of a transfer it has
+--content, --weights, --size and --iterations; the other settings are the fast preset's.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
 
 PAGE = benchmark_report.ROOT / "docs" / "losses.md"
-SHEET = benchmark_report.ROOT / "docs" / "stroke-sizes.jpg"
-CELL_WIDTH = 160  # pixels of a picture in the sheet
+STRIP = benchmark_report.ROOT / "docs" / "stroke-sizes.jpg"
+CELL_WIDTH = 176  # pixels of a picture in the sheet
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 STROKE_SIZES = ("0.5", "1", "2")
 TITLES = (
@@ -63,8 +63,9 @@ def benchmark(values):
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)
     report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}
-    for path in [destination.output.with_suffix(".jpg")] + [SHEET] * values.update:
-        picture_io.save_picture(path, sheet(measured))
+    picture_io.save_picture(destination.output.with_suffix(".jpg"), sheet(measured))
+    if values.update:
+        picture_io.save_picture(STRIP, sheet(measured[: len(stroke_sizes)]))
     benchmark_report.finish(destination, report, tables(report))
 
 
