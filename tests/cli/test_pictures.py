@@ -70,14 +70,6 @@ def test_a_folder_without_pictures_is_refused_even_among_others(content):
         read("shelf", "without")
 
 
-def test_a_file_that_may_not_be_read_is_named_and_left_out(closed_folder):
-    with (
-        pytest.warns(UserWarning, match=r"x\.h5: Permission denied"),
-        pytest.raises(errors.InputError, match="there is no picture in this folder"),
-    ):
-        read(str(closed_folder))
-
-
 def test_a_folder_that_cannot_be_read_is_refused(monkeypatch):
     def listdir(_):
         raise PermissionError(13, "Permission denied")
