@@ -76,7 +76,7 @@ class RunLog:
                 "size": stage.size,
                 "height": objective.shape[0],
                 "width": objective.shape[1],
-                "style_shapes": [list(style.shape[:2]) for style in stage.inputs.styles],
+                "style_shapes": [list(shape) for shape in stage.style_shapes],
                 "status": status,
                 "strips": cast(StripsRecord, objective.strips._asdict()),
                 "convolutions": objective.extractor.ways(*objective.shape[:2]),

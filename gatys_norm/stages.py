@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -9,20 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
 from gatys_norm.config import filled_in
-from gatys_norm.images.inputs import LoadedInputs, ResizedInputs, resized
+from gatys_norm.images.inputs import LoadedInputs, ResizedInputs, Shape, resized
 from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side
-from gatys_norm.losses import features as loss_features
-from gatys_norm.losses import metrics
 from gatys_norm.losses.objective import Objective, build_objective, with_extractor
 from gatys_norm.network.low_rank import low_rank_extractor
 from gatys_norm.network.memory import Strips
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers.base import State
-from gatys_norm.record import Metrics
-from gatys_norm.terms import term_names
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -39,17 +35,17 @@ class Stage:
     Attributes:
       index: number of the size, counted from 0.
       size: long side of the content in pixels.
-      inputs: the pictures at this size.
+      style_shapes: (height, width) of each style.
+      pictures: function that returns the pictures at this size. They are resized again when they
+        are needed, because they take 24 bytes per pixel and are seldom needed.
       objective: the loss, computed by the network in float32.
-      start: first picture of the optimization, H × W × 3, RGB, 0–255; None if x comes from a
-        checkpoint.
     """
 
     index: int
     size: int
-    inputs: ResizedInputs
+    style_shapes: tuple[Shape, ...]
+    pictures: Callable[[], ResizedInputs]
     objective: Objective
-    start: np.ndarray | None
     _low_rank: list[Objective] = field(default_factory=list)  # empty until it is needed
 
     def objective_in(
@@ -64,7 +60,7 @@ class Stage:
         """
         if precision == "float32":
             return self.objective
-        return with_extractor(extractor_of(precision), self.objective, config, self.inputs)
+        return with_extractor(extractor_of(precision), self.objective, config, self.pictures())
 
     def low_rank_objective(self, extractor: Extractor, config: TransferConfig) -> Objective:
         """Return the loss, computed by the low-rank network, with its own targets.
@@ -76,9 +72,10 @@ class Stage:
           config: resolved `TransferConfig`.
         """
         if not self._low_rank:
-            pictures = [_sample(picture) for picture in (self.inputs.content, *self.inputs.styles)]
-            cheap = low_rank_extractor(extractor, self.objective.extractor, pictures)
-            self._low_rank.append(with_extractor(cheap, self.objective, config, self.inputs))
+            pictures = self.pictures()
+            samples = [_sample(picture) for picture in (pictures.content, *pictures.styles)]
+            cheap = low_rank_extractor(extractor, self.objective.extractor, samples)
+            self._low_rank.append(with_extractor(cheap, self.objective, config, pictures))
         return self._low_rank[0]
 
 
@@ -88,8 +85,8 @@ def open_stage(
     index: int,
     extractor: Extractor,
     strips: Strips,
-    coarse: np.ndarray | None,
-) -> Stage:
+    coarse: np.ndarray | None = None,
+) -> tuple[Stage, np.ndarray | None]:
     """Resize the pictures to one size, set up the loss, and choose the first picture.
 
     Args:
@@ -102,18 +99,19 @@ def open_stage(
         from a checkpoint.
 
     Returns:
-      Stage.
+      (Stage, first picture of the optimization, H × W × 3, RGB, 0–255). The picture is None where
+      x comes from a checkpoint, after the first size.
 
     Raises:
       ZeroEnergyError, NonFiniteError: see `losses.objective.build_objective`.
     """
     size = config.size[index]
-    resized_inputs = resized(config, inputs, size)
-    objective = build_objective(config, extractor, resized_inputs, strips)
-    start = (
-        _start(config, inputs, resized_inputs, coarse) if coarse is not None or index == 0 else None
-    )
-    return Stage(index, size, resized_inputs, objective, start)
+    pictures = functools.partial(resized, config, inputs, size)
+    present = pictures()
+    objective = build_objective(config, extractor, present, strips)
+    start = _start(config, inputs, present, coarse) if coarse is not None or index == 0 else None
+    style_shapes = inputs.shapes[size].styles
+    return Stage(index, size, style_shapes, pictures, objective), start
 
 
 def _start(
@@ -141,30 +139,6 @@ def _sample(picture: np.ndarray) -> np.ndarray:
     height, width, _ = picture.shape
     least = math.ceil(MIN_SIDE * max(height, width) / min(height, width))
     return resize(picture, *size_for_long_side(height, width, max(SAMPLE_SIZE, least)))
-
-
-def measure(
-    config: TransferConfig, stage: Stage, extractor: Extractor, image: np.ndarray
-) -> Metrics:
-    """Return the measures of a result; see `metrics.measure`.
-
-    Args:
-      config: resolved `TransferConfig`.
-      stage: the size of the result.
-      extractor: φ in float32.
-      image: x, H × W × 3, before `config.color` restores the colors of the content.
-    """
-    targets, masks = stage.objective.targets, stage.objective.masks
-    terms = term_names(config.content_layers, config.style_layers, config.style_names)
-    values_of = loss_features.compiled(extractor, terms, stage.objective.strips)
-    return metrics.measure(
-        values_of(tf.constant(image), masks),
-        values_of(tf.constant(stage.inputs.content), masks),
-        targets,
-        config.content_layers,
-        config.style_layers,
-        config.style_names,
-    )
 
 
 def checked_status(objective: Objective, state: State, status: str) -> str:

@@ -19,6 +19,7 @@ from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.images.sizes import resize
+from gatys_norm.losses import metrics
 from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
 from gatys_norm.losses.objective import Objective, with_corrected_targets
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
@@ -30,7 +31,7 @@ from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
 from gatys_norm.runs.schedule import evaluation_scale, schedule
-from gatys_norm.stages import Stage, checked_status, measure, open_stage
+from gatys_norm.stages import Stage, checked_status, open_stage
 from gatys_norm.terms import loss_terms
 
 # Array of a checkpoint: the position at which the targets were last corrected.
@@ -338,8 +339,9 @@ class Transfer:
 
     def _opened(self, index: int, coarse: np.ndarray | None = None) -> _Present:
         """Start a size, from the result of the previous one."""
-        stage = self._stage(index, coarse)
-        start = stage.objective.position(filled_in(stage.start))
+        stage, picture = self._stage(index, coarse)
+        start = stage.objective.position(filled_in(picture))
+        del picture
         objective = self._objective_of(stage, 0, start)
         state = self._first_state(stage, objective, start)
         self._log.add_row(stage, state)
@@ -358,7 +360,7 @@ class Transfer:
     def _resumed(self) -> _Present:
         """Continue the size at which the checkpoint was taken; afterwards it is not held here."""
         facts, state, phase_start = filled_in(self._restored)
-        stage = self._stage(facts["stage"], None)
+        stage, _ = self._stage(facts["stage"])
         if not math.isfinite(stage.objective.loss(stage.objective.terms(state.position))):
             raise damaged("the loss of its picture is not finite")
         phase = facts["phase"]
@@ -372,7 +374,7 @@ class Transfer:
         position, restarts, iterations = state.position, state.restarts, state.iterations
         evaluations = state.evaluations
         del state, present.state, present.objective, present.stage  # frees their arrays
-        present.stage = self._stage(index, None)
+        present.stage, _ = self._stage(index)
         present.objective = self._objective_of(present.stage, present.phase, present.phase_start)
         first = self._first_state(present.stage, present.objective, position)
         results = first.results._replace(
@@ -380,8 +382,10 @@ class Transfer:
         )
         present.state = State(results, first.scale, iterations, restarts)
 
-    def _stage(self, index: int, coarse: np.ndarray | None) -> Stage:
-        """Set up a size."""
+    def _stage(
+        self, index: int, coarse: np.ndarray | None = None
+    ) -> tuple[Stage, np.ndarray | None]:
+        """Set up a size; see `open_stage`."""
         extractor, strips = self._extractor("float32"), self._strips[index]
         return open_stage(self._config, self._inputs, index, extractor, strips, coarse)
 
@@ -511,11 +515,26 @@ class Transfer:
         return Checkpoint(arrays, facts)
 
     def _result(self, present: _Present, status: str) -> TransferResult:
-        image = _optimized(present)
         with device.within_memory(present.stage.size):
-            measures = measure(self._config, present.stage, self._extractor("float32"), image)
+            measures = self._measures(present)
         record = self._log.record(self._identity(), status, present.stage, measures)
         return TransferResult(self._image(present), record)
+
+    def _measures(self, present: _Present) -> Metrics:
+        """Measure the present picture, by the whole network in float32."""
+        config, objective, state = self._config, present.stage.objective, present.state
+        if present.objective is objective:
+            distances = objective.by_term(state.results.terms)
+        else:
+            distances = objective.terms(state.position)
+        return metrics.measure(
+            distances,
+            objective.targets,
+            objective.content_grams,
+            config.content_layers,
+            config.style_layers,
+            config.style_names,
+        )
 
     def _image(self, present: _Present) -> np.ndarray:
         """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""

@@ -189,7 +189,7 @@ def test_measures_without_room_end_in_one_line(config, monkeypatch):
     def measure(*_):
         raise FULL
 
-    monkeypatch.setattr(transfer, "measure", measure)
+    monkeypatch.setattr(transfer.metrics, "measure", measure)
     with pytest.raises(memory.OutOfMemoryError, match=r"^size: "):
         run_transfer(config)
 

@@ -57,8 +57,8 @@ def test_the_log_costs_no_pass_through_the_network(monkeypatch, small_model, con
         network.use(monkeypatch, small_model, counted)
         record = run_transfer(dataclasses.replace(config, log_every=log_every)).record
         assert len(record["history"]) == 1 + 6 // log_every
-        # The targets are of two pictures, the metrics of the result and of the content.
-        assert made[-1].count == record["evaluations"] + 2 + 2
+        # The targets are of two pictures.
+        assert made[-1].count == record["evaluations"] + 2
         passes.append(made[-1].count)
     assert passes[0] == passes[1]
 
@@ -146,8 +146,8 @@ def stage_of(size):
     """Return a stage whose objective has two terms, and whose network is never run."""
     network = mock.Mock(ways=lambda height, width: {"conv1_1": f"{height}×{width}"})
     objective = stages.Objective(network, (16, size, 3), {}, {"content/a": 10.0, "style/b": 100.0})
-    inputs = picture_inputs.ResizedInputs(noise(16, size, 1), (noise(8, 9, 2),))
-    return stages.Stage(0, size, inputs, objective, None)
+    pictures = picture_inputs.ResizedInputs(noise(16, size, 1), (noise(8, 9, 2),))
+    return stages.Stage(0, size, ((8, 9),), lambda: pictures, objective)
 
 
 def state_at(iterations, evaluations):

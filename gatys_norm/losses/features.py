@@ -18,6 +18,7 @@ from gatys_norm.losses.functional import (
 )
 from gatys_norm.network import strips as network_strips
 from gatys_norm.network.memory import WHOLE, Strips
+from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.terms import block_of, is_style, layer_of
 
@@ -63,11 +64,12 @@ def distances(
     targets: Mapping[str, tf.Tensor],
     strips: Strips = WHOLE,
     masks: Mapping[str, tf.Tensor] | None = None,
+    workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance from its target}; differentiable; arguments as for `compute`.
 
-    In strips, the features that belong to a content term are compared with their target strip by
-    strip, and never held as a whole.
+    In strips, which can have a workspace, the features that belong to a content term are compared
+    with their target strip by strip, and never held as a whole.
     """
     if strips == WHOLE:
         values = compute(extractor, image, tuple(targets), strips, masks)
@@ -80,6 +82,7 @@ def distances(
         content | dict(masks or {}),
         strips,
         _depth(targets),
+        workspace=workspace,
     )
     return {
         term: squared_distance(values[term], target) if is_style(term) else values[term]

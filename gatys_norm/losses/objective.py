@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +19,9 @@ from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import functional, parametrization
 from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
 from gatys_norm.network.memory import WHOLE, Strips
+from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
-from gatys_norm.terms import TOTAL_VARIATION, layer_of, style_term, term_names
+from gatys_norm.terms import TOTAL_VARIATION, is_style, layer_of, style_term, term_names
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -46,20 +47,24 @@ class Objective:
       shape: (H, W, 3) of x.
       targets: {term: φ_j(o), or G(φ_j(s))}.
       coefficients: {term: c_t}; it decides the order of the terms.
+      content_grams: {style term: G(φ_j(o))}, which the loss does not need, but its measures do.
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
       strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
+      workspace: of evaluations in strips.
     """
 
     extractor: Extractor
     shape: _Shape
     targets: dict[str, tf.Tensor]
     coefficients: dict[str, float]
+    content_grams: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     parametrization: str = "pixel"
     strips: Strips = WHOLE
     is_grey: bool = False
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    workspace: Workspace = dataclasses.field(default_factory=Workspace)
 
     @property
     def unit(self) -> float:
@@ -75,13 +80,17 @@ class Objective:
         return _compile(self.extractor, self.parametrization, self.strips, self.is_grey)
 
     @property
-    def data(self) -> tuple[_Shape, _Tensors, _Tensors, _Tensors]:
+    def data(self) -> tuple[Any, ...]:
         """The arguments of `function` after the position."""
+        workspace = () if self.strips == WHOLE else (self.workspace,)
+        return self.shape, self.targets, self.masks, self._relative(), *workspace
+
+    def _relative(self) -> dict[str, tf.Tensor]:
+        """Return {term: c_t / unit}."""
         dtype = next(iter(self.targets.values())).dtype
-        relative = {
+        return {
             term: tf.constant(value / self.unit, dtype) for term, value in self.coefficients.items()
         }
-        return self.shape, self.targets, self.masks, relative
 
     def image(self, position: tf.Tensor) -> tf.Tensor:
         """Return x, H × W × 3."""
@@ -126,7 +135,7 @@ class Objective:
             tape.watch(position)
             image = self.image(position)
             values = _distances(self.extractor, image, self.strips, *self.data[1:])
-            terms = {name: value * values[name] for name, value in self.data[-1].items()}
+            terms = {name: value * values[name] for name, value in self._relative().items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
     def loss(self, terms: Mapping[str, float]) -> float:
@@ -146,11 +155,14 @@ def _compile(
         targets: _Tensors,
         masks: _Tensors,
         coefficients: _Tensors,
+        workspace: Workspace | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = parametrization.to_image(position, shape, kind, is_grey)
-            distances = _distances(extractor, image, strips, targets, masks, coefficients)
+            distances = _distances(
+                extractor, image, strips, targets, masks, coefficients, workspace
+            )
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
         return value, gradient, tf.stack([distances[term] for term in coefficients])
@@ -167,9 +179,10 @@ def _distances(
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
+    workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance} of x = `image`."""
-    distances = loss_features.distances(extractor, image, targets, strips, masks)
+    distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image)
     return distances
@@ -199,12 +212,16 @@ def build_objective(
     """
     shape = inputs.content.shape
     masks = region_masks(config, config.style_names, inputs.content_masks, shape)
-    targets = _targets(config, extractor, inputs, strips)
+    terms = term_names(config.content_layers, config.style_layers, config.style_names)
+    content = loss_features.compiled(extractor, terms, strips)(tf.constant(inputs.content), masks)
+    targets = {term: value for term, value in content.items() if not is_style(term)}
+    targets |= _style_targets(config, extractor, inputs, strips)
     return Objective(
         extractor,
         shape,
         targets,
         _coefficients(config, targets, _shares(masks), shape[:2]),
+        {term: value for term, value in content.items() if is_style(term)},
         config.parametrization,
         strips,
         config.color == "luminance",
@@ -228,7 +245,10 @@ def with_extractor(
       config: resolved `TransferConfig`.
       inputs: the pictures that `objective` was built from.
     """
-    targets = _targets(config, extractor, inputs, objective.strips)
+    content_terms = term_names(config.content_layers, ())
+    values_of = loss_features.compiled(extractor, content_terms, objective.strips)
+    targets = values_of(tf.constant(inputs.content), {})
+    targets |= _style_targets(config, extractor, inputs, objective.strips)
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
@@ -289,13 +309,11 @@ def region_masks(
     }
 
 
-def _targets(
+def _style_targets(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
 ) -> dict[str, tf.Tensor]:
-    """Return {term: φ_j(o), or G(φ_j(s)) scaled to the stroke size and its region in x}."""
-    content_terms = term_names(config.content_layers, ())
-    values_of = loss_features.compiled(extractor, content_terms, strips)
-    targets = values_of(tf.constant(inputs.content), {})
+    """Return {style term: G(φ_j(s)), scaled to the stroke size and to its region in x}."""
+    targets: dict[str, tf.Tensor] = {}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
         masks_of_image = region_masks(

@@ -97,7 +97,7 @@ class Convolution:
         """Return the convolution, and the function that gives its gradient."""
         if way == WINOGRAD:
             kernels = self._transformed_kernels
-            forward = functools.partial(winograd.convolve, kernels=kernels)
+            forward = functools.partial(_by_tiles, kernels=kernels)
             return forward, functools.partial(forward, is_mirrored=True)
         kernel, mirrored = self.kernel, self._mirrored_kernel
         if way == TRANSPOSED:
@@ -118,6 +118,19 @@ class Convolution:
             return winograd.transformed(self.kernel)
 
 
+def _by_tiles(value: tf.Tensor, kernels: tf.Tensor, is_mirrored: bool = False) -> tf.Tensor:
+    """Return `winograd.convolve`, which takes long to trace: once for all layers of a shape."""
+    return _traced_for(tuple(value.shape), tuple(kernels.shape), is_mirrored)(value, kernels)
+
+
+@functools.lru_cache(maxsize=256)
+def _traced_for(
+    _shape: tuple[int, ...], _kernels_shape: tuple[int, ...], is_mirrored: bool
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    convolve = functools.partial(winograd.convolve, is_mirrored=is_mirrored)
+    return tf.function(convolve, autograph=False)
+
+
 def _direct(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(value, kernel, 1, "SAME")
 
@@ -129,6 +142,6 @@ def _transposed(value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 def _with_gradient(forward: _Direction, backward: _Direction, value: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def run(value: tf.Tensor) -> tuple[tf.Tensor, _Direction]:
-        return forward(value), backward
+        return forward(tf.stop_gradient(value)), backward  # which has no gradient of its own
 
     return run(value)

@@ -11,8 +11,9 @@ Convolutions are so computed once more than without strips, and nothing is appro
 a strip are computed together with those around them that they depend on. Of the last blocks, whose
 maps are small, more can be kept, so that their gradients need no second computation.
 
-This runs operation by operation, with one graph per strip, so that arrays are freed as soon as they
-are not needed, and a long evaluation can show how far it is, and be stopped.
+What is kept lies in a `Workspace`, and the gradient of what a block takes in replaces it there, row
+by row. This runs operation by operation, with one graph per strip, so that other arrays are freed
+as soon as they are not needed, and a long evaluation can show how far it is, and be stopped.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def compute(
     strips: Strips,
     depth: int,
     joined: Collection[str] = (),
+    workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Compute values of the features of a picture; differentiable, but not within a graph.
 
@@ -85,26 +87,28 @@ def compute(
       depth: number of the deepest block whose features `values_of` needs.
       joined: terms whose values are rows, as many as the strip has, which are put one below the
         other instead of being added up.
+      workspace: used until the gradient is computed; without it there is one for this call.
 
     Returns:
       {term: value}.
     """
     blocks = _blocks(extractor, image, values_of, arrays, strips, depth, frozenset(joined))
-    kept: list[tuple[list[_Source], _Work]] = []
+    memory = Workspace() if workspace is None else workspace
+    unused: list[_Work] = []  # whose features the workspace holds
 
     @tf.custom_gradient
     def run(image: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., tf.Tensor]]:
         work = _Work(blocks)
         image = tf.stop_gradient(image)  # or a tape would also record, and keep, what is inside
-        parts, sources = _forward(blocks, image, work)
-        kept.append((sources, work))
+        parts = _forward(blocks, image, memory, work)
+        unused.append(work)
 
         def gradient(*upstream: tf.Tensor) -> tf.Tensor:
-            if not kept:  # It serves one gradient, which uses it up; a second computes it again.
-                work_again = _Work(blocks)
-                kept.append((_forward(blocks, image, work_again)[1], work_again))
+            if not unused:  # They serve one gradient, which replaces them; compute them again.
+                unused.append(_Work(blocks))
+                _forward(blocks, image, memory, unused[0])
             by_term = dict(zip(names, upstream, strict=True))
-            return _backward(blocks, *kept.pop(), by_term)
+            return _backward(blocks, image, memory, unused.pop(), by_term)
 
         values = {
             term: tf.concat(values, axis=0) if term in joined else tf.add_n(values)
@@ -116,6 +120,51 @@ def compute(
     names: list[str] = []
     values = run(image)
     return dict(zip(names, values, strict=True))
+
+
+class Workspace:
+    """The arrays that evaluations in strips keep, for one evaluation after another.
+
+    They are the largest arrays there are. Taken once, they always find their place; taken anew by
+    every evaluation, they would leave gaps between them that nothing else fits into.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[int, ...], tf.Tensor] = {}
+
+    def taken_in(self, block: int) -> tf.Tensor:
+        """Return what a block takes in, or its gradient."""
+        return self._arrays[(block,)]
+
+    def traces(self, block: int) -> list[tf.Tensor]:
+        """Return the traces of a block, none if they are not kept."""
+        return [array for key, array in self._arrays.items() if key[0] == block and len(key) > 1]
+
+    def keep_taken_in(self, block: int, height: int, row: int, values: tf.Tensor) -> None:
+        """Keep rows, from `row` on, of the `height` rows that a block takes in."""
+        self._keep((block,), height, row, values)
+
+    def keep_traces(self, block: int, height: int, row: int, values: Sequence[tf.Tensor]) -> None:
+        """Keep rows of each trace of a block."""
+        for index, rows in enumerate(values):
+            self._keep((block, index), height, row, rows)
+
+    def _keep(self, key: tuple[int, ...], height: int, row: int, values: tf.Tensor) -> None:
+        array, shape = self._arrays.get(key), [height, *values.shape[1:]]
+        if array is None or array.shape != shape or array.dtype != values.dtype:
+            self._arrays.pop(key, None)
+            self._arrays[key] = array = _uninitialized(shape, values.dtype)
+        _overwrite(array, row, values)
+
+
+def _uninitialized(shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype)
+
+
+def _overwrite(array: tf.Tensor, row: int, values: tf.Tensor) -> None:
+    """Write rows into an array, from a row on, in place."""
+    rows = list(range(row, row + values.shape[0]))
+    tf.raw_ops.InplaceUpdate(x=array, i=rows, v=values)
 
 
 class _Strip(NamedTuple):
@@ -132,11 +181,12 @@ class _Block(NamedTuple):
 
     Attributes:
       number: 1 to 5.
+      height: of its map.
       strips: of its map, from top to bottom.
       work: multiplications for a row of its map.
       arrays: those of its terms.
       joined: see `compute`.
-      keeps_traces: whether what its gradient needs is kept instead of what it takes in.
+      keeps_traces: whether what its gradient needs is kept, and not computed once more.
       forward: (rows taken in, rows of the arrays, `start` − `first`, `stop` − `start`) →
         (rows handed on, or None by the network's last block; {term: value}; traces).
       backward: the same arguments, rows of the traces (or none), the gradient of the rows handed on
@@ -144,6 +194,7 @@ class _Block(NamedTuple):
     """
 
     number: int
+    height: int
     strips: list[_Strip]
     work: int
     arrays: Arrays
@@ -165,71 +216,12 @@ class _Block(NamedTuple):
         }
 
 
-class _Source(NamedTuple):
-    """What the gradient of a block is computed from; `traces` are empty unless they are kept.
-
-    If they are, what the block takes in is gone, and zeros stand in for it.
-    """
-
-    taken_in: _Rows
-    traces: list[_Rows]
-
-    def rows(self, strip: _Strip) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Return the rows taken in and those of the traces that a strip is computed from."""
-        first, last = strip.first, strip.last
-        return self.taken_in.between(first, last), [
-            trace.between(first, last) for trace in self.traces
-        ]
-
-    def drop_above(self, row: int) -> None:
-        """See `_Rows.drop_above`."""
-        for rows in (self.taken_in, *self.traces):
-            rows.drop_above(row)
-
-
-class _Rows:
-    """The rows of a tall array, in pieces that are dropped when they are no longer needed."""
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[int, tf.Tensor]] = []
-        self.height = 0
-
-    def append(self, piece: tf.Tensor) -> None:
-        self._pieces.append((self.height, piece))
-        self.height += piece.shape[0]
-
-    def between(self, first: int, last: int) -> tf.Tensor:
-        """Return rows `first` to `last`."""
-        parts = [
-            piece[max(0, first - top) : last - top]
-            for top, piece in self._pieces
-            if top < last and top + piece.shape[0] > first
-        ]
-        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
-
-    def drop_above(self, row: int) -> None:
-        """Drop the pieces of which no row is at `row` or below it."""
-        self._pieces = [(top, piece) for top, piece in self._pieces if top + piece.shape[0] > row]
-
-    def zeros(self) -> _Rows:
-        """Return as many rows of zeros; every piece is the same tensor as far as possible."""
-        result = _Rows()
-        shared = functools.cache(lambda shape: tf.zeros(shape, self._pieces[0][1].dtype))
-        for _, piece in self._pieces:
-            result.append(shared(tuple(piece.shape)))
-        return result
-
-    def joined(self) -> tf.Tensor:
-        """Return all rows."""
-        return tf.concat([piece for _, piece in self._pieces], axis=0)
-
-
 class _Work:
     """Counts the work done, and tells the function of `watched_by`."""
 
     def __init__(self, blocks: Sequence[_Block]) -> None:
         self._all = sum(
-            (PASSES - block.keeps_traces) * block.work * block.strips[-1].stop for block in blocks
+            (PASSES - block.keeps_traces) * block.work * block.height for block in blocks
         )
         self._done = 0
 
@@ -242,86 +234,88 @@ class _Work:
 
 
 def _forward(
-    blocks: Sequence[_Block], image: tf.Tensor, work: _Work
-) -> tuple[dict[str, list[tf.Tensor]], list[_Source]]:
-    """Return {term: values of its strips}, and the source of each block's gradient."""
-    taken_in = _Rows()
-    taken_in.append(image)
-    sources: list[_Source] = []
+    blocks: Sequence[_Block], image: tf.Tensor, workspace: Workspace, work: _Work
+) -> dict[str, list[tf.Tensor]]:
+    """Return {term: values of its strips}; the workspace then holds what the gradient needs."""
     values: dict[str, list[tf.Tensor]] = {}
+    taken_in = image
     for block in blocks:
-        handed_on = _Rows()
-        traces: list[_Rows] = []
         for strip in block.strips:
             work.add(block, strip, passes=1)
-            rows = taken_in.between(strip.first, strip.last)
+            rows = taken_in[strip.first : strip.last]
             crop = strip.start - strip.first, strip.stop - strip.start
-            output, values_of_strip, traces_of_strip = block.forward(
-                rows, block.arrays_of(strip), *crop
-            )
+            output, values_of_strip, traces = block.forward(rows, block.arrays_of(strip), *crop)
             if output is not None:
-                handed_on.append(output)
+                row = strip.start // 2
+                workspace.keep_taken_in(block.number + 1, block.height // 2, row, output)
+            workspace.keep_traces(block.number, block.height, strip.start, traces)
             for term, value in values_of_strip.items():
                 values.setdefault(term, []).append(value)
-            traces = traces or [_Rows() for _ in traces_of_strip]
-            for trace, rows_of_trace in zip(traces, traces_of_strip, strict=True):
-                trace.append(rows_of_trace)
-        sources.append(_Source(taken_in.zeros() if block.keeps_traces else taken_in, traces))
-        taken_in = handed_on
-    return values, sources
+        if block is not blocks[-1]:
+            taken_in = workspace.taken_in(block.number + 1)
+    return values
 
 
 def _backward(
-    blocks: Sequence[_Block], sources: list[_Source], work: _Work, upstream: Arrays
+    blocks: Sequence[_Block],
+    image: tf.Tensor,
+    workspace: Workspace,
+    work: _Work,
+    upstream: Arrays,
 ) -> tf.Tensor:
-    """Return the gradient of the image; `sources` are used up."""
-    above: _Rows | None = None
+    """Return the gradient of the image; what the workspace holds is used up."""
+    above: tf.Tensor | None = None
     for block in reversed(blocks):
-        above = _block_gradient(block, sources.pop(), above, upstream, work)
-    assert above is not None
-    return above.joined()
+        is_first = block is blocks[0]
+        taken_in = image if is_first else workspace.taken_in(block.number)
+        gradient = _uninitialized(image.shape, image.dtype) if is_first else taken_in
+        traces = workspace.traces(block.number) if block.keeps_traces else []
+        _write_gradient(block, taken_in, traces, above, upstream, work, gradient)
+        above = gradient
+    return above
 
 
-def _block_gradient(
-    block: _Block, source: _Source, above: _Rows | None, upstream: Arrays, work: _Work
-) -> _Rows:
-    """Return the gradient of what a block takes in, strip by strip.
+def _write_gradient(
+    block: _Block,
+    taken_in: tf.Tensor,
+    traces: Sequence[tf.Tensor],
+    above: tf.Tensor | None,
+    upstream: Arrays,
+    work: _Work,
+    gradient: tf.Tensor,
+) -> None:
+    """Compute the gradient of what a block takes in, strip by strip.
 
     Neighboring strips overlap in the rows that both depend on, where their gradients are added up.
 
     Args:
       block: the block.
-      source: what the gradient is computed from, used up.
-      above: gradient of what it hands on, used up; None for the last block.
+      taken_in: what it takes in; if traces are kept, its values do not matter.
+      traces: of the block, or none.
+      above: gradient of what it hands on; None for the last block.
       upstream: {term: gradient of its value}.
       work: told of every strip.
+      gradient: array that the result is written to. It may be `taken_in`, of which no row is
+        written before the last strip that needs it.
     """
-    result = _Rows()
     carried: tf.Tensor | None = None
     for strip, following in itertools.zip_longest(block.strips, block.strips[1:]):
         work.add(block, strip, passes=1 if block.keeps_traces else 2)
-        rows, traces = source.rows(strip)
-        pooled = slice(strip.start // 2, strip.stop // 2)
-        gradient = block.backward(
-            rows,
+        of_strip = block.backward(
+            taken_in[strip.first : strip.last],
             block.arrays_of(strip),
             strip.start - strip.first,
             strip.stop - strip.start,
-            traces,
-            None if above is None else above.between(pooled.start, pooled.stop),
+            [trace[strip.first : strip.last] for trace in traces],
+            None if above is None else above[strip.start // 2 : strip.stop // 2],
             block.upstream_of(strip, upstream),
         )
         if carried is not None:
             overlap = carried.shape[0]
-            gradient = tf.concat([gradient[:overlap] + carried, gradient[overlap:]], axis=0)
-        end = gradient.shape[0] if following is None else following.first - strip.first
-        result.append(gradient[:end])
-        carried = gradient[end:]
-        if following is not None:
-            source.drop_above(following.first)
-            if above is not None:
-                above.drop_above(pooled.stop)
-    return result
+            of_strip = tf.concat([of_strip[:overlap] + carried, of_strip[overlap:]], axis=0)
+        end = of_strip.shape[0] if following is None else following.first - strip.first
+        _overwrite(gradient, strip.first, of_strip[:end])
+        carried = of_strip[end:]
 
 
 def _blocks(
@@ -345,6 +339,7 @@ def _blocks(
         blocks.append(
             _Block(
                 index + 1,
+                height >> index,
                 _strips(height >> index, strips.rows, reach=len(convolutions)),
                 (width >> index) * _multiplications(convolutions),
                 arrays_of_block,

@@ -205,15 +205,28 @@ def _searched_step(
 ) -> LBFGSResults:
     """Search along the direction with TFP's search, which begins with the unit step."""
     direction, start, along = _line(results, evaluate, direction)
-    trial = along(tf.constant(1, direction.dtype))
+    gradients: list[tf.Tensor] = []
+
+    def kept_apart(point: _Point) -> _Point:
+        """Replace the gradient by its number: the search would copy it at every choice."""
+        if not tf.executing_eagerly():
+            return point
+        gradients.append(point.full_gradient)
+        return point._replace(full_gradient=tf.constant(len(gradients) - 1))
+
+    trial = kept_apart(along(tf.constant(1, direction.dtype)))
     found = stock.hager_zhang(
-        along,
+        lambda step: kept_apart(along(step)),
         value_at_initial_step=trial,
-        value_at_zero=start,
+        value_at_zero=kept_apart(start),
         converged=results.converged | results.failed,
         max_iterations=limits[_MAX_ITERATIONS],
     )
-    found = found._replace(func_evals=found.func_evals + 1)
+    best = found.left
+    if gradients:
+        best = best._replace(full_gradient=gradients[int(best.full_gradient)])
+    found = found._replace(left=best, func_evals=found.func_evals + 1)
+    del gradients[:]
     return _moved(results, direction, trial, found, *limits)
 
 

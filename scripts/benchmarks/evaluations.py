@@ -109,10 +109,11 @@ def _open_subjects(transfer, plan):
     for index, size in enumerate(plan.sizes):
         alone = dataclasses.replace(config, size=(size,), iterations=config.iterations[:1])
         strips = transfer.Transfer(alone, inputs, weights_file).plan.strips
-        stage = stages.open_stage(config, inputs, index, extractor("float32"), strips, None)
+        stage, _ = stages.open_stage(config, inputs, index, extractor("float32"), strips)
         objectives = {name: stage.objective_in(name, extractor, config) for name in plan.precisions}
-        start = stage.objective.position(stage.inputs.content)
-        subjects[size] = Subject(start, stage.inputs, objectives)
+        pictures = stage.pictures()
+        start = stage.objective.position(pictures.content)
+        subjects[size] = Subject(start, pictures, objectives)
     return subjects
 
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from helpers.rounding import gamma, gram_error, squared_distance_error, unit
 
 from gatys_norm.losses import features as loss_features
-from gatys_norm.losses import metrics
-from gatys_norm.terms import style_term, term_names
+from gatys_norm.losses import functional, metrics
+from gatys_norm.terms import is_style, style_term, term_names
 
 pytestmark = pytest.mark.numeric
 
@@ -38,7 +38,17 @@ def measure(x, o, s, content_layers=tuple(LAYERS), style_layers=tuple(LAYERS)):
         )
         for features, names in ((x, terms), (o, terms), (s, style_terms))
     ]
-    return metrics.measure(*values, content_layers, style_layers)
+    return measure_values(*values, content_layers, style_layers)
+
+
+def measure_values(x, o, targets, content_layers, style_layers, styles=("",)):
+    """Measure values of terms: those of x, of o, and of s, style terms only."""
+    targets = {term: value for term, value in o.items() if not is_style(term)} | targets
+    distances = {
+        term: float(functional.squared_distance(value, targets[term])) for term, value in x.items()
+    }
+    grams = {term: value for term, value in o.items() if is_style(term)}
+    return metrics.measure(distances, targets, grams, content_layers, style_layers, styles)
 
 
 def matrix(*rows):
@@ -95,16 +105,10 @@ def assert_measures_equal_numpy(measured, name, o, s, x, masks=(None, None)):
     assert measured["style_reflection"][style_name] == pytest.approx(1 - share, rel=0, abs=error)
 
 
-def test_content_distance_by_hand():
-    target, features = matrix([3, 4]), matrix([3, 9])
-    assert metrics.content_distance(target, features) == 25 / 25
-    assert metrics.content_distance(features, target) == pytest.approx(25 / 90)
-
-
-def test_style_distance_by_hand():
-    target, gram = matrix([2, 0], [0, 4]), matrix([2, 1], [1, 7])
-    assert metrics.style_distance(target, gram) == pytest.approx(11 / 20)
-    assert metrics.style_distance(gram, target) == pytest.approx(11 / 55)
+def test_relative_distance_by_hand():
+    assert metrics.relative_distance(25, matrix([3, 4])) == 1
+    assert metrics.relative_distance(11, matrix([2, 0], [0, 4])) == pytest.approx(11 / 20)
+    assert metrics.relative_distance(11, matrix([2, 1], [1, 7])) == pytest.approx(11 / 55)
 
 
 @pytest.mark.parametrize(
@@ -119,16 +123,15 @@ def test_style_distance_by_hand():
     ],
 )
 def test_style_reflection_by_hand(gram, reflection):
-    value = metrics.style_reflection(matrix([3]), matrix([gram]), matrix([-1]))
+    value = metrics.style_reflection((gram - 3) ** 2, matrix([3]), matrix([-1]))
     # Squares of small whole numbers are exact; 1 − √(a / b) is rounded three times, from up to 2.
     assert value == pytest.approx(reflection, rel=0, abs=3 * 2 * unit())
 
 
 def test_undefined_values_are_nan():
     zero, one = matrix([0]), matrix([1])
-    assert math.isnan(metrics.content_distance(zero, one))
-    assert math.isnan(metrics.style_distance(zero, one))
-    assert math.isnan(metrics.style_reflection(one, zero, one))
+    assert math.isnan(metrics.relative_distance(1, zero))
+    assert math.isnan(metrics.style_reflection(1, one, one))
 
 
 def test_measure_equals_numpy():
@@ -154,7 +157,7 @@ def test_several_styles_are_measured_one_by_one_and_in_their_regions():
     targets = loss_features.term_values(s, term_names((), layers, names[:1]))
     targets |= loss_features.term_values(other_s, term_names((), layers, names[1:]), masks)
     x, o = (loss_features.term_values(features, terms, masks) for features in (x, o))
-    measured = metrics.measure(x, o, targets, layers[:1], layers, names)
+    measured = measure_values(x, o, targets, layers[:1], layers, names)
     assert list(measured["content_distance"]) == ["conv1_2"]
     expected = ["a/conv1_2", "a/conv3_4", "b#2/conv1_2", "b#2/conv3_4"]
     assert list(measured["style_distance"]) == list(measured["style_reflection"]) == expected

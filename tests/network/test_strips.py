@@ -78,14 +78,14 @@ def targets_of(extractor, terms, shape, masks=None, dtype=np.float32):
     return loss_features.compute(extractor, dark, terms, WHOLE, masks)
 
 
-def evaluate(extractor, image, targets, strips, masks=None):
+def evaluate(extractor, image, targets, strips, masks=None, workspace=None):
     """Return {term: distance}, and the gradient of the sum of their logarithms.
 
     All terms, however large, have so an equal part in the gradient.
     """
     with tf.GradientTape() as tape:
         tape.watch(image)
-        distances = loss_features.distances(extractor, image, targets, strips, masks)
+        distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
         value = tf.add_n([tf.math.log(distance) for distance in distances.values()])
     values = {term: float(distance) for term, distance in distances.items()}
     return values, tape.gradient(value, image).numpy()
@@ -329,79 +329,88 @@ def test_an_error_of_who_watches_ends_the_evaluation_and_harms_no_other(evaluati
     np.testing.assert_array_equal(again[1], gradient)
 
 
-# --- what is kept -------------------------------------------------------------------------------
+# --- the workspace ------------------------------------------------------------------------------
+
+
+def shapes_and_types(workspace):
+    return {key: (tuple(array.shape), array.dtype) for key, array in workspace._arrays.items()}
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_what_blocks_take_in_is_freed_as_soon_as_its_gradient_is_known(model, monkeypatch):
-    """Of rows of four channels: they lie between the blocks, the picture's have three."""
-    pieces = []
-    append = network_strips._Rows.append
-
-    def noted(rows, piece):
-        pieces.append((weakref.ref(piece), piece.shape[0] if piece.shape[-1] == 4 else 0))
-        append(rows, piece)
-
-    monkeypatch.setattr(network_strips._Rows, "append", noted)
-
-    def rows_in_memory():
-        return sum(rows for piece, rows in pieces if piece() is not None)
-
-    extractor, image = extractor_of(model, PAPERS), picture(131, 30)
-    targets = targets_of(extractor, PAPERS, (131, 30))
-    counts = []
-    with network_strips.watched_by(lambda _: counts.append(rows_in_memory())):
-        evaluate(extractor, image, targets, Strips(8))
-    heights = [131 >> index for index in range(1, BLOCKS)]
-    near = 3 * 8  # what is next to the strip at hand
-    assert max(counts) <= sum(heights) + near
-    # At the last strip of the second block its input is used up, and its gradient is all there is.
-    assert counts[-1 - len(network_strips._strips(131, 8, 2))] <= heights[0] + near
-    assert counts[-1] <= near
-    assert rows_in_memory() == 0
-
-
-@pytest.mark.usefixtures("eagerly")
-def test_kept_blocks_keep_signs_where_they_are_enough_and_nothing_that_they_take_in(
-    model, monkeypatch
-):
-    pieces = []
-    append = network_strips._Rows.append
-
-    def noted(rows, piece):
-        pieces.append(weakref.ref(piece))
-        append(rows, piece)
-
-    monkeypatch.setattr(network_strips._Rows, "append", noted)
-
-    def bytes_in_memory():
-        """Of rows of four channels, and the same tensor counts once."""
-        tensors = {id(tensor): tensor for piece in pieces if (tensor := piece()) is not None}
-        return sum(
-            tensor.dtype.size * math.prod(tensor.shape)
-            for tensor in tensors.values()
-            if tensor.shape[-1] == 4
-        )
-
-    height, width, rows, kept = 131, 30, 8, 2
+def test_a_workspace_holds_what_blocks_take_in_but_for_the_picture(model):
+    height, width = 131, 30
     extractor, image = extractor_of(model, PAPERS), picture(height, width)
-    targets = targets_of(extractor, PAPERS, (height, width))
-    counts = []
-    with network_strips.watched_by(lambda _: counts.append(bytes_in_memory())):
-        evaluate(extractor, image, targets, Strips(rows, kept))
-    features = [4 * 4 * (height >> index) * (width >> index) for index in range(BLOCKS)]
-    taken_in = sum(features[1:3])
+    targets, workspace = targets_of(extractor, PAPERS, (height, width)), network_strips.Workspace()
+    evaluate(extractor, image, targets, Strips(8), workspace=workspace)
+    assert shapes_and_types(workspace) == {
+        (block,): ((height >> block - 1, width >> block - 1, 4), tf.float32)
+        for block in range(2, BLOCKS + 1)
+    }
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_of_kept_blocks_it_holds_signs_too_and_features_where_they_are_needed(model):
+    height, width = 131, 30
+    extractor, image = extractor_of(model, PAPERS), picture(height, width)
+    targets, workspace = targets_of(extractor, PAPERS, (height, width)), network_strips.Workspace()
+    evaluate(extractor, image, targets, Strips(8, kept=2), workspace=workspace)
+    traces = {key: array.dtype for key, array in workspace._arrays.items() if len(key) > 1}
     # Of block 4, conv4_1 and conv4_2 are compared and conv4_4 is pooled; of block 5, conv5_1.
-    traces = (3 + 1 / 4) * features[3] + features[4]
-    zeros = 4 * 4 * rows // 2 * (3 + 1)  # one piece for each of the last blocks
-    strips = [len(network_strips._strips(height >> index, rows, 4)) for index in range(BLOCKS)]
-    assert counts[sum(strips)] == taken_in + traces + zeros
-    # Where the gradient of block 3 begins, that of what block 4 takes in has replaced the traces.
-    assert counts[sum(strips) + sum(strips[3:])] <= taken_in + features[3]
-    assert bytes_in_memory() == 0
+    features, signs = tf.float32, tf.bool
+    dtypes = {(4, 0): features, (4, 1): features, (4, 2): signs, (4, 3): features}
+    assert traces == dtypes | {(5, 0): features}
+    assert all(
+        array.shape == [height >> key[0] - 1, width >> key[0] - 1, 4]
+        for key, array in workspace._arrays.items()
+    )
 
 
-# --- strips and rows ----------------------------------------------------------------------------
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("kept", [0, 2])
+def test_one_evaluation_after_another_uses_the_same_arrays(model, kept):
+    extractor = extractor_of(model, PAPERS)
+    image, other = picture(51, 30), picture(51, 30, seed=2)
+    targets, strips = targets_of(extractor, PAPERS, (51, 30)), Strips(16, kept)
+    expected, expected_gradient = evaluate(extractor, image, targets, strips)
+    workspace = network_strips.Workspace()
+    evaluate(extractor, other, targets, strips, workspace=workspace)
+    arrays = dict(workspace._arrays)
+    values, gradient = evaluate(extractor, image, targets, strips, workspace=workspace)
+    assert all(workspace._arrays[key] is array for key, array in arrays.items())
+    assert values == expected
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_workspace_of_another_size_or_number_format_is_taken_anew(model):
+    workspace = network_strips.Workspace()
+    for shape, dtype in (((51, 30), tf.float32), ((35, 30), tf.float32), ((35, 30), tf.float64)):
+        extractor = extractor_of(model, PAPERS, dtype=dtype)
+        targets = targets_of(extractor, PAPERS, shape)
+        expected = evaluate(extractor, picture(*shape), targets, Strips(16))[0]
+        values, _ = evaluate(extractor, picture(*shape), targets, Strips(16), workspace=workspace)
+        assert values == expected
+        assert {kind for _, kind in shapes_and_types(workspace).values()} == {dtype}
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_an_evaluation_without_a_workspace_keeps_nothing(model, monkeypatch):
+    alive = []
+    keep = network_strips._uninitialized
+
+    def noted(shape, dtype):
+        array = keep(shape, dtype)
+        alive.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(network_strips, "_uninitialized", noted)
+    extractor, image = extractor_of(model, PAPERS), picture(51, 30)
+    evaluate(extractor, image, targets_of(extractor, PAPERS, (51, 30)), Strips(16))
+    assert len(alive) == BLOCKS  # what four blocks take in, and the gradient
+    assert all(reference() is None for reference in alive)
+
+
+# --- the strips --------------------------------------------------------------------------------
 
 
 @hypothesis.given(height=st.integers(1, 3000), rows=st.integers(4, 3500), reach=st.integers(1, 4))
@@ -418,31 +427,3 @@ def test_strips_cover_a_map(height, rows, reach):
     for strip in strips:
         assert strip.first == max(0, strip.start - reach)
         assert strip.last == min(height, strip.stop + reach)
-
-
-@hypothesis.given(heights=st.lists(st.integers(1, 9), min_size=1, max_size=8), data=st.data())
-def test_rows_are_those_of_the_array_also_after_some_are_dropped(heights, data):
-    array = np.arange(2 * sum(heights)).reshape(-1, 2)
-    rows = network_strips._Rows()
-    for piece in np.split(array, np.cumsum(heights)[:-1]):
-        rows.append(tf.constant(piece))
-    assert rows.height == len(array)
-    np.testing.assert_array_equal(rows.joined(), array)
-    top = data.draw(st.integers(0, len(array) - 1))
-    rows.drop_above(top)
-    first = data.draw(st.integers(top, len(array) - 1))
-    last = data.draw(st.integers(first + 1, len(array)))
-    np.testing.assert_array_equal(rows.between(first, last), array[first:last])
-    assert rows.height == len(array)
-
-
-def test_dropped_rows_are_freed():
-    rows, pieces = network_strips._Rows(), [tf.zeros([4, 1]) for _ in range(3)]
-    for piece in pieces:
-        rows.append(piece)
-    alive = [weakref.ref(piece) for piece in pieces]
-    del piece, pieces
-    rows.drop_above(7)
-    assert [reference() is not None for reference in alive] == [False, True, True]
-    rows.drop_above(8)
-    assert [reference() is not None for reference in alive] == [False, False, True]
