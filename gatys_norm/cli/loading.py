@@ -6,6 +6,7 @@ The import of this module does not load it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -63,9 +64,9 @@ def _hidden(name: str) -> Iterator[None]:
 
 
 def show_warnings() -> None:
-    """Show warnings of this package as lines, and no other warnings; ignore PYTHONWARNINGS."""
+    """Show each warning of this package once, as a line, and no others; ignore PYTHONWARNINGS."""
     warnings.simplefilter("ignore")
-    warnings.showwarning = _show_warning
+    warnings.showwarning = functools.partial(_show_warning, set())
     warnings.simplefilter("default", UserWarning)
 
 
@@ -100,9 +101,15 @@ def _loading() -> Iterator[None]:
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object
+    shown: set[str],
+    message: Warning | str,
+    category: type[Warning],
+    *_args: object,
+    **_kwargs: object,
 ) -> None:
-    if category is UserWarning:
+    # Python itself forgets what it has shown whenever a filter changes.
+    if category is UserWarning and str(message) not in shown:
+        shown.add(str(message))
         _show_line(f"warning: {errors.with_dashes(str(message))}")
         if isinstance(message, Warning) and message.__cause__ is not None:
             logging.getLogger(__name__).info("%s", message.__cause__)

@@ -34,6 +34,15 @@ def test_a_warning_is_one_line_without_its_cause(capsys):
     assert capsys.readouterr() == ("", "gatys-norm: warning: --weights: the copy is used\n")
 
 
+def test_a_warning_that_comes_again_is_shown_once_for_each_command(capsys):
+    for _ in range(2):
+        loading.show_warnings()
+        for _ in range(3):
+            with warnings.catch_warnings():  # after which Python would show all of them again
+                warn_of_fallback()
+    assert capsys.readouterr().err == 2 * "gatys-norm: warning: --weights: the copy is used\n"
+
+
 @pytest.mark.parametrize("verbosity", [1, 2])
 def test_from_verbosity_1_on_its_cause_and_the_log_are_lines_too(capsys, verbosity):
     loading.set_verbosity(verbosity)
