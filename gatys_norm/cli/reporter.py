@@ -97,7 +97,7 @@ class Reporter:
                 raise console.Interrupted(self.received_signals[-1])
             from gatys_norm.optimizers.base import EvaluationStoppedError
 
-            self._say("stopping; the picture so far is measured and written")
+            self._say("stopping; the picture so far is written")
             raise EvaluationStoppedError
         if self.bar is None:
             self.bar = _bar(total=None, bar_format="preparing{postfix}")
