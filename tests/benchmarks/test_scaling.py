@@ -315,7 +315,7 @@ def test_what_the_page_names_is_there():
     values = cli_flags.make_flags()
     for command in ("gatys-norm reproduce", "python scripts/benchmarks/scaling.py"):
         assert command in text
-    known = (ROOT / "gatys_norm" / "cli" / "study.py").read_text()
+    known = (ROOT / "gatys_norm" / "cli" / "grid.py").read_text()
     for flag in ("executor", "ray_address", "cpus_per_cell", "gpus_per_cell", "shared_dir"):
         assert f"--{flag}" in text
         assert f'"{flag}"' in known
