@@ -100,7 +100,7 @@ CPU = Costs(
     whole=1850,
     in_strips=310,
     strip_position=2560,
-    traces=1.35,
+    traces=1.2,
     fourier=580,
     pair=30,
 )
