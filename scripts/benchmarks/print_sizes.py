@@ -18,7 +18,7 @@ from pathlib import Path
 import report as benchmark_report
 from absl import flags
 
-from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import LOSSES, PRESETS, SIZE_RANGE, ConfigError
 from gatys_norm.experiments.explore import DEFAULT_LAMBDAS
@@ -78,18 +78,8 @@ def cells(config, styles, full_size):
 
 def measure(pairs, folder):
     """Run the transfers that are not finished in a folder, and return the facts of each cell."""
-    loading.start_tensorflow()
-    from gatys_norm.experiments import grid
-
-    configs = [config for pair in pairs for config in pair]
-    with benchmark_report.progress_bar("transfers", len(configs)) as bar:
-        metrics = {}
-        for result in grid.run_grid(configs, folder):
-            if result.error:
-                raise errors.InputError(result.error)
-            metrics[result.config] = result.record["metrics"]
-            bar.update()
-    return [facts(pair, [metrics[config] for config in pair]) for pair in pairs]
+    results = benchmark_report.finished_transfers([*itertools.chain(*pairs)], folder)
+    return [facts(pair, [results[config].record["metrics"] for config in pair]) for pair in pairs]
 
 
 def facts(pair, metrics):

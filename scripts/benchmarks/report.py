@@ -280,3 +280,27 @@ def update(page: Path, markers: tuple[str, str], text: str | None = None) -> Non
         changed = replace_between(page.read_text(encoding="utf-8"), *markers, f"\n{text or ''}\n")
         if text is not None:
             files.write_atomically(page, changed.encode())
+
+
+def finished_transfers(
+    configs: Sequence[TransferConfig], folder: Path
+) -> dict[TransferConfig, Any]:
+    """Run the transfers that are not finished in a folder, in this process.
+
+    Returns:
+      {settings: result} of all.
+
+    Raises:
+      InputError: a transfer failed.
+    """
+    loading.start_tensorflow()
+    from gatys_norm.experiments import grid
+
+    results = {}
+    with progress_bar("transfers", len(configs)) as bar:
+        for result in grid.run_grid(configs, folder):
+            if result.error:
+                raise errors.InputError(result.error)
+            results[result.config] = result
+            bar.update()
+    return results

@@ -16,7 +16,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import LOSSES, ConfigError
-from gatys_norm.experiments.statistics import mean_over_layers
+from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 from gatys_norm.runs import folder as run_folder
 
 PAGE = benchmark_report.ROOT / "docs" / "performance.md"
@@ -73,10 +73,7 @@ def measure(config, picture):
     seconds = time.monotonic() - began
     run_folder.save_result(picture, result.image, result.record)
     stage = result.record["stages"][-1]
-    means = {
-        name: mean_over_layers(result.metrics, name)
-        for name in ("content_distance", "style_reflection")
-    }
+    means = {name: mean_over_layers(result.metrics, name) for name in MEASURES}
     return {
         "loss": config.loss,
         "sizes": config.size,

@@ -16,10 +16,10 @@ from pathlib import Path
 import report as benchmark_report
 from absl import flags
 
-from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import PRESETS, ConfigError
-from gatys_norm.experiments.statistics import mean_over_layers
+from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
 
@@ -71,17 +71,8 @@ def benchmark(values):
 
 def measure(configs, folder):
     """Run the transfers that are not finished in a folder, and return the facts of each."""
-    loading.start_tensorflow()
-    from gatys_norm.experiments import grid
-
-    with benchmark_report.progress_bar("transfers", len(configs)) as bar:
-        results = {}
-        for result in grid.run_grid(configs, folder):
-            if result.error:
-                raise errors.InputError(result.error)
-            results[result.config] = facts(result)
-            bar.update()
-    return [results[config] for config in configs]
+    results = benchmark_report.finished_transfers(configs, folder)
+    return [facts(results[config]) for config in configs]
 
 
 def facts(result):
@@ -97,10 +88,7 @@ def facts(result):
         "style_shape": stage["style_shapes"][0],
         "cycles_per_picture": cycles,
         "picture": str(result.output),
-        **{
-            name: mean_over_layers(result.record["metrics"], name)
-            for name in ("content_distance", "style_reflection")
-        },
+        **{name: mean_over_layers(result.record["metrics"], name) for name in MEASURES},
     }
 
 

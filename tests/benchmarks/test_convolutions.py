@@ -6,22 +6,12 @@ import convolutions
 import evaluations
 import pytest
 import report as benchmark_report
-
-from gatys_norm.cli import program
-from gatys_norm.text import replace_between
-
-
-def call(*flags):
-    argv = ["convolutions.py", *flags]
-    return program.call(
-        convolutions.__doc__, convolutions.benchmark, argv, convolutions.define_flags
-    )
+from helpers.benchmarks import assert_page_has_markers, assert_refused, run
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("convolutions", kind)
-    assert "\nnew\n" in replace_between(convolutions.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(convolutions, kind)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +25,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    assert call(*flags) == 2
-    printed = capsys.readouterr()
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, convolutions, flags, words)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -53,7 +37,7 @@ def test_whole_program(tmp_path, monkeypatch, capsys):
     (tmp_path / "weights.h5").touch()
     output = tmp_path / "convolutions.json"
     flags = ["--sizes=32", "--rounds=2", f"--output={output}"]
-    assert call(*flags, f"--weights={tmp_path / 'weights.h5'}") == 0
+    assert run(convolutions, *flags, f"--weights={tmp_path / 'weights.h5'}") == 0
     rows = json.loads(output.read_text())["rows"]
     assert [(row["layer"], row["height"], row["width"]) for row in rows] == [
         ("conv1_2", 24, 32),

@@ -5,11 +5,11 @@ import json
 import large_pictures
 import pytest
 import report as benchmark_report
+from helpers.benchmarks import assert_page_has_markers, assert_refused
 from helpers.small_transfers import WIDTH, small_config
 
 from gatys_norm.cli import program
 from gatys_norm.network import memory
-from gatys_norm.text import replace_between
 
 GIB = 2**30
 FACTS = {
@@ -21,8 +21,7 @@ FACTS = {
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("large_pictures", kind)
-    assert "\nnew\n" in replace_between(large_pictures.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(large_pictures, kind)
 
 
 @pytest.mark.parametrize(
@@ -44,15 +43,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    argv = ["large_pictures.py", *flags]
-    code = program.call("", large_pictures.benchmark, argv, large_pictures.define_flags)
-    printed = capsys.readouterr()
-    assert code == 2
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, large_pictures, flags, words)
 
 
 def test_a_row_has_forecasts_and_what_was_measured():

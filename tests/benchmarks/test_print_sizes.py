@@ -5,23 +5,17 @@ import dataclasses
 import print_sizes
 import pytest
 import report as benchmark_report
+from helpers.benchmarks import assert_page_has_markers, assert_refused
 from helpers.small_transfers import WIDTH, small_config
 
 from gatys_norm import transfer
-from gatys_norm.cli import errors, program
+from gatys_norm.cli import errors
 from gatys_norm.config import TransferConfig
-from gatys_norm.text import replace_between
-
-
-def run(*flags):
-    argv = ["print_sizes.py", *map(str, flags)]
-    return program.call("", print_sizes.benchmark, argv, print_sizes.define_flags)
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("print_sizes", kind)
-    assert "\nnew\n" in replace_between(print_sizes.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(print_sizes, kind)
 
 
 @pytest.mark.parametrize(
@@ -35,14 +29,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    code = run(*flags)
-    printed = capsys.readouterr()
-    assert code == 2
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, print_sizes, flags, words)
 
 
 def test_every_style_has_a_cell_for_each_lambda_of_both_losses():

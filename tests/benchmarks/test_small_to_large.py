@@ -5,22 +5,15 @@ import dataclasses
 import pytest
 import report as benchmark_report
 import small_to_large
+from helpers.benchmarks import assert_page_has_markers, assert_refused
 from helpers.small_transfers import WIDTH, small_config
 
-from gatys_norm.cli import program
 from gatys_norm.images import io as picture_io
-from gatys_norm.text import replace_between
-
-
-def run(*flags):
-    argv = ["small_to_large.py", *map(str, flags)]
-    return program.call("", small_to_large.benchmark, argv, small_to_large.define_flags)
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("small_to_large", kind)
-    assert "\nnew\n" in replace_between(small_to_large.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(small_to_large, kind)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +29,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    code = run(*flags)
-    printed = capsys.readouterr()
-    assert code == 2
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, small_to_large, flags, words)
 
 
 def test_rows_have_the_change_from_the_smallest_size(monkeypatch):

@@ -7,15 +7,14 @@ import pytest
 import report as benchmark_report
 import start
 from helpers import narrow_network
+from helpers.benchmarks import assert_page_has_markers, assert_refused
 
 from gatys_norm.cli import program
-from gatys_norm.text import replace_between
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("start", kind)
-    assert "\nnew\n" in replace_between(start.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(start, kind)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +30,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    argv = ["start.py", *flags]
-    assert program.call(start.__doc__, start.benchmark, argv, start.define_flags) == 2
-    printed = capsys.readouterr()
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, start, flags, words)
 
 
 def run(cpu_seconds, seconds):

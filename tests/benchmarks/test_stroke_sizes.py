@@ -5,22 +5,16 @@ import dataclasses
 import pytest
 import report as benchmark_report
 import stroke_sizes
+from helpers.benchmarks import assert_page_has_markers, assert_refused
 from helpers.small_transfers import WIDTH, small_config
 
 from gatys_norm import transfer
-from gatys_norm.cli import errors, program
-from gatys_norm.text import replace_between
-
-
-def run(*flags):
-    argv = ["stroke_sizes.py", *map(str, flags)]
-    return program.call("", stroke_sizes.benchmark, argv, stroke_sizes.define_flags)
+from gatys_norm.cli import errors
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_of_the_tables_has_its_markers(kind):
-    markers = benchmark_report.markers("stroke_sizes", kind)
-    assert "\nnew\n" in replace_between(stroke_sizes.PAGE.read_text(), *markers, "\nnew\n")
+    assert_page_has_markers(stroke_sizes, kind)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +30,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
     ],
 )
 def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
-    monkeypatch.setattr(
-        benchmark_report, "in_own_process", lambda *_: pytest.fail("it went to work")
-    )
-    code = run(*flags)
-    printed = capsys.readouterr()
-    assert code == 2
-    assert words in printed.err
-    assert (printed.err.count("\n"), printed.out) == (1, "")
+    assert_refused(monkeypatch, capsys, stroke_sizes, flags, words)
 
 
 def facts_of(style, stroke_size, cycles):
