@@ -123,7 +123,7 @@ def _start(
     """Return the first picture of the optimization, H × W × 3, RGB, 0–255."""
     height, width, _ = shape = resized_inputs.content.shape
     if coarse is not None:
-        return resize(coarse, height, width)
+        return resize(coarse, height, width, config.wrapped_axes)
     if config.init == "content":
         return resized_inputs.content
     if config.init == "noise":
@@ -131,7 +131,7 @@ def _start(
         return noise.astype(np.float32)
     if config.init == "style":
         return resize(resized_inputs.styles[0], height, width)
-    return resize(filled_in(inputs.pictures.init), height, width)
+    return resize(filled_in(inputs.pictures.init), height, width, config.wrapped_axes)
 
 
 def _sample(picture: np.ndarray) -> np.ndarray:
