@@ -1,5 +1,7 @@
 """Borders against NumPy's padding, and the features of wrapped pictures against moved ones."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +14,12 @@ from gatys_norm.network.convolution import DIRECT, MIRRORED, TRANSPOSED, WINOGRA
 
 pytestmark = pytest.mark.numeric
 
-MODES = {"replicate": "edge", "reflect": "reflect", "wrap": "wrap", "wrap_x": "wrap"}  # of NumPy
+MODES: dict[str, Any] = {  # with their names in NumPy
+    "replicate": "edge",
+    "reflect": "reflect",
+    "wrap": "wrap",
+    "wrap_x": "wrap",
+}
 SIZES = [(1, 1), (2, 1), (1, 3), (2, 2), (3, 4), (9, 13)]
 
 
