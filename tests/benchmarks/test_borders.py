@@ -78,18 +78,18 @@ def test_tables_say_whether_a_wrapped_texture_has_a_seam(monkeypatch, across, ve
 def test_transfers_leave_their_facts_and_are_not_computed_twice(tmp_path, monkeypatch):
     config = small_config(tmp_path, iterations=(1,), size=(64,))
     configs = [
-        dataclasses.replace(config, border=border, **settings).resolved()
+        dataclasses.replace(config, border="wrap", **settings).resolved()
         for settings in borders.SUBJECTS.values()
-        for border in BORDERS
     ]
     measured = borders.measure(configs, tmp_path / "runs")
-    assert [(facts["subject"], facts["border"]) for facts in measured] == [
-        (subject, border) for subject in borders.SUBJECTS for border in BORDERS
-    ]
-    assert all(facts["edge_energy"] > 0 for facts in measured)
-    assert all(facts["jump_left_right"] > 0 for facts in measured)
+    assert [facts["subject"] for facts in measured] == list(borders.SUBJECTS)
+    assert {facts["border"] for facts in measured} == {"wrap"}
+    for facts in measured:
+        assert facts["edge_energy"] > 0
+        assert facts["jump_left_right"] > 0
     monkeypatch.setattr(transfer, "Transfer", lambda *_: pytest.fail("it went to work"))
     assert borders.measure(configs, tmp_path / "runs") == measured
-    picture = borders.sheet(measured)
+    of_all_borders = [facts | {"border": border} for facts in measured for border in BORDERS]
+    picture = borders.sheet(of_all_borders)
     assert picture.shape[1] > len(BORDERS) * borders.CELL_WIDTH
     assert picture.std() > 10
