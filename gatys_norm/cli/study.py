@@ -56,6 +56,15 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
     define_number("boost", default["boost"], "factor of the raised layer's weight")
+    explanation = "more content pictures; every figure has each style on each content"
+    define_list("more_contents", [], explanation)
+    explanation = "noise starts per style of the instability"
+    flags.DEFINE_integer("starts", default["starts"], explanation, flag_values=values)
+    explanation = (
+        "also measure by networks that no loss optimises, and test the claims with that (the extra "
+        "measures)"
+    )
+    flags.DEFINE_bool("independent_measures", False, explanation, flag_values=values)
     grid_command.define_flags(values)
 
 
@@ -97,6 +106,8 @@ def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
             sizes=sizes,
             lambda_normalized=values.lambda_normalized,
             boost=values.boost,
+            more_contents=tuple(cli_flags.expanded(values.more_contents)),
+            starts=values.starts,
             **lists,
         )
         for name in paper_figures.GRIDS:
