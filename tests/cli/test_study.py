@@ -34,12 +34,14 @@ def test_every_grid_value_can_be_given():
             *("--content=c.png", "--styles=a.png,b.png", "--size=96", "--preset=fast"),
             *("--lambdas_original=3,2", "--lambdas_normalized=5,4", "--lambdas_by_style=7,8"),
             *("--lambda_normalized=9", "--sizes=48,72", "--boost=11", "--iterations=12"),
+            *("--more_contents=d.png,~/e.png", "--starts=5"),
         )
     )
     assert (study.base.content, study.styles) == ("c.png", ("a.png", "b.png"))
     assert (study.lambdas_original, study.lambdas_normalized) == ((3, 2), (5, 4))
     assert (study.lambdas_by_style, study.lambda_normalized) == ((7, 8), 9)
     assert (study.sizes, study.boost) == ((48, 72), 11)
+    assert (study.more_contents, study.starts) == (("d.png", str(Path.home() / "e.png")), 5)
     assert (study.base.precision, study.base.iterations) == ("bfloat16", (12,))
 
 
