@@ -57,7 +57,7 @@ def assert_refused(capsys, named, *arguments):
         (["--lambdas_original=1,b"], "--lambdas_original"),
         (["--lambdas_original=1,-1"], "--lambda"),
         (["--lambdas_normalized=1,2"], "--lambdas_normalized"),
-        (["--lambdas_by_style=1"], "--lambdas_by_style"),
+        (["--lambdas_by_style=1,2"], "--lambdas_by_style"),
         (["--lambda_normalized=nan"], "--lambda"),
         (["--sizes=256,128"], "--size"),
         (["--sizes=8"], "--size"),

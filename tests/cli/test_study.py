@@ -45,6 +45,25 @@ def test_every_grid_value_can_be_given():
     assert (study.base.precision, study.base.iterations) == ("bfloat16", (12,))
 
 
+def test_a_folder_stands_for_the_pictures_in_it(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden"):
+        (tmp_path / name).touch()
+    study = study_flags.study_from_flags(
+        flags(f"--styles=c.jpg,{tmp_path}", f"--more_contents={tmp_path}", "--lambdas_by_style=7")
+    )
+    inside = (str(tmp_path / "a.png"), str(tmp_path / "b.JPG"))
+    assert study.styles == ("c.jpg", *inside)
+    assert study.more_contents == inside
+    assert study.lambdas_by_style == (7, 7, 7)
+
+
+@pytest.mark.parametrize("flag", ["styles", "more_contents"])
+def test_a_folder_without_pictures_is_refused(tmp_path, flag):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(errors.InputError, match=f"^--{flag}: {tmp_path}: has no picture; "):
+        study_flags.study_from_flags(flags(f"--{flag}={tmp_path}"))
+
+
 def test_sizes_follow_the_size():
     assert study_flags.study_from_flags(flags("--size=256")).sizes == (128, 256, 512)
 
