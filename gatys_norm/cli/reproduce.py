@@ -118,13 +118,13 @@ def measured(results: grid_command.Results) -> tuple[grid_command.Results, int |
 
     What was measured is kept next to each result, so that the same command continues.
     """
-    from gatys_norm.experiments import reproduction as reproductions
+    from gatys_norm.experiments import findings
 
     with_measures = {}
     bar = tqdm(results.items(), "measures", mininterval=0.1 if sys.stderr.isatty() else 30, delay=1)
     with console.signals_noted() as received, contextlib.closing(bar):
         for config, result in bar:
-            with_measures[config] = reproductions.with_independent_measures(result)
+            with_measures[config] = findings.with_independent_measures(result)
             if received:
                 return results, received[0]
     return with_measures, None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,18 +13,11 @@ import numpy as np
 
 from gatys_norm import files
 from gatys_norm.config import LOSSES
-from gatys_norm.experiments import (
-    claims,
-    instability,
-    measurements,
-    pairing,
-    statistics,
-    variance,
-)
 from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.experiments import findings as findings_of_runs
+from gatys_norm.experiments import measurements, pairing, statistics
 from gatys_norm.experiments.figures import RAISED, RECURSIVE, SIZES, STARTS, SWEEP, Grid, Study
 from gatys_norm.experiments.finding import Finding
-from gatys_norm.experiments.pairing import Measured
 from gatys_norm.files import StrPath
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
@@ -35,9 +27,7 @@ from gatys_norm.survey import pairs as survey_pairs
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
-    from gatys_norm.experiments import resampling
-    from gatys_norm.experiments.grid import RunResult
-    from gatys_norm.experiments.pairing import RaisedLayers, Results
+    from gatys_norm.experiments.pairing import Results
     from gatys_norm.record import Record
 
 _Measurements: TypeAlias = dict[str, float | None]  # by layer or term; None: not finite
@@ -75,7 +65,6 @@ TEXTS = {
     ),
 }
 PLOTS_OF = {SWEEP: ("sweep", "sweep-independent"), STARTS: ("instability",)}
-LAYERED = (statistics.OTHER_LAYERS, statistics.EDGE_NETWORK)  # independent, in several layers
 CURVES_TEXT = (
     "Figure 3: how the partial style losses fall",
     "Coefficient times squared distance of every style layer against the iteration, and all of "
@@ -115,20 +104,6 @@ def configs_of(study: Study, figures: Collection[str]) -> tuple[TransferConfig, 
     return tuple(dict.fromkeys(chosen))
 
 
-def with_independent_measures(result: RunResult) -> RunResult:
-    """Return a result with its independent measures, unless it failed or has a noise start.
-
-    Raises:
-      MeasuresError, OSError: see `measures.independent.of_result`.
-    """
-    from gatys_norm.experiments.measures import independent  # needs an extra
-
-    if result.record is None or result.config.init == "noise":
-        return result
-    measures = independent.of_result(result.config, result.output)
-    return dataclasses.replace(result, independent=measures)
-
-
 def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reproduction:
     """Compute the claims, and the measurements of the network for Figure 4 and the gradients.
 
@@ -157,7 +132,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
         figures,
         results,
         grids,
-        tuple(_findings(study, grids, results)),
+        tuple(findings_of_runs.all_findings(study, grids, results)),
         of_each_style(measurements.layer_powers) if "4" in figures else {},
         {
             loss: of_each_style(measurements.gradient_norms, loss=loss, lambda_os=None)
@@ -247,91 +222,6 @@ def _json(value: object) -> bytes:
 
 def _described(reproduction: Reproduction) -> list[dict[str, Any]]:
     return [finding.as_dict() for finding in reproduction.findings]
-
-
-def _findings(study: Study, grids: Mapping[str, Grid], results: Results) -> list[Finding]:
-    sweeps, plain, recursive = (
-        pairing.runs_of(kind, study, grids.values(), results) for kind in (SWEEP, SIZES, RECURSIVE)
-    )
-    is_independent = any(result.independent for result in results.values())
-    measures = (*statistics.MEASURES, *(statistics.INDEPENDENT if is_independent else ()))
-    reflections = LAYERED if is_independent else ()
-    rows = {row.name: (row.style, row.content) for row in study.rows}
-    findings = [
-        *claims.one_lambda(sweeps, measures),
-        *claims.balance(sweeps),
-        *(
-            finding
-            for reflection in reflections
-            for finding in claims.balance(sweeps, statistics.EDGE_COHERENCE, reflection)
-        ),
-        *_diversity(pairing.raised_layers(study, grids.values(), results), reflections),
-        *claims.resolution(plain, recursive, measures),
-        *variance.style_effect(sweeps, rows, measures),
-        *_instability(study, grids.values(), results, rows),
-    ]
-    return [finding.with_intervals(rows) for finding in findings]
-
-
-def _diversity(rows: Sequence[RaisedLayers], reflections: Sequence[str]) -> list[Finding]:
-    raised = [
-        Measured(row.loss, row.style, layer, pairing.metrics_of(result))
-        for row in rows
-        for layer, result in row.by_layer.items()
-    ]
-    equal = [Measured(row.loss, row.style, "", pairing.metrics_of(row.equal)) for row in rows]
-    between_raised: list[Measured[dict[str, float]]] = []
-    from_equal: list[Measured[dict[str, float]]] = []
-    for row in rows:
-        paths = [result.output for result in (row.equal, *row.by_layer.values())]
-        matrices = measurements.picture_distances(row.equal.config, paths)
-        if reflections:
-            matrices["style_vectors"] = _style_vector_distances(paths)
-        layers = list(enumerate(row.by_layer, start=1))  # the result of equal weights is the first
-        from_equal += [
-            Measured(row.loss, row.style, layer, _entries(matrices, 0, index))
-            for index, layer in layers
-        ]
-        between_raised += [
-            Measured(row.loss, row.style, f"{layer}–{other_layer}", _entries(matrices, i, j))
-            for (i, layer), (j, other_layer) in itertools.combinations(layers, 2)
-        ]
-    reflections = (statistics.STYLE_REFLECTION, *reflections)
-    return claims.diversity(raised, equal, between_raised, from_equal, reflections)
-
-
-def _instability(
-    study: Study, grids: Iterable[Grid], results: Results, rows: resampling.Rows
-) -> list[Finding]:
-    started = [grid for grid in grids if grid.kind == STARTS]
-    layers = study.base.style_layers
-    distances, traces = [], {}
-    for row, name in zip(study.rows, rows, strict=True):
-        if started:
-            config = dataclasses.replace(study.base, content=row.content, style=row.style)
-            traces[name] = instability.mean_trace(measurements.layer_powers(config), layers)
-    for grid in started:
-        for name, cells in zip(rows, grid.cells, strict=True):
-            paths = [results[config].output for config in cells if results[config].record]
-            value = None
-            if len(paths) > 1:
-                matrix = measurements.picture_distances(cells[0], paths)["grey_levels"]
-                value = statistics.mean(
-                    matrix[i][j] for i, j in itertools.combinations(range(len(paths)), 2)
-                )
-            distances.append(Measured(grid.loss, name, "", value))
-    runs = pairing.runs_of(STARTS, study, started, results)
-    return instability.dependence(runs, distances, traces, rows)
-
-
-def _style_vector_distances(paths: Iterable[Path]) -> list[list[float]]:
-    from gatys_norm.experiments.measures import style_vectors  # needs an extra
-
-    return style_vectors.distances([picture_io.load_picture(path) for path in paths])
-
-
-def _entries(matrices: Mapping[str, list[list[float]]], row: int, column: int) -> dict[str, float]:
-    return {kind: matrix[row][column] for kind, matrix in matrices.items()}
 
 
 def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:

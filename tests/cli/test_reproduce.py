@@ -16,6 +16,7 @@ from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import study as study_flags
 from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.experiments import findings
 from gatys_norm.experiments import reproduction as reproductions
 from gatys_norm.experiments.grid import RunResult
 from gatys_norm.experiments.measures import packages
@@ -126,7 +127,7 @@ def test_results_are_measured_until_a_signal_comes(monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return dataclasses.replace(result, independent={"a": {"b": 1.0}})
 
-    monkeypatch.setattr(reproductions, "with_independent_measures", with_independent_measures)
+    monkeypatch.setattr(findings, "with_independent_measures", with_independent_measures)
     measured, number = reproduce.measured(results)
     assert number is None
     assert list(measured) == list(results)

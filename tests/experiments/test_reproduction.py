@@ -10,7 +10,7 @@ from helpers.rounding import gamma
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import figures as paper_figures
-from gatys_norm.experiments import measurements, reproduction, statistics
+from gatys_norm.experiments import findings, measurements, reproduction, statistics
 from gatys_norm.experiments.grid import RunResult
 from gatys_norm.experiments.measures import independent, style_vectors
 from gatys_norm.images import io as picture_io
@@ -183,7 +183,7 @@ def made_up_measures(monkeypatch):
 def test_independent_measures_test_the_claims_once_more(study, tmp_path):
     figures = ("2a", "2b", "2c", "6a", "6b", "6c")
     results = {
-        config: reproduction.with_independent_measures(result)
+        config: findings.with_independent_measures(result)
         for config, result in results_of(study, figures, tmp_path).items()
     }
     reproduction.write(tmp_path, reproduction.collect(study, figures, results))
@@ -209,10 +209,10 @@ def test_what_failed_or_began_as_noise_is_not_measured(study, tmp_path):
     results = results_of(study, ("2a", "instability"), tmp_path)
     config = paper_figures.grid(study, "2a").cells[0][0]
     start = paper_figures.grid(study, "instability original").cells[0][0]
-    assert reproduction.with_independent_measures(results[config]).independent
-    assert not reproduction.with_independent_measures(results[start]).independent
+    assert findings.with_independent_measures(results[config]).independent
+    assert not findings.with_independent_measures(results[start]).independent
     failed = RunResult(config, results[config].output, error="no room left")
-    assert reproduction.with_independent_measures(failed) is failed
+    assert findings.with_independent_measures(failed) is failed
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
