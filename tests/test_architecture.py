@@ -244,6 +244,7 @@ def test_no_other_module_loads_tensorflow():
         "experiments.measurements",
         "experiments.ray",
         "experiments.reproduction",
+        "film.transfer",
     }
     with_tensorflow |= {"transfer", "stages", "run_log"}
     with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}
