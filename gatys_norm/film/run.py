@@ -15,10 +15,12 @@ import numpy as np
 
 from gatys_norm.files import StrPath
 from gatys_norm.film import folder, measures, plan, source, store
+from gatys_norm.film import inputs as film_inputs
 from gatys_norm.film.model import FilmFacts, Frame
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.film.store import Row, State
-from gatys_norm.film.transfer import FilmTransfer, load_inputs
+from gatys_norm.film.transfer import FilmTransfer
+from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.network import device, weights
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress
@@ -60,30 +62,47 @@ class FilmRun:
       transfer: of its frames.
     """
 
-    def __init__(self, config: FilmConfig) -> None:
+    def __init__(
+        self,
+        config: FilmConfig,
+        facts: FilmFacts | None = None,
+        inputs: LoadedInputs | None = None,
+    ) -> None:
         """Load and check the files that the settings name.
+
+        Args:
+          config: `FilmConfig`.
+          facts: of the film, if it is inspected already.
+          inputs: the pictures, if they are loaded already.
 
         Raises:
           FilmError, PictureError, WeightsError: an input cannot be used.
         """
         self._config = config = config.resolved()
-        self.facts: FilmFacts = source.inspect(config.transfer.content, config.frame_rate)
-        first = next(self._read())
-        inputs = load_inputs(config, first.pixels)
+        self.facts = facts or source.inspect(config.transfer.content, config.frame_rate)
+        inputs = inputs or film_inputs.load(config, next(self._read()).pixels)
         self.transfer = FilmTransfer(config, inputs, weights.locate(config.transfer.weights))
 
     def _read(self) -> Iterator[Frame]:
         return source.read(self._config.transfer.content, self._config.frame_rate)
 
-    def begin(self) -> State:
+    def begin(self, on_frame: Callable[[int], object] = lambda number: None) -> State:
         """Return the state before the first frame: a film of which the shots are known.
+
+        Args:
+          on_frame: called with the number of each frame, counted from 1, before it is looked at.
 
         Raises:
           FilmError: the film is damaged.
         """
         with device.graphs_in_full_precision():
-            shots = self.transfer.shots(frame.pixels for frame in self._read())
+            shots = self.transfer.shots(self._shown(on_frame))
         return State(shots, [], {})
+
+    def _shown(self, on_frame: Callable[[int], object]) -> Iterator[np.ndarray]:
+        for number, frame in enumerate(self._read(), start=1):
+            on_frame(number)
+            yield frame.pixels
 
     def resume(self, output: StrPath) -> State:
         """Return the state of a film that was stopped; see `store.load`."""

@@ -18,9 +18,7 @@ from gatys_norm.film.flow import Motion
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.settings import FilmConfig, is_settled
 from gatys_norm.images import color as colors
-from gatys_norm.images import inputs as picture_inputs
-from gatys_norm.images import io as picture_io
-from gatys_norm.images.inputs import FilmFrame, Inputs, LoadedInputs, Warped
+from gatys_norm.images.inputs import FilmFrame, LoadedInputs, Warped
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
@@ -67,34 +65,13 @@ class _Frame(NamedTuple):
     moved: Mapping[int, np.ndarray]
 
 
-def load_inputs(config: FilmConfig, first_frame: np.ndarray) -> LoadedInputs:
-    """Load the pictures that the settings name, the first frame of the film as the content.
-
-    Args:
-      config: `FilmConfig`.
-      first_frame: uint8 H × W × 3, RGB.
-
-    Raises:
-      PictureError: see `images.inputs.load`.
-    """
-    paths = picture_inputs.paths(config.transfer)
-    pictures = Inputs(
-        first_frame.astype(np.float32),
-        tuple(map(picture_io.load_picture, paths.styles)),
-        None if paths.init is None else picture_io.load_picture(paths.init),
-        tuple(map(picture_io.load_picture, paths.content_masks)),
-        tuple(map(picture_io.load_picture, paths.style_masks)),
-    )
-    return picture_inputs.check(config.transfer, pictures)
-
-
 @dataclass
 class FilmTransfer:
     """The transfer of a film, of which each frame depends on earlier results alone.
 
     Attributes:
       config: resolved `FilmConfig`.
-      inputs: see `load_inputs`.
+      inputs: see `film.inputs.load`.
       weights_file: of VGG-19.
     """
 

@@ -138,7 +138,7 @@ def test_strips_give_the_same_terms(extractor):
         expected, terms = whole.terms(flat(RESULT)), strips.terms(flat(RESULT))
         gradients = [posed.value_and_gradient(flat(RESULT))[1] for posed in (whole, strips)]
     assert terms == pytest.approx(expected)
-    np.testing.assert_allclose(*gradients, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-6, atol=1e-9)
 
 
 def test_corrected_targets_leave_the_term_as_it_is(extractor):
