@@ -107,7 +107,8 @@ class FilmRun:
     def resume(self, output: StrPath) -> State:
         """Return the state of a film that was stopped; see `store.load`."""
         layers = self._config.transfer.content_layers
-        return store.load(output, self._identity, layers, self.transfer.shape)
+        distance = self._config.temporal_frames[-1]
+        return store.load(output, self._identity, layers, self.transfer.shape, distance)
 
     def run(
         self,
@@ -126,7 +127,8 @@ class FilmRun:
           with_sound: whether the sound is copied.
 
         Returns:
-          The record, as plain JSON values: `status` is "completed" or "interrupted".
+          The record, as plain JSON values: `status` is "completed" or "interrupted". `time` and
+          `duration` of a frame are in seconds, as numerator and denominator.
 
         Raises:
           FilmError, ZeroEnergyError, NonFiniteError: an input cannot be used.
@@ -134,7 +136,6 @@ class FilmRun:
           OSError: a file could not be written; what was finished before can be resumed.
         """
         state = self.begin() if state is None else state
-        store.frames_folder(output).mkdir(exist_ok=True)
         shown: dict[int, Frame] = {}
 
         def pixels() -> Iterator[np.ndarray]:
@@ -147,7 +148,10 @@ class FilmRun:
         watch = self._watch(state.shots, rows, on_progress)
         for done in self.transfer.run(pixels(), state.shots, results, len(rows), watch):
             frame = shown[len(rows)]
-            rows.append(done.row | {"time": str(frame.time), "duration": str(frame.duration)})
+            times = {"time": frame.time, "duration": frame.duration}
+            rows.append(
+                done.row | {name: list(time.as_integer_ratio()) for name, time in times.items()}
+            )
             results[len(rows) - 1] = done.image
             results.pop(len(rows) - 1 - self._config.temporal_frames[-1], None)
             present = State(state.shots, rows, results)

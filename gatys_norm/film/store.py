@@ -89,13 +89,13 @@ def check_output(
         return
     run_folder.check_ours(run_folder.checkpoint_path(output), checkpoints.is_checkpoint)
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(
-                f"{folder}: is there already and is not empty; resume its film, or remove it"
-            )
-        folder.mkdir(exist_ok=True)
+        is_taken = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}") from error
+    if is_taken:
+        raise OutputError(
+            f"{folder}: is there already and is not empty; resume its film, or remove it"
+        )
 
 
 def _is_record(path: Path) -> bool:
@@ -120,6 +120,7 @@ def save_frame(
     Raises:
       OSError: the disk is full, and so on; the older state is unchanged.
     """
+    frames_folder(output).mkdir(exist_ok=True)
     picture_io.save_picture(frame_path(output, len(state.rows) - 1), image)
     facts: Any = {"identity": identity, "shots": state.shots, "rows": state.rows}
     arrays = {str(number): result for number, result in state.results.items()}
@@ -127,7 +128,11 @@ def save_frame(
 
 
 def load(
-    output: StrPath, identity: Mapping[str, Any], layers: Collection[str], shape: tuple[int, int]
+    output: StrPath,
+    identity: Mapping[str, Any],
+    layers: Collection[str],
+    shape: tuple[int, int],
+    distance: int,
 ) -> State:
     """Return the state that `save_frame` stored, checked.
 
@@ -136,6 +141,7 @@ def load(
       identity: of the transfer that is to continue.
       layers: its content layers.
       shape: (height, width) of its frames.
+      distance: how many frames before it a frame is compared with, at most.
 
     Raises:
       CheckpointError: it is missing or damaged.
@@ -150,7 +156,7 @@ def load(
         shots, rows = plan.from_json(stored["shots"], layers), list(stored["rows"])
         _check_rows(rows, shots)
         results = {int(number): array for number, array in arrays.items()}
-        _check_results(results, rows, shots, shape)
+        _check_results(results, len(rows), shape, distance)
     except CheckpointMismatchError:
         raise
     except DAMAGED as error:
@@ -167,21 +173,18 @@ def _check_rows(rows: Sequence[Row], shots: Sequence[Shot]) -> None:
         raise ValueError("there are more frames than in the film")
     json.dumps(rows, allow_nan=False)
     for number, row in enumerate(rows):
-        time, duration, seconds = Fraction(row["time"]), Fraction(row["duration"]), row["seconds"]
+        seconds = row["seconds"]
         is_number = isinstance(seconds, (int, float)) and seconds >= 0
-        if row["frame"] != number or duration < 0 or not is_number:
+        if row["frame"] != number or Fraction(*row["duration"]) < 0 or not is_number:
             raise ValueError(f"frame {number} is damaged")
-        if number and time <= Fraction(rows[number - 1]["time"]):
+        if number and Fraction(*row["time"]) <= Fraction(*rows[number - 1]["time"]):
             raise ValueError("the times of the frames do not grow")
 
 
 def _check_results(
-    results: Mapping[int, np.ndarray],
-    rows: Sequence[Row],
-    shots: Sequence[Shot],
-    shape: tuple[int, int],
+    results: Mapping[int, np.ndarray], count: int, shape: tuple[int, int], distance: int
 ) -> None:
-    if sorted(results) != list(range(len(rows) - len(results), len(rows))):
+    if sorted(results) != list(range(max(0, count - distance), count)):
         raise ValueError("other results than those of the last frames")
     for result in results.values():
         if result.shape != (*shape, 3) or result.dtype != np.float32:
@@ -201,7 +204,7 @@ def stored_frames(output: StrPath, rows: Sequence[Row]) -> Iterator[Frame]:
             pixels = picture_io.load_picture(frame_path(output, number))
         except picture_io.PictureError as error:
             raise FilmError(str(error)) from error
-        yield Frame(pixels.astype(np.uint8), Fraction(row["time"]), Fraction(row["duration"]))
+        yield Frame(pixels.astype(np.uint8), Fraction(*row["time"]), Fraction(*row["duration"]))
 
 
 def finish(
@@ -225,8 +228,8 @@ def finish(
     """
     is_whole = record["status"] != "interrupted"
     if not is_folder(output):
-        last = rows[-1]
-        end = Fraction(last["time"]) + (Fraction(last["duration"]) or 1 / facts.frame_rate)
+        last_duration = Fraction(*rows[-1]["duration"]) or 1 / facts.frame_rate
+        end = Fraction(*rows[-1]["time"]) + last_duration
         until = None if is_whole else end
         encode.write(output, stored_frames(output, rows), facts, sound_of, until)
     text = json.dumps(record, indent=1, allow_nan=False)

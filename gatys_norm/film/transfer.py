@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from gatys_norm.images.inputs import FilmFrame, LoadedInputs, Warped
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
-from gatys_norm.network import vgg, weights
+from gatys_norm.network import device, memory, vgg, weights
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress, Transfer, TransferResult
@@ -102,8 +103,15 @@ class FilmTransfer:
         terms = term_names(config.content_layers, ())
         layers = frozenset(config.content_layers + config.style_layers)
         extractor = vgg.load_extractor(self.weights_file, layers, config.pooling, "float32")
-        values = loss_features.compiled(extractor, terms)(tf.constant(self._content(frame)), {})
+        values_of = loss_features.compiled(extractor, terms, self._strips)
+        values = values_of(tf.constant(self._content(frame)), {})
         return {layer_of(term): float(energy(value)) for term, value in values.items()}
+
+    @functools.cached_property
+    def _strips(self) -> memory.Strips:
+        shapes = self.inputs.shapes
+        available, costs = device.available_bytes(), device.costs()
+        return memory.plan_transfer(self.config.transfer, shapes, available, costs)[-1].strips
 
     def _content(self, frame: np.ndarray) -> np.ndarray:
         """Return what x is compared with: the frame, or its luminance."""
