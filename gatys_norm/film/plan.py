@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gatys_norm.film import flow as flows
+from gatys_norm.film.model import FilmError
 
 Energies: TypeAlias = Mapping[str, float]  # {content layer: E°_j}
 
@@ -89,5 +90,12 @@ def from_json(values: Any, layers: Iterable[str]) -> tuple[Shot, ...]:
 
 
 def shot_of(shots: Iterable[Shot], index: int) -> Shot:
-    """Return the shot that a frame belongs to."""
-    return next(shot for shot in shots if shot.first <= index < shot.first + shot.frame_count)
+    """Return the shot that a frame belongs to.
+
+    Raises:
+      FilmError: there is none; the film was changed while it was read.
+    """
+    for shot in shots:
+        if shot.first <= index < shot.first + shot.frame_count:
+            return shot
+    raise FilmError(f"the film has a frame {index + 1} that it did not have before")

@@ -11,6 +11,7 @@ pytest.importorskip("cv2")
 
 from gatys_norm.config import ConfigError, TransferConfig
 from gatys_norm.film import plan
+from gatys_norm.film.model import FilmError
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.settings import FilmConfig, is_settled
 
@@ -35,6 +36,11 @@ def test_film_is_divided_at_its_cut_with_the_median_of_energies():
         *shots[:1] * 2,
         *shots[1:] * 2,
     ]
+
+
+def test_film_that_grew():
+    with pytest.raises(FilmError, match="has a frame 8 that it did not have before"):
+        plan.shot_of(SHOTS, 7)
 
 
 def test_film_of_one_frame():
