@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -45,6 +46,10 @@ def inspect(path: StrPath) -> FilmFacts:
 
     Raises:
       FilmError: it cannot be read, has no pictures, or has ones that this program does not take.
+
+    Warns:
+      UserWarning: one line with the name of the file, for an interlaced film, and for more than 8
+        bits per channel.
     """
     with refusing(path), opened(path) as container:
         stream = _pictures_of(path, container)
@@ -54,6 +59,13 @@ def inspect(path: StrPath) -> FilmFacts:
         _check_color(path, frame)
         height, width = _upright(np.empty((frame.height, frame.width)), path, frame).shape
         aspect = Fraction(stream.sample_aspect_ratio or 1)
+        bit_depth = max(component.bits for component in frame.format.components)
+        if bit_depth > 8:
+            warnings.warn(
+                f"{path}: its {bit_depth} bits per channel are rounded to 8", stacklevel=2
+            )
+        if frame.interlaced_frame:
+            warnings.warn(f"{path}: is interlaced, so its lines will show", stacklevel=2)
         return FilmFacts(
             height=height,
             width=width,
@@ -65,7 +77,7 @@ def inspect(path: StrPath) -> FilmFacts:
             )._replace(range=int(frame.color_range)),
             pixel_aspect=aspect if (height, width) == (frame.height, frame.width) else 1 / aspect,
             sounds=tuple(sound.codec_context.name for sound in container.streams.audio),
-            bit_depth=max(component.bits for component in frame.format.components),
+            bit_depth=bit_depth,
         )
 
 

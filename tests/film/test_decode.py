@@ -100,10 +100,21 @@ def test_colors_without_a_matrix_are_read_as_hd_from_720_rows_on():
 
 def test_10_bits_are_rounded(tmp_path):
     path = write_film(tmp_path / "a.mkv", FRAMES, pixel_format="yuv420p10le")
-    assert decode.inspect(path).bit_depth == 10
+    with pytest.warns(UserWarning, match=r"a\.mkv: its 10 bits per channel are rounded to 8"):
+        assert decode.inspect(path).bit_depth == 10
     pixels = next(decode.read(path)).pixels
     assert pixels.dtype == np.uint8
     assert corners(pixels) == "red green blue white"
+
+
+def test_interlaced_film_is_warned_of(tmp_path):
+    options = {"flags": "+ilme+ildct"}
+    base = Fraction(1, 25)
+    path = write_film(
+        tmp_path / "a.mkv", FRAMES, codec="mpeg2video", options=options, time_base=base
+    )
+    with pytest.warns(UserWarning, match=r"a\.mkv: is interlaced, so its lines will show"):
+        decode.inspect(path)
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])

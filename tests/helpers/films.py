@@ -38,6 +38,7 @@ def write_film(
     color=(2, 2, 2, 0),
     time_base=Fraction(1, 1000),
     container=None,
+    options=None,
 ):
     """Write a film.
 
@@ -51,11 +52,12 @@ def write_film(
       color: matrix, primaries, transfer, range.
       time_base: of the pictures.
       container: FFmpeg's name of it.
+      options: of the codec of the pictures.
     """
     import av
 
     with av.open(str(path), "w", container) as film:
-        stream = film.add_stream(codec, rate=RATE, options={"crf": "4"})
+        stream = film.add_stream(codec, rate=RATE, options=options or {"crf": "4"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixel_format
         context = stream.codec_context
