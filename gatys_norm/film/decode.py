@@ -76,7 +76,7 @@ def inspect(path: StrPath) -> FilmFacts:
                 *map(int, (frame.colorspace, frame.color_primaries, frame.color_trc))
             )._replace(range=int(frame.color_range)),
             pixel_aspect=aspect if (height, width) == (frame.height, frame.width) else 1 / aspect,
-            sounds=tuple(sound.codec_context.name for sound in container.streams.audio),
+            sounds=sounds_of(container),
             bit_depth=bit_depth,
         )
 
@@ -123,10 +123,17 @@ def _decoded(path: StrPath, container: Any, stream: Any) -> Iterator[Any]:
             packets += packet.size > 0
             yield from packet.decode()
     duration = Fraction(container.duration or 0, av.time_base)
-    # The header of Matroska has a time instead of the number of frames.
-    is_known = "matroska" in container.format.name and not stream.frames
-    if packets < stream.frames or (is_known and end + longest_gap + _MARGIN < duration):
+    name = container.format.name  # other headers give a number and a time that are rough
+    has_fewer = "mp4" in name and packets < stream.frames
+    is_shorter = "matroska" in name and end + longest_gap + _MARGIN < duration
+    if has_fewer or is_shorter:
         raise FilmError(f"{path}: is cut short; {_EXPECTED}")
+
+
+def sounds_of(container: Any) -> tuple[str, ...]:
+    """Return the name of the codec of each track of sound."""
+    codecs = (sound.codec_context for sound in container.streams.audio)
+    return tuple(codec.name if codec else "an unknown codec" for codec in codecs)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.film import decode
 from gatys_norm.film.model import Color, FilmError, FilmFacts, Frame
+from gatys_norm.text import one_line
 
 
 class Encoding(NamedTuple):
@@ -59,13 +60,13 @@ def check_output(path: StrPath, sound_of: StrPath | None = None) -> None:
         if not _holds_sound(encoding, source):
             suffixes = [name for name, other in ENCODINGS.items() if _holds_sound(other, source)]
             remedy = f"expected {', '.join(suffixes)}" if suffixes else "leave the sound out"
-            codecs = " and ".join(sound.codec_context.name for sound in source.streams.audio)
+            codecs = " and ".join(decode.sounds_of(source))
             raise FilmError(f"{path}: cannot hold sound in {codecs}; {remedy}")
 
 
 def _holds_sound(encoding: Encoding, source: Any) -> bool:
     """Tell whether a format takes the tracks of sound of a container, by trying it."""
-    with contextlib.suppress(av.error.FFmpegError, ValueError):
+    with contextlib.suppress(av.error.FFmpegError, ValueError, AttributeError):
         with av.open(io.BytesIO(), "w", encoding.container) as container:
             for sound in source.streams.audio:
                 container.add_stream_from_template(sound)
@@ -115,9 +116,12 @@ def write(
                 source = stack.enter_context(decode.opened(sound_of))
             sound = _copied_sound(container, source, sound_until)
             packets.append(_refusing(sound_of, sound))
-        container.start_encoding()
-        for packet in heapq.merge(*packets, key=_decoding_time):
-            container.mux(packet)
+        try:
+            container.start_encoding()
+            for packet in heapq.merge(*packets, key=_decoding_time):
+                container.mux(packet)
+        except av.error.FFmpegError as error:  # what the disk says is an OSError of Python
+            raise FilmError(f"{path}: cannot be written ({one_line(error)})") from error
 
 
 def _stream_to_write(

@@ -46,6 +46,14 @@ def test_frames_and_facts(tmp_path, suffix):
     )
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
+def test_film_with_sound_is_whole(tmp_path, suffix):
+    codec, base = ("mpeg4", Fraction(1, 25)) if suffix == ".avi" else ("libx264", Fraction(1, 1000))
+    path = write_film(tmp_path / f"a{suffix}", FRAMES, codec=codec, time_base=base, sound="aac")
+    assert decode.inspect(path).sounds == ("aac",)
+    assert len(list(decode.read(path))) == len(FRAMES)
+
+
 def test_times_of_a_variable_frame_rate_are_kept(tmp_path):
     times = [0, 40, 50, 500, 2000]
     path = write_film(tmp_path / "a.mkv", FRAMES, times=times)

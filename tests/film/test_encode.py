@@ -123,6 +123,19 @@ def test_sound_is_copied_packet_by_packet(tmp_path, sound, suffix, output):
     )
 
 
+def test_damaged_sound_is_an_error_and_leaves_no_film(tmp_path, monkeypatch):
+    shown = [frame.pixels for frame in frames()]
+    path = write_film(tmp_path / "a.ts", shown, sound="aac")
+    data = bytearray(path.read_bytes())
+    packets = sound_packets(path)
+    at = data.find(packets[3][1][:6])  # the header of a frame of AAC
+    data[at : at + 6] = bytes(6)
+    path.write_bytes(data)
+    with pytest.raises(FilmError, match=r"b\.mp4: cannot be written \(.*nvalid"):
+        encode.write(tmp_path / "b.mp4", frames(), FACTS, sound_of=path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_sound_ends_where_the_film_so_far_does(tmp_path):
     shown = [frame.pixels for frame in frames(count=20)]
     path = write_film(tmp_path / "a.mp4", shown, sound="aac")
