@@ -20,7 +20,16 @@ DATA = Path(__file__).parents[2] / "data"  # in a clone; an installed package ha
 CONTENT = "river_town"
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 SET_BY_FIGURES = (
-    *("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every"),
+    *(
+        "style",
+        "loss",
+        "lambda_os",
+        "strength",
+        "output",
+        "config_from",
+        "resume",
+        "snapshot_every",
+    ),
     *("bit_depth", "dpi"),
 )
 NUMBERS = ("lambdas_original", "lambdas_normalized", "lambdas_by_style")

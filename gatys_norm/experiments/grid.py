@@ -64,7 +64,8 @@ def output_path(folder: StrPath, config: TransferConfig) -> Path:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.style))[:40]
     sizes = "-".join(map(str, config.size))
-    name = f"{style}_{config.loss}_{config.lambda_os:g}_{sizes}_{digest}"
+    weight = f"{config.lambda_os:g}" if config.strength is None else f"strength-{config.strength:g}"
+    name = f"{style}_{config.loss}_{weight}_{sizes}_{digest}"
     return Path(folder) / name / "result.png"
 
 

@@ -199,9 +199,21 @@ def _reference_shapes(
     return shapes_at(dataclasses.replace(config, stroke_size=1.0), pictures, size).styles
 
 
-def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
-    """Return the pictures at one size, with their colors changed as `config.color` says."""
-    pictures, shapes = inputs.pictures, inputs.shapes[size]
+def resized(
+    config: TransferConfig, inputs: LoadedInputs, size: int, scale: float = 1.0
+) -> ResizedInputs:
+    """Return the pictures at one size, with their colors changed as `config.color` says.
+
+    Args:
+      config: `TransferConfig`.
+      inputs: the pictures.
+      size: one of the sizes of `config`.
+      scale: by which all sides are multiplied; none becomes shorter than VGG-19 needs.
+    """
+    pictures = inputs.pictures
+    shapes = [inputs.shapes[size].content, *inputs.shapes[size].styles]
+    references = _reference_shapes(config, pictures, size) if config.stroke_size != 1 else ()
+    content_shape, *style_shapes = (_scaled(shape, scale) for shape in shapes)
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
         styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
@@ -209,12 +221,17 @@ def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedI
     elif config.color == "match":
         styles = tuple(colors.match_colors(style, content) for style in styles)
     return ResizedInputs(
-        resize(content, *shapes.content),
-        tuple(resize(style, *shape) for style, shape in zip(styles, shapes.styles, strict=True)),
+        resize(content, *content_shape),
+        tuple(resize(style, *shape) for style, shape in zip(styles, style_shapes, strict=True)),
         tuple(map(masks.from_picture, pictures.content_masks)),
         tuple(map(masks.from_picture, pictures.style_masks)),
-        _reference_shapes(config, pictures, size) if config.stroke_size != 1 else (),
+        tuple(_scaled(shape, scale) for shape in references),
     )
+
+
+def _scaled(shape: Shape, scale: float) -> Shape:
+    height, width = (max(MIN_SIDE, round(side * scale)) for side in shape)
+    return height, width
 
 
 def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larger size") -> None:

@@ -16,7 +16,7 @@ import markupsafe
 from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
-from gatys_norm.record import Record
+from gatys_norm.record import Record, lambda_os_of
 from gatys_norm.text import NOTHING, replace_between
 from gatys_norm.web import templates
 
@@ -328,7 +328,7 @@ def _facts_of(record: Record) -> dict[str, Any]:
     config = record["config"]
     return {
         "loss": config["loss"],
-        "λ_os": config["lambda_os"],
+        "λ_os": lambda_os_of(record),
         "size": _size(record),
         **_raised_weights(config),
         "iterations": record["iterations"],
@@ -336,6 +336,7 @@ def _facts_of(record: Record) -> dict[str, Any]:
         "status": record["status"],
         "final loss": record["loss"]["final"],
         "seconds": record["timing"]["seconds"],
+        "strength": record["metrics"].get("strength"),
         **{
             f"{measure.replace('_', ' ')} {layer}": value
             for measure in ("content_distance", "style_reflection")

@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     "color": ("luminance", "luminance"),
     "loss": ("original", "original"),
     "lambda_os": ("2.5e-2", 0.025),
+    "strength": ("0.7", 0.7),
     "content_layers": ("relu3_1,conv4_2", ("relu3_1", "conv4_2")),
     "content_weights": ("3", (3.0,)),
     "style_layers": ("conv1_1, relu2_1", ("conv1_1", "relu2_1")),
@@ -219,6 +220,7 @@ def test_absls_global_flags_are_left_alone(received):
         {"lambda_os": 1e-5, "loss": "original", "size": (96, 1024), "iterations": (30, 20)},
         {"content": "a 'b' $(c).png", "style": ('d, "e".png',), "init": "f;g.png"},
         {"style": ("a,b.png", "c.png"), "style_blend": (0.1, 2.5e-7), "content_masks": ("m", "n")},
+        {"strength": 0.7, "loss": "original"},
         {"history": 7, "seed": 2**63 - 1, "tv_weight": 0.1 + 0.2, "memory_limit": "8GiB"},
     ],
     ids=repr,
@@ -240,7 +242,11 @@ def test_the_words_of_settings_give_them_back(changes, preset):
 @pytest.fixture
 def earlier(folder):
     """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
-    others = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
+    others = {
+        name: value
+        for name, (_, value) in SETTINGS.items()
+        if not name.endswith("_weights") and name != "strength"
+    }
     several = {
         "style": ("b=c,d.jpg", "e f.png"),
         "style_blend": (2.0, 0.5),
@@ -266,6 +272,23 @@ def test_flags_that_are_given_override_an_earlier_run(received, earlier):
     assert config == dataclasses.replace(
         earlier, seed=0, init="content", style_weights=(1.0, 1.0), content="other.png"
     )
+
+
+def test_a_strength_that_is_given_replaces_the_weight_of_an_earlier_run(received, earlier):
+    assert call("--config_from=earlier.json", "--output=out.png", "--strength=0.3")[0] == 0
+    assert received[0][0] == dataclasses.replace(earlier, strength=0.3, lambda_os=None)
+
+
+def test_a_weight_that_is_given_replaces_the_strength_of_an_earlier_run(received, folder):
+    config = dataclasses.replace(DEFAULTS, strength=0.3).resolved()
+    run_folder.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
+    for words, wanted in (
+        ((), {}),
+        (("--lambda_os=2",), {"strength": None, "lambda_os": 2.0}),
+        (("--strength=0.6",), {"strength": 0.6}),
+    ):
+        assert call("--config_from=earlier.json", "--output=out.png", *words)[0] == 0
+        assert received.pop()[0] == dataclasses.replace(config, **wanted)
 
 
 NO_RECORDS = {
