@@ -61,10 +61,10 @@ def test_transfers_leave_their_facts_and_are_not_computed_twice(tmp_path, monkey
     monkeypatch.setattr(strength_search, "FIRST_ITERATIONS", 4)
     monkeypatch.setattr(strength_search, "LATER_ITERATIONS", 2)
     config = small_config(tmp_path, iterations=(3,))
-    weights = {"strength": 0.4}, {"lambda_os": 0.0}
+    weights = {"strength": 0.2}, {"lambda_os": 0.0}
     configs = [dataclasses.replace(config, **weight).resolved() for weight in weights]
     measured = strengths.measure(configs, tmp_path / "runs")
-    assert [facts["strength"] for facts in measured] == [0.4, None]
+    assert [facts["strength"] for facts in measured] == [0.2, None]
     assert all(facts["reached"] > 0 for facts in measured)
     monkeypatch.setattr(transfer, "Transfer", lambda *_: pytest.fail("it went to work"))
     assert strengths.measure(configs, tmp_path / "runs") == measured

@@ -111,15 +111,15 @@ def test_both_results_have_the_depth_and_the_resolution_and_the_sheet_has_neithe
 def test_each_loss_finds_its_own_weight_for_a_strength(compare, monkeypatch):
     monkeypatch.setattr(strength_search, "FIRST_ITERATIONS", 6)
     monkeypatch.setattr(strength_search, "LATER_ITERATIONS", 3)
-    code, out, err = compare("--output=both.png", "--strength=0.3", "--report")
+    code, out, err = compare("--output=both.png", "--strength=0.2", "--report")
     assert code == 0, err
-    assert "original loss, strength 0.3\n" in out
+    assert "original loss, strength 0.2\n" in out
     records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in LOSSES]
     weights = [record["strength_search"]["lambda_os"] for record in records]
     assert weights[0] != weights[1]
     for record, weight in zip(records, weights, strict=True):
         assert f"{record['metrics']['strength']:.2f} with λ_os {weight:.4g}" in out
-        assert f"λ_os = {weight:.4g} for strength 0.3" in Path("both.html").read_text()
+        assert f"λ_os = {weight:.4g} for strength 0.2" in Path("both.html").read_text()
     assert re.search(r"^strength +0\.\d{4} +0\.\d{4}$", out, re.MULTILINE)
 
 
