@@ -27,6 +27,14 @@ DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 LOSSES = ("original", "normalized")
 # {optimizer, a module of `optimizers`: the settings that only this optimizer uses}
 OPTIMIZER_SETTINGS = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
+# {what a convolution sees beyond the edges of its map: axes of H × W on which that is the far side}
+BORDERS: dict[str, tuple[int, ...]] = {
+    "zero": (),
+    "replicate": (),
+    "reflect": (),
+    "wrap": (0, 1),
+    "wrap_x": (1,),
+}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_STYLE_SHARE = 1.0
@@ -135,6 +143,13 @@ class TransferConfig:
         "content", "first picture: content, style, noise, or the path of a picture"
     )
     pooling: str = _setting("max", "pooling between VGG-19's blocks", ("max", "avg"))
+    border: str = _setting(
+        "zero",
+        "what convolutions see beyond the edges: zero (as VGG-19 was trained), replicate, reflect, "
+        "wrap (the far side: a tile without seams), or wrap_x (left and right only); a wrapped "
+        "side is rounded to a multiple of 16 pixels",
+        tuple(BORDERS),
+    )
     tv_weight: float = _setting(0.0, "weight of the total variation; 0 is none")
     precision: str = _setting("float32", "number format of the network", ("float32", "bfloat16"))
     parametrization: str = _setting(
@@ -195,6 +210,11 @@ class TransferConfig:
             namesakes = sum(name.partition("#")[0] == stem for name in names)
             names.append(f"{stem}#{namesakes + 1}" if namesakes else stem)
         return tuple(names)
+
+    @property
+    def wrapped_axes(self) -> tuple[int, ...]:
+        """The axes of H × W on which opposite sides of x meet."""
+        return BORDERS[self.border]
 
     @property
     def stored_pairs(self) -> int:

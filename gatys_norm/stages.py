@@ -111,7 +111,7 @@ def open_stage(
     objective = build_objective(config, extractor, present, strips)
     start = None
     if coarse is not None:
-        start = resize(coarse, *present.content.shape[:2])
+        start = resize(coarse, *present.content.shape[:2], config.wrapped_axes)
     elif index == 0:
         start = first_picture(config, inputs, present)
     style_shapes = inputs.shapes[size].styles
@@ -136,7 +136,7 @@ def first_picture(
         return noise.astype(np.float32)
     if config.init == "style":
         return resize(resized_inputs.styles[0], height, width)
-    return resize(filled_in(inputs.pictures.init), height, width)
+    return resize(filled_in(inputs.pictures.init), height, width, config.wrapped_axes)
 
 
 def _sample(picture: np.ndarray) -> np.ndarray:

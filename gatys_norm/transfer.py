@@ -562,10 +562,11 @@ class Transfer:
 
     def _image(self, present: _Present) -> np.ndarray:
         """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""
-        image = _optimized(present)
-        if self._config.color != "luminance":
+        image, config = _optimized(present), self._config
+        if config.color != "luminance":
             return image
-        content = resize(self._inputs.pictures.content, *image.shape[:2])
+        height, width = image.shape[:2]
+        content = resize(self._inputs.pictures.content, height, width, config.wrapped_axes)
         return colors.with_luminance_of(image, content)
 
     def _identity(self) -> Identity:
@@ -577,8 +578,11 @@ class Transfer:
         }
 
     def _extractor(self, precision: str) -> vgg.Extractor:
-        layers = frozenset(self._config.content_layers + self._config.style_layers)
-        return vgg.load_extractor(self._weights_file, layers, self._config.pooling, precision)
+        config = self._config
+        layers = frozenset(config.content_layers + config.style_layers)
+        return vgg.load_extractor(
+            self._weights_file, layers, config.pooling, precision, config.border
+        )
 
 
 def _optimized(present: _Present) -> np.ndarray:

@@ -56,6 +56,8 @@ REFUSED = [
     ("loss", ""),
     ("loss", ["normalized"]),
     ("pooling", "mean"),
+    ("border", "constant"),
+    ("border", None),
     ("precision", "float16"),
     ("precision", 32),
     ("continuation", "Rank"),
@@ -212,6 +214,7 @@ def test_defaults_are_the_papers():
     assert config.init == "content"
     assert config.iterations == (600,)
     assert config.pooling == "max"
+    assert config.border == "zero"
     assert config.tv_weight == 0
     assert config.precision == "float32"
     assert config.parametrization == "pixel"
@@ -393,6 +396,7 @@ OTHER_SETTINGS = TransferConfig(
     stroke_size=1.5,
     init="start.png",
     pooling="avg",
+    border="reflect",
     tv_weight=1e-7,
     precision="bfloat16",
     parametrization="fourier",

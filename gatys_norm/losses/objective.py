@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import filled_in
+from gatys_norm.config import BORDERS, filled_in
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import ResizedInputs
 from gatys_norm.losses import features as loss_features
@@ -187,7 +187,7 @@ def _distances(
     """Return {term: squared distance} of x = `image`."""
     distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
-        distances[TOTAL_VARIATION] = functional.total_variation(image)
+        distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
     return distances
 
 

@@ -58,6 +58,7 @@ SETTINGS: dict[str, Any] = {
     "stroke_size": ("1.5", 1.5),
     "init": ("start.png", "start.png"),
     "pooling": ("avg", "avg"),
+    "border": ("wrap_x", "wrap_x"),
     "tv_weight": ("0.125", 0.125),
     "precision": ("bfloat16", "bfloat16"),
     "parametrization": ("fourier", "fourier"),
@@ -347,6 +348,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "stroke_size": "(default: '1.0')",
     "init": "(default: 'content')",
     "pooling": "(default: 'max')",
+    "border": "(default: 'zero')",
     "tv_weight": "(default: '0.0')",
     "precision": "(default: 'float32')",
     "parametrization": "(default: 'pixel')",
@@ -416,7 +418,7 @@ NUMBERS = ("tv_weight", "stroke_size", "content_weights", "style_blend", "learni
 WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "preview", "dpi")
 OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview", "dpi")  # no settings
 ENUMS = (
-    *("loss", "color", "pooling", "precision", "parametrization", "optimizer"),
+    *("loss", "color", "pooling", "border", "precision", "parametrization", "optimizer"),
     *("line_search", "continuation", "preset", "bit_depth"),
 )
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
