@@ -131,6 +131,7 @@ def test_a_run_continues_without_another_search_to_the_same_bits(tmp_path, monke
         {"init": "noise"},
         {"tv_weight": 1e-3},
         {"stroke_size": 0.9},
+        {"border": "wrap", "size": (32,)},
         {"content_layers": ("conv1_1", "relu2_1")},
     ],
     ids=str,
