@@ -25,7 +25,6 @@ from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
 from gatys_norm.record import Probe, StrengthSearch
 from gatys_norm.stages import first_picture
-from gatys_norm.terms import TOTAL_VARIATION, is_style
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -197,14 +196,10 @@ def _proxy_config(config: TransferConfig) -> TransferConfig:
     )
 
 
-def _is_content(term: str) -> bool:
-    return not is_style(term) and term != TOTAL_VARIATION
-
-
 def _at(objective: Objective, lambda_os: float) -> Objective:
     """Return the objective at another λ_os than 1."""
     coefficients = {
-        term: value * (lambda_os if _is_content(term) else 1)
+        term: value * (lambda_os if term in objective.unrelated_distances else 1)
         for term, value in objective.coefficients.items()
     }
     return dataclasses.replace(objective, coefficients=coefficients)

@@ -125,7 +125,7 @@ def load_inputs(config: TransferConfig) -> LoadedInputs:
     from gatys_norm.images.io import PictureError
 
     loading.show_warnings()
-    with _refusing_inputs((PictureError,), config):
+    with refusing_inputs((PictureError,), config):
         return picture_inputs.load(config)
 
 
@@ -176,7 +176,7 @@ def run_transfer(
         weights.hash_ahead(config.weights)
         library = loading.start_tensorflow()
         with (
-            _refusing_inputs(library.INPUT_ERRORS, config),
+            refusing_inputs(library.INPUT_ERRORS, config),
             refusing(library.CheckpointMismatchError, prefix="--resume: "),
             console.signals_noted() as received,
             reporter.Reporter(output, values, received, preview, later_transfers) as report,
@@ -222,7 +222,7 @@ def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInpu
 
 
 @contextlib.contextmanager
-def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
+def refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
     """Convert errors of a transfer to `InputError`, with the flag of the file that they name."""
     try:
         yield

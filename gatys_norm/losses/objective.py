@@ -14,21 +14,34 @@ import tensorflow as tf
 
 from gatys_norm.config import BORDERS, filled_in
 from gatys_norm.images import masks as picture_masks
-from gatys_norm.images.inputs import ResizedInputs
+from gatys_norm.images.inputs import FilmFrame, ResizedInputs
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import functional, parametrization, strength
-from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
+from gatys_norm.losses.coefficients import (
+    normalized_coefficients,
+    original_coefficients,
+    temporal_coefficients,
+)
 from gatys_norm.losses.strength import Moments
 from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
-from gatys_norm.terms import TOTAL_VARIATION, is_style, layer_of, style_term, term_names
+from gatys_norm.terms import (
+    TOTAL_VARIATION,
+    content_term,
+    is_style,
+    layer_of,
+    style_term,
+    temporal_term,
+    term_names,
+)
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
 _Tensors: TypeAlias = Mapping[str, tf.Tensor]
 _Shape: TypeAlias = tuple[int, int, int]
+_Warped: TypeAlias = Mapping[str, tuple[tf.Tensor, tf.Tensor]]  # {temporal term: picture, mask}
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class Objective:
       is_grey: whether x has three equal channels, as for color "luminance".
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
       workspace: of evaluations in strips.
+      warped: {temporal term: (picture, H × W × 3, mask, H × W)} of a frame of a film.
     """
 
     extractor: Extractor
@@ -68,6 +82,7 @@ class Objective:
     is_grey: bool = False
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     workspace: Workspace = dataclasses.field(default_factory=Workspace)
+    warped: dict[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
 
     @property
     def unit(self) -> float:
@@ -86,7 +101,7 @@ class Objective:
     def data(self) -> tuple[Any, ...]:
         """The arguments of `function` after the position."""
         workspace = () if self.strips == WHOLE else (self.workspace,)
-        return self.shape, self.targets, self.masks, self._relative(), *workspace
+        return self.shape, self.targets, self.masks, self._relative(), self.warped, *workspace
 
     def _relative(self) -> dict[str, tf.Tensor]:
         """Return {term: c_t / unit}."""
@@ -158,13 +173,14 @@ def _compile(
         targets: _Tensors,
         masks: _Tensors,
         coefficients: _Tensors,
+        warped: _Warped,
         workspace: Workspace | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = parametrization.to_image(position, shape, kind, is_grey)
             distances = _distances(
-                extractor, image, strips, targets, masks, coefficients, workspace
+                extractor, image, strips, targets, masks, coefficients, warped, workspace
             )
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
@@ -182,12 +198,15 @@ def _distances(
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
+    warped: _Warped,
     workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance} of x = `image`."""
     distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
+    for term, (picture, mask) in warped.items():
+        distances[term] = functional.masked_energy(image - picture, mask)
     return distances
 
 
@@ -221,18 +240,32 @@ def build_objective(
     grams, moments = _style_targets(config, extractor, inputs, strips)
     unrelated = _unrelated_distances(config, targets, moments, inputs.content_masks)
     targets |= grams
+    coefficients = _coefficients(config, targets, _shares(masks), shape[:2], inputs.frame)
+    warped = _warped_tensors(inputs.frame)
+    if inputs.frame is not None:
+        energies = {term: float(functional.masked_energy(*pair)) for term, pair in warped.items()}
+        weight = inputs.frame.temporal_weight
+        coefficients |= temporal_coefficients(weight, energies, math.prod(shape[:2]))
     return Objective(
         extractor,
         shape,
         targets,
-        _coefficients(config, targets, _shares(masks), shape[:2]),
+        coefficients,
         {term: value for term, value in content.items() if is_style(term)},
         unrelated,
         config.parametrization,
         strips,
         config.color == "luminance",
         masks,
+        warped=warped,
     )
+
+
+def _warped_tensors(frame: FilmFrame | None) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    return {
+        temporal_term(distance): (tf.constant(warped.picture), tf.constant(warped.mask))
+        for distance, warped in (frame.warped.items() if frame else ())
+    }
 
 
 def with_extractor(
@@ -432,6 +465,7 @@ def _coefficients(
     targets: _Tensors,
     shares: Mapping[str, float],
     picture_shape: tuple[int, int],
+    frame: FilmFrame | None,
 ) -> dict[str, float]:
     lambda_os = filled_in(config.lambda_os)
     blend = dict(zip(config.style_names, filled_in(config.style_blend), strict=True))
@@ -452,6 +486,8 @@ def _coefficients(
         )
     else:
         energies = {term: float(functional.energy(target)) for term, target in targets.items()}
+        of_shot = frame.content_energies if frame else {}
+        energies |= {content_term(layer): energy for layer, energy in of_shot.items()}
         coefficients = normalized_coefficients(
             lambda_os,
             content_weights,
