@@ -34,12 +34,16 @@ _OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: `record`, and the picture at `output`; or `error`, one line."""
+    """The result of a run: `record`, and the picture at `output`; or `error`, one line.
+
+    `independent` has the measures of `measures.independent`, if they were asked for.
+    """
 
     config: TransferConfig
     output: Path
     record: Record | None = None
     error: str | None = None
+    independent: Mapping[str, Mapping[str, float | None]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
 from gatys_norm.record import Record, lambda_os_of
+from gatys_norm.report import markdown
 from gatys_norm.text import NOTHING, replace_between
 from gatys_norm.web import templates
 
@@ -134,7 +135,8 @@ def write(
       findings: dicts of `name`, `claim` (what the paper says), `measure`, `unit`, `original`,
         `normalized` (the two numbers, or None), `expected` ("less" or "more" if the paper expects
         the number of the normalized loss to be less or more, or other words), `holds` (None if not
-        measured), `note` and `details` (dict, text or None). Those of one claim follow each other.
+        measured), `note` and `details` (dict, text or None); perhaps of `verdict` (words) and
+        `intervals` ({"difference": [low, high]} or empty). Those of one claim follow each other.
       settings: {name of a group: {name: value}}; values may be dicts too.
 
     Raises:
@@ -204,6 +206,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         "EXPECTED": EXPECTED,
         "facts": _facts,
         "flat": _flat,
+        "interval": markdown.interval,
         "ratio": _ratio,
     }
     return environment
