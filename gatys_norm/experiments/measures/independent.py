@@ -123,7 +123,7 @@ def measure(config: TransferConfig, picture: np.ndarray) -> Measures:
 def _pictures_alone(config: TransferConfig) -> TransferConfig:
     """Return settings that are equal for all transfers of the same pictures at the same size."""
     plain = type(config)
-    varied = ("loss", "lambda_os", "style_weights", "init", "seed", "iterations")
+    varied = ("loss", "lambda_os", "strength", "style_weights", "init", "seed", "iterations")
     defaults: dict[str, Any] = {name: getattr(plain, name) for name in varied}
     return dataclasses.replace(config, size=config.size[-1:], **defaults)
 
