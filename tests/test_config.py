@@ -307,7 +307,8 @@ def test_resolved_keeps_what_was_given():
 def test_resolved_leaves_nothing_open_and_is_final(loss):
     resolved = TransferConfig(loss=loss, size=(64, 128)).resolved()
     open_still = {name for name, value in dataclasses.asdict(resolved).items() if value is None}
-    assert open_still == {"content_masks", "style_masks"}  # None is what they mean: no mask
+    # None is what they mean: no mask, and no strength instead of λ_os.
+    assert open_still == {"content_masks", "style_masks", "strength"}
     assert resolved.resolved() == resolved
 
 

@@ -196,7 +196,8 @@ def test_a_preset_wins_over_an_earlier_run(received, folder, preset):
 
 
 def test_calls_do_not_influence_each_other(received):
-    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name != "style_layers"]
+    left_out = ("style_layers", "strength")  # instead of which lambda_os is given
+    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name not in left_out]
     changed += ["--content_weights=1,2", "--snapshot_every=3", "--resume", "--output=other.png"]
     assert call(*changed)[0] == 0
     assert call(*GIVEN, "--seed=no")[0] == 2
@@ -338,6 +339,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "config_from": "",
     "loss": "(default: 'normalized')",
     "lambda_os": "default 0.001 normalized, 0.0001 original",
+    "strength": "instead of lambda_os",
     "content_layers": "(default: 'conv4_2')",
     "content_weights": "default 1 each",
     "style_layers": "(default: 'conv1_2,conv2_2,conv3_4,conv4_4,conv5_4')",
