@@ -27,6 +27,14 @@ DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
 LOSSES = ("original", "normalized")
 # {optimizer, a module of `optimizers`: the settings that only this optimizer uses}
 OPTIMIZER_SETTINGS = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
+# {what a convolution sees beyond the edges of its map: axes of H × W on which that is the far side}
+BORDERS: dict[str, tuple[int, ...]] = {
+    "zero": (),
+    "replicate": (),
+    "reflect": (),
+    "wrap": (0, 1),
+    "wrap_x": (1,),
+}
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_STYLE_SHARE = 1.0
@@ -53,11 +61,11 @@ def _setting(default: _Value, explanation: str, choices: tuple[str, ...] | None 
 class TransferConfig:
     """The settings of one transfer; the defaults are the paper's.
 
-    `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
-    stands for the default that follows from the other settings; `resolved()` fills it in. `style`
-    is a tuple of paths; a single path is accepted too, and becomes a tuple of one. Real numbers of
-    every kind are accepted, also NumPy's, and lists and arrays instead of tuples; the settings hold
-    int, float or tuple.
+    `None` in `lambda_os` (if `strength` is `None` too), `content_weights`, `style_weights`,
+    `style_blend` or `learning_rate` stands for the default that follows from the other settings;
+    `resolved()` fills it in. `style` is a tuple of paths; a single path is accepted too, and
+    becomes a tuple of one. Real numbers of every kind are accepted, also NumPy's, and lists and
+    arrays instead of tuples; the settings hold int, float or tuple.
 
         TransferConfig(content="town.jpg", style="waves.jpg", size=(256, 512), lambda_os=1e-2)
 
@@ -98,6 +106,11 @@ class TransferConfig:
         "weight of the content loss against the style loss (Eq. 2); default "
         + ", ".join(f"{value:g} {loss}" for loss, value in DEFAULT_LAMBDA_OS.items()),
     )
+    strength: float | None = _setting(
+        None,
+        "how strong the style is, from 0 (the content untouched) to 1 (no content loss); "
+        "instead of lambda_os, which is then found on a small copy of the pictures",
+    )
     content_layers: tuple[str, ...] = _setting(
         ("conv4_2",), "layers compared for content (C): convX_Y before the ReLU, reluX_Y after"
     )
@@ -130,6 +143,13 @@ class TransferConfig:
         "content", "first picture: content, style, noise, or the path of a picture"
     )
     pooling: str = _setting("max", "pooling between VGG-19's blocks", ("max", "avg"))
+    border: str = _setting(
+        "zero",
+        "what convolutions see beyond the edges: zero (as VGG-19 was trained), replicate, reflect, "
+        "wrap (the far side: a tile without seams), or wrap_x (left and right only); a wrapped "
+        "side is rounded to a multiple of 16 pixels",
+        tuple(BORDERS),
+    )
     tv_weight: float = _setting(0.0, "weight of the total variation; 0 is none")
     precision: str = _setting("float32", "number format of the network", ("float32", "bfloat16"))
     parametrization: str = _setting(
@@ -192,6 +212,11 @@ class TransferConfig:
         return tuple(names)
 
     @property
+    def wrapped_axes(self) -> tuple[int, ...]:
+        """The axes of H × W on which opposite sides of x meet."""
+        return BORDERS[self.border]
+
+    @property
     def stored_pairs(self) -> int:
         """How many pairs of vectors as large as x the optimizer stores."""
         return self.history if "history" in OPTIMIZER_SETTINGS[self.optimizer] else 1
@@ -205,13 +230,17 @@ class TransferConfig:
         return float(number) * BYTE_UNITS[unit]
 
     def resolved(self) -> "TransferConfig":
-        """Return the same settings with every `None` replaced, and one of `iterations` per size."""
+        """Return the same settings with every `None` replaced, and one of `iterations` per size.
+
+        Of `lambda_os` and `strength` one stays `None`.
+        """
         iterations = self.iterations
         if len(iterations) == 1:
             iterations = iterations * len(self.size)
+        is_chosen = self.lambda_os is not None or self.strength is not None
         return dataclasses.replace(
             self,
-            lambda_os=DEFAULT_LAMBDA_OS[self.loss] if self.lambda_os is None else self.lambda_os,
+            lambda_os=self.lambda_os if is_chosen else DEFAULT_LAMBDA_OS[self.loss],
             content_weights=self.content_weights
             or (DEFAULT_CONTENT_WEIGHT,) * len(self.content_layers),
             style_weights=self.style_weights or (DEFAULT_STYLE_WEIGHT,) * len(self.style_layers),
@@ -354,6 +383,12 @@ def _check_weights(
 def _check_numbers(config: TransferConfig) -> None:
     if config.lambda_os is not None:
         _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
+    if config.strength is not None:
+        _check_number("strength", config.strength, 0, 1)
+        if config.lambda_os is not None:
+            raise ConfigError(
+                "strength: lambda_os is given too, and follows from it; leave one out"
+            )
     _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
     _check_number("stroke_size", config.stroke_size, *STROKE_SIZE_RANGE)
     if config.learning_rate is not None:

@@ -227,8 +227,9 @@ def bfloat16_network(monkeypatch, small_model):
     monkeypatch.setattr(device, "has_fast_bfloat16", lambda: True)
 
     @functools.cache
-    def load_extractor(file, layers, pooling, precision):
-        return vgg.Extractor(small_model, layers, pooling, vgg.COMPUTE_DTYPES[precision])
+    def load_extractor(file, layers, pooling, precision, border):
+        dtype = vgg.COMPUTE_DTYPES[precision]
+        return vgg.Extractor(small_model, layers, pooling, dtype, border=border)
 
     monkeypatch.setattr(vgg, "load_extractor", load_extractor)
 

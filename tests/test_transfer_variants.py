@@ -257,6 +257,19 @@ def test_a_stroke_size_is_recorded_and_repeated_and_may_be_missing_from_a_record
     assert_same_result(run_transfer(from_dict(older)), larger)
 
 
+@pytest.mark.parametrize("changes", [{}, {"color": "luminance"}, BY_ADAM], ids=str)
+def test_a_border_is_recorded_and_repeated_and_may_be_missing_from_a_record(changes):
+    wrapped = {"border": "wrap", "size": (24, 48), **changes}
+    result = stylize(REGIONS, **wrapped)
+    assert result.image.shape == (32, 48, 3)
+    assert_same_result(run_transfer(from_dict(result.record["config"])), result)
+    assert result.record["loss"]["final"] < result.record["loss"]["initial"]
+    plain = stylize(REGIONS, **changes)
+    older = plain.record["config"].copy()
+    assert older.pop("border") == "zero"
+    assert_same_result(run_transfer(from_dict(older)), plain)
+
+
 def run_command(*flags):
     return cli.run(["gatys-norm", *flags])
 

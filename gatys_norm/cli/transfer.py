@@ -12,6 +12,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, reporter
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.record import lambda_os_of
 from gatys_norm.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _stylize(
     from gatys_norm.network import strips
 
     with strips.watched_by(report.on_strip):
-        return library_transfer.run(report, report.stops, report.show_forecast)
+        return library_transfer.run(report, report.stops, report.show_forecast, report.on_search)
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
@@ -274,6 +275,9 @@ def _print_finished(output: StrPath, status: str, seconds: float) -> None:
 
 def _print_terms(record: Record) -> None:
     width = max(20, *map(len, record["terms"]))
+    if record["strength_search"]:
+        reached, lambda_os = record["metrics"]["strength"], lambda_os_of(record)
+        print(f"{'strength':{width}} {reached:.2f} with λ_os {lambda_os:.4g}")
     for term, values in record["terms"].items():
         first, last = (values["coefficient"] * values[when] for when in ("initial", "final"))
         print(f"{term:{width}} {first:12.5g} → {last:.5g}")

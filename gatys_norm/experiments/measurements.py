@@ -93,7 +93,8 @@ def picture_distances(
     """
     pictures = [picture_io.load_picture(path) for path in paths]
     height, width = pictures[0].shape[:2]
-    content = resize(picture_inputs.load(config).pictures.content, height, width)
+    content = picture_inputs.load(config).pictures.content
+    content = resize(content, height, width, config.wrapped_axes)
     features_of = loss_features.compiled(
         _extractor(config, (FEATURE_LAYER,)), (content_term(FEATURE_LAYER),)
     )
@@ -140,7 +141,7 @@ def _pairwise(arrays: Sequence[np.ndarray], scale: float) -> list[list[float]]:
 
 def _extractor(config: TransferConfig, layers: Iterable[str]) -> vgg.Extractor:
     return vgg.load_extractor(
-        weights.locate(config.weights), frozenset(layers), config.pooling, "float32"
+        weights.locate(config.weights), frozenset(layers), config.pooling, "float32", config.border
     )
 
 

@@ -146,7 +146,8 @@ class FilmRun:
 
         rows, results = list(state.rows), dict(state.results)
         watch = self._watch(state.shots, rows, on_progress)
-        for done in self.transfer.run(pixels(), state.shots, results, len(rows), watch):
+        lambda_os = rows[-1]["lambda_os"] if rows else None
+        for done in self.transfer.run(pixels(), state.shots, results, len(rows), lambda_os, watch):
             frame = shown[len(rows)]
             times = {"time": frame.time, "duration": frame.duration}
             rows.append(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from gatys_norm import files
+from gatys_norm.config import LARGEST_WEIGHT
 from gatys_norm.files import StrPath
 from gatys_norm.film import encode, plan
 from gatys_norm.film.model import FilmError, FilmFacts, Frame
@@ -25,7 +26,7 @@ from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.runs.checkpoint import Checkpoint
 from gatys_norm.runs.folder import OutputError
-from gatys_norm.runs.identity import DAMAGED, CheckpointMismatchError, damaged
+from gatys_norm.runs.identity import DAMAGED, CheckpointMismatchError, check_number, damaged
 
 Row: TypeAlias = dict[str, Any]  # what the record has of a frame
 
@@ -173,9 +174,9 @@ def _check_rows(rows: Sequence[Row], shots: Sequence[Shot]) -> None:
         raise ValueError("there are more frames than in the film")
     json.dumps(rows, allow_nan=False)
     for number, row in enumerate(rows):
-        seconds = row["seconds"]
-        is_number = isinstance(seconds, (int, float)) and seconds >= 0
-        if row["frame"] != number or Fraction(*row["duration"]) < 0 or not is_number:
+        check_number(row, "lambda_os", 0, LARGEST_WEIGHT)
+        check_number(row, "seconds")
+        if row["frame"] != number or Fraction(*row["duration"]) < 0:
             raise ValueError(f"frame {number} is damaged")
         if number and Fraction(*row["time"]) <= Fraction(*rows[number - 1]["time"]):
             raise ValueError("the times of the frames do not grow")

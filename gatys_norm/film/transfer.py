@@ -24,6 +24,7 @@ from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
+from gatys_norm.record import lambda_os_of
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress, Transfer, TransferResult
@@ -87,7 +88,8 @@ class FilmTransfer:
 
     def resized(self, pixels: np.ndarray) -> np.ndarray:
         """Return a frame of the film at the size of the transfer, uint8 H × W × 3."""
-        frame = resize(pixels.astype(np.float32), *self.shape)
+        axes = self.config.transfer.wrapped_axes
+        frame = resize(pixels.astype(np.float32), *self.shape, axes)
         return np.rint(frame).astype(np.uint8)
 
     def shots(self, frames: Iterable[np.ndarray]) -> tuple[Shot, ...]:
@@ -102,7 +104,9 @@ class FilmTransfer:
         config = self.config.transfer
         terms = term_names(config.content_layers, ())
         layers = frozenset(config.content_layers + config.style_layers)
-        extractor = vgg.load_extractor(self.weights_file, layers, config.pooling, "float32")
+        extractor = vgg.load_extractor(
+            self.weights_file, layers, config.pooling, "float32", config.border
+        )
         values_of = loss_features.compiled(extractor, terms, self._strips)
         values = values_of(tf.constant(self._content(frame)), {})
         return {layer_of(term): float(energy(value)) for term, value in values.items()}
@@ -124,6 +128,7 @@ class FilmTransfer:
         shots: tuple[Shot, ...],
         earlier: Mapping[int, np.ndarray] | None = None,
         first: int = 0,
+        lambda_os: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Done]:
         """Yield the frames of the result one after the other, until the film or `on_progress` ends.
@@ -134,6 +139,8 @@ class FilmTransfer:
           earlier: {number: image} of the results before frame `first` that it is compared with, if
             a film is resumed there.
           first: number of the first frame to be computed.
+          lambda_os: λ_os of the frame before it, if a film is resumed there. Where a strength is
+            given, λ_os is found in the first frame of each shot, and holds for all of it.
           on_progress: called during each frame with its number and `Progress`; a true value ends
             the film with the frame before.
 
@@ -149,15 +156,15 @@ class FilmTransfer:
             shot = plan.shot_of(shots, index)
             contents[index] = self.resized(pixels)
             if index == shot.first:
-                opening = contents[index]
+                opening, lambda_os = contents[index], None
             if index >= first:
                 began = time.perf_counter()
                 frame = self._frame(index, shot, contents, filled_in(opening), results)
                 flow_seconds = time.perf_counter() - began
-                result = self._transfer(frame, on_progress)
+                result = self._transfer(frame, lambda_os, on_progress)
                 if result is None:
                     return
-                results[index] = result.image
+                results[index], lambda_os = result.image, lambda_os_of(result.record)
                 row = _row(frame, shots.index(shot), result, contents.get(index - 1))
                 yield Done(contents[index], result.image, row | {"flow_seconds": flow_seconds})
             for numbers in (contents, results):
@@ -178,13 +185,23 @@ class FilmTransfer:
         moved = {k: flows.warp(results[index - k], motions[k].flow) for k in distances}
         return _Frame(index, content, opening, shot, motions, moved)
 
-    def _transfer(self, frame: _Frame, on_progress: OnProgress | None) -> TransferResult | None:
-        """Compute one frame; None if `on_progress` ended it."""
+    def _transfer(
+        self, frame: _Frame, lambda_os: float | None, on_progress: OnProgress | None
+    ) -> TransferResult | None:
+        """Compute one frame; None if `on_progress` ended it.
+
+        Args:
+          frame: the frame.
+          lambda_os: of the shot; None in its first frame.
+          on_progress: see `run`.
+        """
         config, pictures = self.config.transfer, self.inputs.pictures
         content = frame.content.astype(np.float32)
         start = pictures.init
         if frame.moved:
             config = self.config.of_later_frames()
+            if config.strength is not None:
+                config = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
             mask = frame.motions[1].mask[..., np.newaxis]
             start = mask * frame.moved[1] + (1 - mask) * content
         pictures = dataclasses.replace(pictures, content=content, init=start)
@@ -231,6 +248,7 @@ def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | 
         "iterations": record["iterations"],
         "evaluations": record["evaluations"],
         "seconds": record["timing"]["seconds"],
+        "lambda_os": lambda_os_of(record),
         "metrics": record["metrics"],
         "reliable_share": None,
         "warping_error": None,

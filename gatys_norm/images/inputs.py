@@ -17,7 +17,13 @@ from gatys_norm.images import color as colors
 from gatys_norm.images import io as picture_io
 from gatys_norm.images import masks
 from gatys_norm.images.resolution import Dpi
-from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side, size_for_pixel_count
+from gatys_norm.images.sizes import (
+    MIN_SIDE,
+    resize,
+    size_for_long_side,
+    size_for_pixel_count,
+    size_for_wrapping,
+)
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -207,10 +213,11 @@ def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -
 
     With `style_size` "match" all have the same number of pixels. The Gram matrix of Eq. 5 grows
     with the number of positions, so G(φ_j(s)) and G(φ_j(x)) are comparable only for equal numbers.
-    The paper does not say how large the style picture is. `stroke_size` multiplies its sides.
+    The paper does not say how large the style picture is. `stroke_size` multiplies its sides. Sides
+    of the content on which x is wrapped are rounded, see `sizes.size_for_wrapping`.
     """
     tall, wide = pictures.content.shape[:2]
-    content_shape = size_for_long_side(tall, wide, size)
+    content_shape = size_for_wrapping(*size_for_long_side(tall, wide, size), config.wrapped_axes)
 
     def style_shape(height: int, width: int) -> Shape:
         if config.style_size == "match":
@@ -230,9 +237,22 @@ def _reference_shapes(
     return shapes_at(dataclasses.replace(config, stroke_size=1.0), pictures, size).styles
 
 
-def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
-    """Return the pictures at one size, with their colors changed as `config.color` says."""
-    pictures, shapes = inputs.pictures, inputs.shapes[size]
+def resized(
+    config: TransferConfig, inputs: LoadedInputs, size: int, scale: float = 1.0
+) -> ResizedInputs:
+    """Return the pictures at one size, with their colors changed as `config.color` says.
+
+    Args:
+      config: `TransferConfig`.
+      inputs: the pictures.
+      size: one of the sizes of `config`.
+      scale: by which all sides are multiplied; none becomes shorter than VGG-19 needs.
+    """
+    pictures = inputs.pictures
+    shapes = [inputs.shapes[size].content, *inputs.shapes[size].styles]
+    references = _reference_shapes(config, pictures, size) if config.stroke_size != 1 else ()
+    content_shape, *style_shapes = (_scaled(shape, scale) for shape in shapes)
+    content_shape = size_for_wrapping(*content_shape, config.wrapped_axes)
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
         styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
@@ -240,13 +260,18 @@ def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedI
     elif config.color == "match":
         styles = tuple(colors.match_colors(style, content) for style in styles)
     return ResizedInputs(
-        resize(content, *shapes.content),
-        tuple(resize(style, *shape) for style, shape in zip(styles, shapes.styles, strict=True)),
+        resize(content, *content_shape, config.wrapped_axes),
+        tuple(resize(style, *shape) for style, shape in zip(styles, style_shapes, strict=True)),
         tuple(map(masks.from_picture, pictures.content_masks)),
         tuple(map(masks.from_picture, pictures.style_masks)),
-        _reference_shapes(config, pictures, size) if config.stroke_size != 1 else (),
-        inputs.frame if size == config.size[-1] else None,
+        tuple(_scaled(shape, scale) for shape in references),
+        inputs.frame if size == config.size[-1] and scale == 1 else None,
     )
+
+
+def _scaled(shape: Shape, scale: float) -> Shape:
+    height, width = (max(MIN_SIDE, round(side * scale)) for side in shape)
+    return height, width
 
 
 def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larger size") -> None:

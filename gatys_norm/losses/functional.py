@@ -5,7 +5,7 @@ coefficients alone. Equation numbers are those of Choi and Kim, JBE 25(6), 2020,
 10.5909/JBE.2020.25.6.980.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import tensorflow as tf
 
@@ -72,13 +72,19 @@ def masked_energy(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(mask * tf.reduce_sum(tf.square(values), axis=2))
 
 
-def total_variation(image: tf.Tensor) -> tf.Tensor:
+def total_variation(image: tf.Tensor, wrapped_axes: Collection[int] = ()) -> tf.Tensor:
     """Sum of squared differences between each pixel and its right and lower neighbor.
 
     Args:
       image: x, H × W × 3.
+      wrapped_axes: axes, 0 or 1, on which the neighbor of the last pixel is the first one.
     """
-    return squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
+    total = squared_distance(image[1:], image[:-1]) + squared_distance(image[:, 1:], image[:, :-1])
+    if 0 in wrapped_axes:
+        total += squared_distance(image[0], image[-1])
+    if 1 in wrapped_axes:
+        total += squared_distance(image[:, 0], image[:, -1])
+    return total
 
 
 def weighted_sum(

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import filled_in
+from gatys_norm.config import BORDERS, filled_in
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import FilmFrame, ResizedInputs
 from gatys_norm.losses import features as loss_features
-from gatys_norm.losses import functional, parametrization
+from gatys_norm.losses import functional, parametrization, strength
 from gatys_norm.losses.coefficients import (
     normalized_coefficients,
     original_coefficients,
     temporal_coefficients,
 )
+from gatys_norm.losses.strength import Moments
 from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
@@ -61,6 +62,7 @@ class Objective:
       targets: {term: φ_j(o), or G(φ_j(s))}.
       coefficients: {term: c_t}; it decides the order of the terms.
       content_grams: {style term: G(φ_j(o))}, which the loss does not need, but its measures do.
+      unrelated_distances: {content term: U_j}, likewise; see `losses.strength`.
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
       strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
@@ -74,6 +76,7 @@ class Objective:
     targets: dict[str, tf.Tensor]
     coefficients: dict[str, float]
     content_grams: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    unrelated_distances: dict[str, float] = dataclasses.field(default_factory=dict)
     parametrization: str = "pixel"
     strips: Strips = WHOLE
     is_grey: bool = False
@@ -201,7 +204,7 @@ def _distances(
     """Return {term: squared distance} of x = `image`."""
     distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
-        distances[TOTAL_VARIATION] = functional.total_variation(image)
+        distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
     for term, (picture, mask) in warped.items():
         distances[term] = functional.masked_energy(image - picture, mask)
     return distances
@@ -234,7 +237,9 @@ def build_objective(
     terms = term_names(config.content_layers, config.style_layers, config.style_names)
     content = loss_features.compiled(extractor, terms, strips)(tf.constant(inputs.content), masks)
     targets = {term: value for term, value in content.items() if not is_style(term)}
-    targets |= _style_targets(config, extractor, inputs, strips)
+    grams, moments = _style_targets(config, extractor, inputs, strips)
+    unrelated = _unrelated_distances(config, targets, moments, inputs.content_masks)
+    targets |= grams
     coefficients = _coefficients(config, targets, _shares(masks), shape[:2], inputs.frame)
     warped = _warped_tensors(inputs.frame)
     if inputs.frame is not None:
@@ -247,6 +252,7 @@ def build_objective(
         targets,
         coefficients,
         {term: value for term, value in content.items() if is_style(term)},
+        unrelated,
         config.parametrization,
         strips,
         config.color == "luminance",
@@ -281,7 +287,7 @@ def with_extractor(
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, objective.strips)
     targets = values_of(tf.constant(inputs.content), {})
-    targets |= _style_targets(config, extractor, inputs, objective.strips)
+    targets |= _style_targets(config, extractor, inputs, objective.strips)[0]
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
@@ -310,6 +316,21 @@ def with_corrected_targets(
     cheap, true = values(objective), values(exact)
     targets = {term: cheap[term] + (exact.targets[term] - true[term]) for term in terms}
     return dataclasses.replace(objective, targets=targets)
+
+
+def strength_of(
+    objective: Objective, distances: Mapping[str, float], config: TransferConfig
+) -> float:
+    """Return the strength of a picture; see `losses.strength.strength`.
+
+    Args:
+      objective: result of `build_objective`.
+      distances: {term: squared distance of the picture}.
+      config: resolved `TransferConfig`.
+    """
+    terms = term_names(config.content_layers, ())
+    weights = dict(zip(terms, filled_in(config.content_weights), strict=True))
+    return strength.strength(distances, objective.unrelated_distances, weights)
 
 
 def region_masks(
@@ -344,23 +365,50 @@ def region_masks(
 
 def _style_targets(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
-) -> dict[str, tf.Tensor]:
-    """Return {style term: G(φ_j(s)), scaled to the stroke size and to its region in x}."""
+) -> tuple[dict[str, tf.Tensor], dict[str, list[Moments]]]:
+    """Return what the loss and its measures need of the styles.
+
+    Returns:
+      ({style term: G(φ_j(s)), scaled to the stroke size and to its region in x},
+       {content term: moments of each style at its layer}).
+    """
     targets: dict[str, tf.Tensor] = {}
+    moments: dict[str, list[Moments]] = {term: [] for term in term_names(config.content_layers, ())}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
         masks_of_image = region_masks(
             config, [name], inputs.content_masks[selection], inputs.content.shape
         )
         masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
-        values_of = loss_features.compiled(
-            extractor, term_names((), config.style_layers, (name,)), strips
+        terms = term_names(config.content_layers, config.style_layers, (name,))
+        values = loss_features.compiled(extractor, terms, strips)(
+            tf.constant(style), masks_of_style
         )
-        grams = values_of(tf.constant(style), masks_of_style)
+        for term in moments:
+            mask = inputs.style_masks[index] if inputs.style_masks else None
+            moments[term].append(strength.moments(values.pop(term), mask))
         if inputs.reference_shapes:
-            grams = _scaled_to_shape(grams, style.shape, inputs.reference_shapes[index])
-        targets |= _scaled_to_region(grams, _shares(masks_of_style), _shares(masks_of_image))
-    return targets
+            values = _scaled_to_shape(values, style.shape, inputs.reference_shapes[index])
+        targets |= _scaled_to_region(values, _shares(masks_of_style), _shares(masks_of_image))
+    return targets, moments
+
+
+def _unrelated_distances(
+    config: TransferConfig,
+    content_targets: _Tensors,
+    moments: Mapping[str, Sequence[Moments]],
+    content_masks: Sequence[np.ndarray],
+) -> dict[str, float]:
+    """Return {content term: U_j}; see `losses.strength`."""
+    blend = filled_in(config.style_blend)
+    return {
+        term: strength.unrelated_distance(
+            target,
+            moments[term],
+            strength.shares_of_styles(blend, content_masks, *target.shape[:2]),
+        )
+        for term, target in content_targets.items()
+    }
 
 
 def _scaled_to_shape(

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import tensorflow as tf
 
-from gatys_norm.network import device, winograd
+from gatys_norm.network import borders, device, winograd
 
 DIRECT: Final = "direct"
 MIRRORED: Final = "mirrored"
@@ -53,23 +53,26 @@ def fastest_way(height: int, width: int, inputs: int, outputs: int) -> str:
 
 
 class Convolution:
-    """The convolution with a fixed 3 × 3 kernel: stride 1, zeros around, output as large as input.
+    """The convolution with a fixed 3 × 3 kernel: stride 1, output as large as input.
 
     Gradients exist with respect to the input only.
 
     Attributes:
       kernel: 3 × 3 × C × C'.
+      border: what it sees beyond the edges of its input.
     """
 
-    def __init__(self, kernel: tf.Tensor, rule: Rule = fastest_way) -> None:
+    def __init__(self, kernel: tf.Tensor, rule: Rule = fastest_way, border: str = "zero") -> None:
         """Keep the kernel; what a way needs besides is computed when it is first taken.
 
         Args:
           kernel: 3 × 3 × C × C'.
           rule: function that chooses the way; see `fastest_way`. It is asked for float32 only, as
             bfloat16 is fastest directly.
+          border: a key of `borders.PADDED_AXES`. Unless it is "zero", shapes must be known.
         """
         self.kernel = kernel
+        self.border = border
         self._rule = rule
 
     def way(self, height: int | None, width: int | None) -> str:
@@ -77,18 +80,32 @@ class Convolution:
         inputs, outputs = self.kernel.shape[2:]
         if self.kernel.dtype != tf.float32 or height is None or width is None:
             return DIRECT
-        return self._rule(height, width, inputs, outputs)
+        return self._rule(*borders.padded_size(self.border, height, width), inputs, outputs)
 
     def __call__(self, value: tf.Tensor) -> tf.Tensor:
         """Convolve 1 × H × W × C to 1 × H × W × C'."""
         way = self.way(*value.shape[1:3])
-        if way == DIRECT:
-            return _direct(value, self.kernel)
-        return _with_gradient(*self._directions(way), value)
+        if self.border == "zero":
+            return self._convolved(value, way)
+        convolved = self._convolved(borders.padded(value, self.border), way)
+        return borders.without_padding(convolved, self.border)
 
     def backward(self, upstream: tf.Tensor) -> tf.Tensor:
         """Return the gradient of the input, 1 × H × W × C, from that of the result."""
         way = self.way(*upstream.shape[1:3])
+        if self.border == "zero":
+            return self._gradient(upstream, way)
+        of_padded = self._gradient(borders.with_zeros(upstream, self.border), way)
+        return borders.folded(of_padded, self.border)
+
+    def _convolved(self, value: tf.Tensor, way: str) -> tf.Tensor:
+        """Convolve with zeros around the map."""
+        if way == DIRECT:
+            return _direct(value, self.kernel)
+        return _with_gradient(*self._directions(way), value)
+
+    def _gradient(self, upstream: tf.Tensor, way: str) -> tf.Tensor:
+        """Return the gradient of `_convolved`."""
         if way == DIRECT:
             return _transposed(upstream, self.kernel)
         return self._directions(way)[1](upstream)

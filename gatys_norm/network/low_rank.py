@@ -89,7 +89,7 @@ def _reduced(step: Step, observer: _Observer, following: _Observer | None) -> St
         return step
     mean = observer.mean
     shift = mean - mean @ outputs.reduce @ outputs.expand  # keeps the mean output what it was
-    convolution = _Reduced(inputs.reduce, kernel, outputs.expand, bias.dtype)
+    convolution = _Reduced(inputs.reduce, kernel, outputs.expand, bias.dtype, observer.border)
     return name, convolution, bias + _constant(shift, bias.dtype)
 
 
@@ -101,11 +101,16 @@ class _Reduced:
     """
 
     def __init__(
-        self, reduce: np.ndarray, kernel: np.ndarray, expand: np.ndarray, dtype: tf.DType
+        self,
+        reduce: np.ndarray,
+        kernel: np.ndarray,
+        expand: np.ndarray,
+        dtype: tf.DType,
+        border: str,
     ) -> None:
         self.small_shape = kernel.shape[2:]
         self._reduce = _constant(reduce[np.newaxis, np.newaxis], dtype)
-        self._convolve = Convolution(_constant(kernel, dtype))
+        self._convolve = Convolution(_constant(kernel, dtype), border=border)
         self._expand = _constant(expand[np.newaxis, np.newaxis], dtype)
 
     def __call__(self, value: tf.Tensor) -> tf.Tensor:
@@ -128,6 +133,7 @@ class _Observer:
 
     def __init__(self, convolution: Convolution) -> None:
         self._convolution = convolution
+        self.border = convolution.border
         self.kernel = convolution.kernel.numpy().astype(np.float64)
         channels, channels_after = self.kernel.shape[2:]
         self._count = 0

@@ -79,6 +79,7 @@ class Costs(NamedTuple):
       strip_position: of a column of a strip's row, the halo included; the same for every block,
         whose maps are narrower the more channels they have.
       traces: of each byte that kept blocks keep, the memory of its gradient included.
+      padded: of a pixel, or of a position of a strip, for maps that are padded; see `borders`.
       fourier: of a pixel, for the parametrization of that name.
       pair: of a pixel, for each pair of vectors that the optimizer stores.
     """
@@ -89,6 +90,7 @@ class Costs(NamedTuple):
     in_strips: float
     strip_position: float
     traces: float
+    padded: float
     fourier: float
     pair: float
 
@@ -101,6 +103,7 @@ CPU = Costs(
     in_strips=310,
     strip_position=2560,
     traces=1.2,
+    padded=512,
     fourier=580,
     pair=30,
 )
@@ -112,6 +115,7 @@ GPU = Costs(
     in_strips=265,
     strip_position=1350,
     traces=1.05,
+    padded=512,  # not measured
     fourier=580,  # not measured
     pair=30,
 )
@@ -234,12 +238,13 @@ def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float,
     """Return the bytes that do not depend on the pictures, those of a column, of a pixel."""
     at_rest = costs.at_rest + (costs.low_rank if config.continuation == "rank" else 0)
     is_whole = strips == WHOLE
-    per_width = 0 if is_whole else costs.strip_position * (strips.rows + HALO)
+    padded = 0 if config.border == "zero" else costs.padded
+    per_width = 0 if is_whole else (costs.strip_position + padded) * (strips.rows + HALO)
     features = [*config.content_layers]
     if is_whole:
         features += config.style_layers * (1 + len(config.content_masks or ()))
     per_pixel = (
-        (costs.whole if is_whole else costs.in_strips)
+        (costs.whole + padded if is_whole else costs.in_strips)
         + sum(map(_bytes_of_features, features))
         + (costs.fourier if config.parametrization == "fourier" else 0)
         + config.stored_pairs * costs.pair

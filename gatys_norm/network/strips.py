@@ -28,6 +28,7 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from gatys_norm.config import BORDERS
 from gatys_norm.network.memory import BLOCKS, Strips
 from gatys_norm.network.vgg import Extractor, Step
 from gatys_norm.terms import block_of, layer_of
@@ -168,7 +169,10 @@ def _overwrite(array: tf.Tensor, row: int, values: tf.Tensor) -> None:
 
 
 class _Strip(NamedTuple):
-    """Rows `start` to `stop` of a block's map, computed from rows `first` to `last`."""
+    """Rows `start` to `stop` of a block's map, computed from rows `first` to `last`.
+
+    Where the map is wrapped, rows before its first one are its last ones, and the other way round.
+    """
 
     start: int
     stop: int
@@ -202,6 +206,10 @@ class _Block(NamedTuple):
     keeps_traces: bool
     forward: Callable[..., _ForwardResult]
     backward: Callable[..., tf.Tensor]
+
+    def overhang(self, strip: _Strip) -> tuple[int, int]:
+        """Return how many of a strip's rows lie before the map's first row, and after its last."""
+        return max(0, -strip.first), max(0, strip.last - self.height)
 
     def arrays_of(self, strip: _Strip) -> dict[str, tf.Tensor]:
         """Return the strip's rows of the arrays."""
@@ -242,7 +250,7 @@ def _forward(
     for block in blocks:
         for strip in block.strips:
             work.add(block, strip, passes=1)
-            rows = taken_in[strip.first : strip.last]
+            rows = _rows(taken_in, strip, taken_in)
             crop = strip.start - strip.first, strip.stop - strip.start
             output, values_of_strip, traces = block.forward(rows, block.arrays_of(strip), *crop)
             if output is not None:
@@ -287,6 +295,7 @@ def _write_gradient(
     """Compute the gradient of what a block takes in, strip by strip.
 
     Neighboring strips overlap in the rows that both depend on, where their gradients are added up.
+    So do the first and the last one where the map is wrapped.
 
     Args:
       block: the block.
@@ -299,23 +308,66 @@ def _write_gradient(
         written before the last strip that needs it.
     """
     carried: tf.Tensor | None = None
+    around: list[tuple[int, tf.Tensor]] = []
+    # A copy, because these rows are overwritten before the last strip needs them.
+    top = tf.raw_ops.DeepCopy(x=taken_in[: max(block.overhang(strip)[1] for strip in block.strips)])
     for strip, following in itertools.zip_longest(block.strips, block.strips[1:]):
         work.add(block, strip, passes=1 if block.keeps_traces else 2)
         of_strip = block.backward(
-            taken_in[strip.first : strip.last],
+            _rows(taken_in, strip, top),
             block.arrays_of(strip),
             strip.start - strip.first,
             strip.stop - strip.start,
-            [trace[strip.first : strip.last] for trace in traces],
+            [_rows(trace, strip, trace) for trace in traces],
             None if above is None else above[strip.start // 2 : strip.stop // 2],
             block.upstream_of(strip, upstream),
         )
+        of_strip = _without_overhang(block, strip, of_strip, around)
         if carried is not None:
             overlap = carried.shape[0]
             of_strip = tf.concat([of_strip[:overlap] + carried, of_strip[overlap:]], axis=0)
-        end = of_strip.shape[0] if following is None else following.first - strip.first
-        _overwrite(gradient, strip.first, of_strip[:end])
+        first = max(0, strip.first)
+        end = of_strip.shape[0] if following is None else following.first - first
+        _overwrite(gradient, first, of_strip[:end])
         carried = of_strip[end:]
+    for row, rows in around:
+        _overwrite(gradient, row, gradient[row : row + rows.shape[0]] + rows)
+
+
+def _without_overhang(
+    block: _Block, strip: _Strip, of_strip: tf.Tensor, around: list[tuple[int, tf.Tensor]]
+) -> tf.Tensor:
+    """Return the gradients of a strip's rows within the map; note the others in `around`.
+
+    Args:
+      block: the block.
+      strip: the strip.
+      of_strip: gradients of the rows that it is computed from.
+      around: (row of the map, gradients of it and following rows) is added for each edge.
+    """
+    before, after = block.overhang(strip)
+    end = of_strip.shape[0] - after
+    if before:
+        around.append((block.height - before, of_strip[:before]))
+    if after:
+        around.append((0, of_strip[end:]))
+    return of_strip[before:end]
+
+
+def _rows(array: tf.Tensor, strip: _Strip, top: tf.Tensor) -> tf.Tensor:
+    """Return the rows that a strip is computed from.
+
+    Args:
+      array: with the height of the strip's map.
+      strip: the strip.
+      top: the first rows of the array, which follow after its last one.
+    """
+    height = array.shape[0]
+    if strip.first >= 0 and strip.last <= height:
+        return array[strip.first : strip.last]
+    above = array[strip.first :] if strip.first < 0 else array[:0]
+    inside = array[max(0, strip.first) : strip.last]
+    return tf.concat([above, inside, top[: max(0, strip.last - height)]], axis=0)
 
 
 def _blocks(
@@ -328,6 +380,7 @@ def _blocks(
     joined: frozenset[str],
 ) -> list[_Block]:
     height, width = image.shape[:2]
+    is_wrapped = 0 in BORDERS[extractor.border]
     blocks = []
     for index, steps in enumerate(extractor.blocks[:depth]):
         arrays_of_block = {
@@ -340,7 +393,7 @@ def _blocks(
             _Block(
                 index + 1,
                 height >> index,
-                _strips(height >> index, strips.rows, reach=len(convolutions)),
+                _strips(height >> index, strips.rows, len(convolutions), is_wrapped),
                 (width >> index) * _multiplications(convolutions),
                 arrays_of_block,
                 joined,
@@ -352,19 +405,23 @@ def _blocks(
     return blocks
 
 
-def _strips(height: int, rows: int, reach: int) -> list[_Strip]:
+def _strips(height: int, rows: int, reach: int, is_wrapped: bool = False) -> list[_Strip]:
     """Divide a map into strips of nearly equal heights, multiples of `ROW_STEP` but for the last.
 
     Args:
       height: of the map.
       rows: that a strip should have at most; the last one can have half as many more.
       reach: rows above and below a strip that its features depend on.
+      is_wrapped: whether the last row is above the first one, and the first below the last.
     """
     count = math.ceil(height / rows)
     step = ROW_STEP * math.ceil(height / count / ROW_STEP)
     starts = [0, *(start for start in range(step, height, step) if height - start >= step // 2)]
+    if len(starts) == 1:  # its own edges are those that meet
+        return [_Strip(0, height, 0, height)]
+    least, most = (-reach, height + reach) if is_wrapped else (0, height)
     return [
-        _Strip(start, stop, max(0, start - reach), min(height, stop + reach))
+        _Strip(start, stop, max(least, start - reach), min(most, stop + reach))
         for start, stop in zip(starts, [*starts[1:], height], strict=True)
     ]
 

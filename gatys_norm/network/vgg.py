@@ -65,7 +65,11 @@ def load_model(weights_file: WeightsFile) -> tf.keras.Model:
 
 @functools.lru_cache(maxsize=8)
 def load_extractor(
-    weights_file: WeightsFile, layers: frozenset[str], pooling: str, precision: str
+    weights_file: WeightsFile,
+    layers: frozenset[str],
+    pooling: str,
+    precision: str,
+    border: str = "zero",
 ) -> Extractor:
     """Return the `Extractor` of these weights; the same object for the same arguments.
 
@@ -81,11 +85,13 @@ def load_extractor(
       layers: names `convX_Y` (before the ReLU) or `reluX_Y` (after it).
       pooling: "max" or "avg".
       precision: "float32" or "bfloat16".
+      border: what convolutions see beyond the edges; a key of `borders.PADDED_AXES`.
 
     Raises:
       WeightsError: see `load_model`.
     """
-    return Extractor(load_model(weights_file), layers, pooling, COMPUTE_DTYPES[precision])
+    model = load_model(weights_file)
+    return Extractor(model, layers, pooling, COMPUTE_DTYPES[precision], border=border)
 
 
 class Extractor(tf.Module):
@@ -98,6 +104,7 @@ class Extractor(tf.Module):
 
     Attributes:
       steps: convolutions and poolings in their order.
+      border: what convolutions see beyond the edges.
     """
 
     def __init__(
@@ -107,6 +114,7 @@ class Extractor(tf.Module):
         pooling: str = "max",
         compute_dtype: tf.DType = tf.float32,
         rule: Rule = fastest_way,
+        border: str = "zero",
     ) -> None:
         """Take the kernels and biases from a Keras model.
 
@@ -116,6 +124,8 @@ class Extractor(tf.Module):
           pooling: "max" or "avg".
           compute_dtype: number type of the computation and of the features.
           rule: see `convolution.Convolution`.
+          border: the same. Where it wraps, a side must be a multiple of 16 for the layers of block
+            5, so that no pooling drops a position.
 
         Raises:
           ValueError: the model does not have a layer; the message lists those that it has.
@@ -124,7 +134,10 @@ class Extractor(tf.Module):
         self._compute_dtype = tf.as_dtype(compute_dtype)
         self._pool = {"max": tf.nn.max_pool2d, "avg": tf.nn.avg_pool2d}[pooling]
         self._layers = frozenset(layers)
-        self.steps: Sequence[Step] = _steps_up_to(model, self._layers, self._compute_dtype, rule)
+        self.border = border
+        self.steps: Sequence[Step] = _steps_up_to(
+            model, self._layers, self._compute_dtype, rule, border
+        )
 
     @property
     def blocks(self) -> list[list[Step]]:
@@ -260,7 +273,7 @@ def _preprocessed(image: tf.Tensor) -> tf.Tensor:
 
 
 def _steps_up_to(
-    model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType, rule: Rule
+    model: tf.keras.Model, layers: frozenset[str], dtype: tf.DType, rule: Rule, border: str
 ) -> list[Step]:
     """Return (name, convolution, bias) up to the deepest of `layers`; None, None for poolings."""
     steps: list[Step] = []
@@ -280,7 +293,7 @@ def _steps_up_to(
             steps.append((name, None, None))
         else:
             kernel, bias = tf.cast(layer.kernel, dtype), tf.cast(layer.bias, dtype)
-            steps.append((name, Convolution(kernel, rule), bias))
+            steps.append((name, Convolution(kernel, rule, border), bias))
         missing -= {f"conv{name}", f"relu{name}"}
     if missing:
         raise ValueError(f"no layer {min(missing)!r}; there are {', '.join(sorted(available))}")

@@ -19,7 +19,13 @@ IDENTITY = {"settings": {"x": 1, "list": [1, 2]}, "film": "ab"}
 
 
 def row(number):
-    return {"frame": number, "time": [number, 25], "duration": [1, 25], "seconds": 0.5}
+    return {
+        "frame": number,
+        "time": [number, 25],
+        "duration": [1, 25],
+        "seconds": 0.5,
+        "lambda_os": 1e-3,
+    }
 
 
 def image(number):
@@ -59,15 +65,15 @@ def test_state_is_stored(tmp_path):
 
 def changed(path, value):
     """Return the state with one value of its first row, or of its results, replaced."""
-    state = State(STATE.shots, copy.deepcopy(STATE.rows), dict(STATE.results))
-    name, *key = path
-    if name == "rows":
-        state.rows[0][key[0]] = value
+    rows, results = copy.deepcopy(STATE.rows), dict(STATE.results)
+    part, key = path
+    if part == "rows":
+        rows[0][key] = value
     elif value is None:
-        del state.results[key[0]]
+        del results[key]
     else:
-        state.results[key[0]] = value
-    return state
+        results[key] = value
+    return State(STATE.shots, rows, results)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,8 @@ def changed(path, value):
         (("rows", "duration"), [-1, 25]),
         (("rows", "seconds"), -1),
         (("rows", "seconds"), "1"),
+        (("rows", "lambda_os"), -1),
+        (("rows", "lambda_os"), None),
         (("results", 1), None),
         (("results", 0), image(0)),
         (("results", 2), image(2)[:-1]),

@@ -56,10 +56,10 @@ def use(monkeypatch, model, wrap=lambda extractor: extractor):
     monkeypatch.setattr(weights, "locate", lambda source: file)
     extractors = {}
 
-    def load_extractor(_file, layers, pooling, _precision):
-        key = layers, pooling
+    def load_extractor(_file, layers, pooling, _precision, border="zero"):
+        key = layers, pooling, border
         if key not in extractors:
-            extractors[key] = wrap(vgg.Extractor(model, layers, pooling))
+            extractors[key] = wrap(vgg.Extractor(model, layers, pooling, border=border))
         return extractors[key]
 
     monkeypatch.setattr(vgg, "load_extractor", load_extractor)

@@ -37,6 +37,6 @@ def objective_at(config, size, strips=WHOLE):
     """
     config = config.resolved()
     layers = frozenset(config.content_layers + config.style_layers)
-    extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
+    extractor = vgg.load_extractor(None, layers, config.pooling, "float32", config.border)
     inputs = picture_inputs.resized(config, picture_inputs.load(config), size)
     return objective.build_objective(config, extractor, inputs, strips)

@@ -151,6 +151,20 @@ def test_the_stroke_size_multiplies_the_sides_of_every_style(style_size, stroke_
     assert scene.reference_shapes == picture_inputs.load(plain).shapes[24].styles
 
 
+@pytest.mark.parametrize(
+    ("border", "expected"), [("zero", (75, 100)), ("wrap", (80, 96)), ("wrap_x", (75, 96))]
+)
+def test_wrapped_sides_of_the_content_are_rounded_to_whole_squares(border, expected):
+    """Those of the styles follow from its number of pixels and are not."""
+    config = dataclasses.replace(CONFIG, border=border, size=(100,))
+    inputs = picture_inputs.load(config)
+    content, styles = inputs.shapes[100]
+    assert content == expected
+    assert picture_inputs.resized(config, inputs, 100).content.shape == (*expected, 3)
+    for height, width in styles:
+        assert height * width == pytest.approx(np.prod(expected), rel=0.03)
+
+
 def enlarged(**changes):
     """Return what is warned of when pictures are loaded."""
     with warnings.catch_warnings(record=True) as caught:

@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from gatys_norm.images import io as picture_io
-from gatys_norm.images.sizes import resize, size_for_long_side, size_for_pixel_count
+from gatys_norm.images.sizes import (
+    resize,
+    size_for_long_side,
+    size_for_pixel_count,
+    size_for_wrapping,
+)
 
 WHITE = (255, 255, 255)
 
@@ -832,6 +837,34 @@ def test_shrinking_averages_what_it_covers():
     ripple = 0.01 * 255  # of the contrast; three lobes are no whole average
     averages = resize(image, 8, 8)[2:-2, 2:-2]
     np.testing.assert_allclose(averages, 127.5, rtol=0, atol=ripple)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (80, 120), (20, 180), (4, 6)], ids=str)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_wrapped_axis_has_no_edges_when_it_is_resized(size, axis):
+    """Moved and then resized, it is what it is resized and then moved."""
+    image = noise(40, 60).astype(np.float32)
+    shift = 20 * size[axis] // image.shape[axis]
+    for axes in ((axis,), (0, 1), (1 - axis,), ()):
+        moved = resize(np.roll(image, 20, axis), *size, axes)
+        expected = np.roll(resize(image, *size, axes), shift, axis)
+        # The weights of a pixel are rounded otherwise where it lies elsewhere.
+        is_same = np.allclose(moved, expected, rtol=0, atol=1e-2)
+        assert is_same is (axis in axes)
+
+
+@pytest.mark.parametrize(
+    ("size", "axes", "expected"),
+    [
+        ((341, 512), (0, 1), (336, 512)),
+        ((341, 500), (1,), (341, 496)),
+        ((341, 500), (), (341, 500)),
+        ((15, 23), (0, 1), (15, 16)),
+        ((16, 24), (0, 1), (16, 32)),
+    ],
+)
+def test_size_for_wrapping(size, axes, expected):
+    assert size_for_wrapping(*size, axes) == expected
 
 
 @pytest.mark.parametrize(

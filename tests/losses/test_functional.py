@@ -476,6 +476,13 @@ class TestTotalVariation:
         neighbors = height * (width - 1) + (height - 1) * width
         assert float(functional.total_variation(image)) == 3 * neighbors
 
+    def test_where_axes_are_wrapped_the_opposite_edges_are_neighbors(self):
+        image = tf.constant([[[0.0], [1.0]], [[3.0], [7.0]], [[3.0], [7.0]]])
+        inside = (1 + 4**2 + 4**2) + (3**2 + 6**2)
+        below, beside = 3**2 + 6**2, 1 + 4**2 + 4**2
+        for axes, expected in (((), 0), ((0,), below), ((1,), beside), ((0, 1), below + beside)):
+            assert float(functional.total_variation(image, axes)) == inside + expected
+
     def test_equals_numpy_pixel_by_pixel(self):
         image = np.random.default_rng(4).uniform(0, 255, (5, 4, 3))
         expected = 0

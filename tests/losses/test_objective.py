@@ -947,3 +947,29 @@ def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
         assert value == pytest.approx(terms[name], rel=1e-6), name
         assert name == TOTAL_VARIATION or others[name] != pytest.approx(terms[name], rel=1e-3)
     assert corrected.terms(elsewhere) != pytest.approx(exact.terms(elsewhere), rel=1e-3)
+
+
+# --- wrapped pictures ---------------------------------------------------------------------------
+
+
+@all_ways
+def test_the_style_and_variation_of_a_tile_do_not_depend_on_where_it_begins(strips):
+    """With the paper's λ_os = 0, and the total variation across the seams."""
+    generator = np.random.default_rng(0)
+    content, style, image = generator.uniform(0, 255, (3, 32, 48, 3)).astype(np.float32)
+    layers = ("conv1_1", "conv3_1", "conv5_1")
+    config = TransferConfig(
+        content_layers=("conv4_1",), style_layers=layers, lambda_os=0, tv_weight=1e-4
+    ).resolved()
+    model = narrow_network.load_biased_model()
+    for border, is_seamless in (("wrap", True), ("zero", False)):
+        tile = vgg.Extractor(model, (*layers, "conv4_1"), rule=lambda *_: DIRECT, border=border)
+        problem = objective.build_objective(config, tile, ResizedInputs(content, (style,)), strips)
+        moved = np.roll(image, (16, 32), (0, 1))
+        (loss, gradient, _), (other, of_moved, _) = (
+            problem.function(flat(picture), *problem.data) for picture in (image, moved)
+        )
+        assert (float(other) == pytest.approx(float(loss), rel=1e-5)) is is_seamless
+        expected = np.roll(tf.reshape(gradient, image.shape), (16, 32), (0, 1))
+        error = np.max(np.abs(tf.reshape(of_moved, image.shape) - expected))
+        assert bool(error <= 1e-4 * np.max(np.abs(expected))) is is_seamless

@@ -215,4 +215,4 @@ def test_only_what_a_way_needs_is_computed():
     kernel = whole_kernel(64, 64)
     convolve = Convolution(kernel, taking(DIRECT))
     convolve(whole_batch(8, 8, 64))
-    assert set(vars(convolve)) == {"kernel", "_rule"}
+    assert set(vars(convolve)) == {"kernel", "border", "_rule"}

@@ -160,6 +160,17 @@ def test_targets_of_content_layers_are_held_as_a_whole_in_every_way():
         assert more == pytest.approx((2 + kept) * 4 * 64 * 10**6)
 
 
+def test_padded_maps_count_where_the_network_is_held():
+    """All of them as a whole, and those of one strip; of the network's zeros there are none."""
+    padded = memory.CPU.padded
+    for border in ("replicate", "wrap_x"):
+        config = dataclasses.replace(CONFIG, border=border)
+        more = estimate(1024, WHOLE, config) - estimate(1024, WHOLE)
+        assert more == pytest.approx(1024 * 768 * padded)
+        more = estimate(1024, Strips(64), config) - estimate(1024, Strips(64))
+        assert more == pytest.approx(1024 * (64 + memory.HALO) * padded)
+
+
 def test_adam_needs_what_one_correction_pair_does_whatever_the_history():
     one_pair = dataclasses.replace(CONFIG, history=1)
     for history in (1, 50):

@@ -57,8 +57,8 @@ def by_tiles(_height, _width, inputs, _outputs):
     return WINOGRAD if inputs > 3 else DIRECT
 
 
-def extractor_of(model, terms, pooling="max", dtype=tf.float32, rule=directly):
-    return vgg.Extractor(model, {layer_of(term) for term in terms}, pooling, dtype, rule)
+def extractor_of(model, terms, pooling="max", dtype=tf.float32, rule=directly, border="zero"):
+    return vgg.Extractor(model, {layer_of(term) for term in terms}, pooling, dtype, rule, border)
 
 
 def picture(height, width, seed=0, dtype=np.float32):
@@ -213,6 +213,34 @@ def test_the_low_rank_network(model, monkeypatch):
     reduced = low_rank.low_rank_extractor(extractor, extractor, [picture(64, 48).numpy()])
     assert any(hasattr(convolution, "small_shape") for _, convolution, _ in reduced.steps)
     assert_same(reduced, PAPERS, (43, 26), rows=16, kept=(0, 5))
+
+
+@pytest.mark.parametrize("border", ["replicate", "reflect", "wrap", "wrap_x"])
+def test_other_borders(model, border):
+    extractor = extractor_of(model, PAPERS, border=border)
+    assert_same(extractor, PAPERS, (80, 32), rows=12, kept=(0, 3, 5))
+
+
+@pytest.mark.parametrize(("height", "rows"), [(48, 4), (48, 64), (64, 20)])
+def test_a_map_wrapped_around_many_strips_or_few(model, height, rows):
+    """The last strip of a map can have fewer rows than those around it, which both edges share."""
+    terms = TERMS["both sides of the ReLU"]
+    assert_same(extractor_of(model, terms, border="wrap"), terms, (height, 16), rows, kept=(0, 5))
+
+
+def test_a_wrapped_picture_in_the_low_rank_network(model, monkeypatch):
+    monkeypatch.setattr(low_rank, "RANK_STEP", 1)
+    monkeypatch.setattr(low_rank, "LOST_SHARE", 0.02)
+    extractor = extractor_of(model, PAPERS, border="wrap")
+    reduced = low_rank.low_rank_extractor(extractor, extractor, [picture(64, 48).numpy()])
+    assert any(hasattr(convolution, "small_shape") for _, convolution, _ in reduced.steps)
+    assert_same(reduced, PAPERS, (64, 32), rows=16, kept=(0, 5))
+    image = picture(64, 32)
+    for layer, features in reduced(image).items():
+        moved = reduced(tf.roll(image, [16, 16], [0, 1]))[layer]
+        rows = 16 * features.shape[0] // 64
+        difference = np.max(np.abs(moved - tf.roll(features, [rows, rows], [0, 1])))
+        assert difference <= GRADIENT * np.max(np.abs(features))
 
 
 @pytest.mark.parametrize("way", [MIRRORED, TRANSPOSED])
@@ -413,9 +441,14 @@ def test_an_evaluation_without_a_workspace_keeps_nothing(model, monkeypatch):
 # --- the strips --------------------------------------------------------------------------------
 
 
-@hypothesis.given(height=st.integers(1, 3000), rows=st.integers(4, 3500), reach=st.integers(1, 4))
-def test_strips_cover_a_map(height, rows, reach):
-    strips = network_strips._strips(height, rows, reach)
+@hypothesis.given(
+    height=st.integers(1, 3000),
+    rows=st.integers(4, 3500),
+    reach=st.integers(1, 4),
+    is_wrapped=st.booleans(),
+)
+def test_strips_cover_a_map(height, rows, reach, is_wrapped):
+    strips = network_strips._strips(height, rows, reach, is_wrapped)
     step = network_strips.ROW_STEP
     assert [strip.start for strip in strips] == [0, *(strip.stop for strip in strips[:-1])]
     assert strips[-1].stop == height
@@ -424,6 +457,11 @@ def test_strips_cover_a_map(height, rows, reach):
     assert len(set(heights[:-1])) <= 1
     assert min(heights) >= min(height, 2)  # at least one square of the pooling
     assert max(heights) <= 1.5 * step * math.ceil(rows / step)
+    if is_wrapped and len(strips) > 1:
+        assert height >= reach
+        assert all(strip.first == strip.start - reach for strip in strips)
+        assert all(strip.last == strip.stop + reach for strip in strips)
+        return
     for strip in strips:
         assert strip.first == max(0, strip.start - reach)
         assert strip.last == min(height, strip.stop + reach)
