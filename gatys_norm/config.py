@@ -61,11 +61,11 @@ def _setting(default: _Value, explanation: str, choices: tuple[str, ...] | None 
 class TransferConfig:
     """The settings of one transfer; the defaults are the paper's.
 
-    `None` in `lambda_os`, `content_weights`, `style_weights`, `style_blend` or `learning_rate`
-    stands for the default that follows from the other settings; `resolved()` fills it in. `style`
-    is a tuple of paths; a single path is accepted too, and becomes a tuple of one. Real numbers of
-    every kind are accepted, also NumPy's, and lists and arrays instead of tuples; the settings hold
-    int, float or tuple.
+    `None` in `lambda_os` (if `strength` is `None` too), `content_weights`, `style_weights`,
+    `style_blend` or `learning_rate` stands for the default that follows from the other settings;
+    `resolved()` fills it in. `style` is a tuple of paths; a single path is accepted too, and
+    becomes a tuple of one. Real numbers of every kind are accepted, also NumPy's, and lists and
+    arrays instead of tuples; the settings hold int, float or tuple.
 
         TransferConfig(content="town.jpg", style="waves.jpg", size=(256, 512), lambda_os=1e-2)
 
@@ -105,6 +105,11 @@ class TransferConfig:
         None,
         "weight of the content loss against the style loss (Eq. 2); default "
         + ", ".join(f"{value:g} {loss}" for loss, value in DEFAULT_LAMBDA_OS.items()),
+    )
+    strength: float | None = _setting(
+        None,
+        "how strong the style is, from 0 (the content untouched) to 1 (no content loss); "
+        "instead of lambda_os, which is then found on a small copy of the pictures",
     )
     content_layers: tuple[str, ...] = _setting(
         ("conv4_2",), "layers compared for content (C): convX_Y before the ReLU, reluX_Y after"
@@ -225,13 +230,17 @@ class TransferConfig:
         return float(number) * BYTE_UNITS[unit]
 
     def resolved(self) -> "TransferConfig":
-        """Return the same settings with every `None` replaced, and one of `iterations` per size."""
+        """Return the same settings with every `None` replaced, and one of `iterations` per size.
+
+        Of `lambda_os` and `strength` one stays `None`.
+        """
         iterations = self.iterations
         if len(iterations) == 1:
             iterations = iterations * len(self.size)
+        is_chosen = self.lambda_os is not None or self.strength is not None
         return dataclasses.replace(
             self,
-            lambda_os=DEFAULT_LAMBDA_OS[self.loss] if self.lambda_os is None else self.lambda_os,
+            lambda_os=self.lambda_os if is_chosen else DEFAULT_LAMBDA_OS[self.loss],
             content_weights=self.content_weights
             or (DEFAULT_CONTENT_WEIGHT,) * len(self.content_layers),
             style_weights=self.style_weights or (DEFAULT_STYLE_WEIGHT,) * len(self.style_layers),
@@ -374,6 +383,12 @@ def _check_weights(
 def _check_numbers(config: TransferConfig) -> None:
     if config.lambda_os is not None:
         _check_number("lambda_os", config.lambda_os, 0, LARGEST_WEIGHT)
+    if config.strength is not None:
+        _check_number("strength", config.strength, 0, 1)
+        if config.lambda_os is not None:
+            raise ConfigError(
+                "strength: lambda_os is given too, and follows from it; leave one out"
+            )
     _check_number("tv_weight", config.tv_weight, 0, LARGEST_WEIGHT)
     _check_number("stroke_size", config.stroke_size, *STROKE_SIZE_RANGE)
     if config.learning_rate is not None:

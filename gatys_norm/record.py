@@ -69,12 +69,38 @@ class StageRecord(TypedDict):
     seconds: float
 
 
-class Metrics(TypedDict):
+class LayerMetrics(TypedDict):
     """{layer: value} of each measure; with several styles {style/layer: value}. None: undefined."""
 
     content_distance: dict[str, float | None]
     style_distance: dict[str, float | None]
     style_reflection: dict[str, float | None]
+
+
+class Metrics(LayerMetrics):
+    """The measures of a picture; `strength`, see `losses.strength`, is one for all layers."""
+
+    strength: float | None
+
+
+class Probe(TypedDict):
+    """The strength that a small proxy of a transfer had at one λ_os."""
+
+    lambda_os: float
+    strength: float
+
+
+class StrengthSearch(TypedDict):
+    """How λ_os was found for a strength; see `strength_search`.
+
+    λ_os is that of the transfer, also where a probe of another size used another one.
+    """
+
+    target: float
+    lambda_os: float
+    probes: list[Probe]
+    proxy_size: int
+    seconds: float
 
 
 class Timing(TypedDict):
@@ -125,6 +151,14 @@ class Record(Identity):
     metrics: Metrics
     timing: Timing
     environment: Environment
+    strength_search: StrengthSearch | None
+
+
+def lambda_os_of(record: Record) -> float:
+    """Return λ_os of a run, given or found."""
+    search = record.get("strength_search")
+    lambda_os: float = search["lambda_os"] if search else record["config"]["lambda_os"]
+    return lambda_os
 
 
 def term_value(row: HistoryRow, term: str) -> float:

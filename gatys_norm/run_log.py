@@ -14,6 +14,7 @@ from gatys_norm.record import (
     PhaseRecord,
     Record,
     StageRecord,
+    StrengthSearch,
     StripsRecord,
     term_value,
 )
@@ -94,14 +95,22 @@ class RunLog:
         """Undo `close_stage`, as the next size could not begin."""
         self.stages.pop()
 
-    def record(self, identity: Identity, status: str, stage: Stage, measures: Metrics) -> Record:
+    def record(
+        self,
+        identity: Identity,
+        status: str,
+        stage: Stage,
+        measures: Metrics,
+        strength_search: StrengthSearch | None,
+    ) -> Record:
         """Return the record of a finished transfer.
 
         Args:
           identity: settings and inputs of the transfer.
           status: why it ended.
           stage: the last size.
-          measures: see `measure`.
+          measures: of the picture.
+          strength_search: how λ_os was found, None if no strength was asked for.
         """
         first, last = self._first_row(stage.size), self.history[-1]
         evaluations, seconds = self.evaluations_before(), self.seconds_before()
@@ -124,6 +133,7 @@ class RunLog:
             "metrics": measures,
             "timing": {"seconds": seconds, "seconds_per_evaluation": seconds / evaluations},
             "environment": device.environment(),
+            "strength_search": strength_search,
         }
 
     def _first_row(self, size: int) -> HistoryRow:

@@ -109,21 +109,26 @@ def open_stage(
     pictures = functools.partial(resized, config, inputs, size)
     present = pictures()
     objective = build_objective(config, extractor, present, strips)
-    start = _start(config, inputs, present, coarse) if coarse is not None or index == 0 else None
+    start = None
+    if coarse is not None:
+        start = resize(coarse, *present.content.shape[:2], config.wrapped_axes)
+    elif index == 0:
+        start = first_picture(config, inputs, present)
     style_shapes = inputs.shapes[size].styles
     return Stage(index, size, style_shapes, pictures, objective), start
 
 
-def _start(
-    config: TransferConfig,
-    inputs: LoadedInputs,
-    resized_inputs: ResizedInputs,
-    coarse: np.ndarray | None,
+def first_picture(
+    config: TransferConfig, inputs: LoadedInputs, resized_inputs: ResizedInputs
 ) -> np.ndarray:
-    """Return the first picture of the optimization, H × W × 3, RGB, 0–255."""
+    """Return the picture that `config.init` names, H × W × 3, RGB, 0–255.
+
+    Args:
+      config: `TransferConfig`.
+      inputs: the pictures.
+      resized_inputs: the same at the size that is to begin.
+    """
     height, width, _ = shape = resized_inputs.content.shape
-    if coarse is not None:
-        return resize(coarse, height, width, config.wrapped_axes)
     if config.init == "content":
         return resized_inputs.content
     if config.init == "noise":

@@ -1,7 +1,8 @@
 """Names of the terms that a loss is the sum of. No TensorFlow here.
 
 A term is named after what it compares: `content/conv4_2`, `style/conv1_2`
-(`style[waves]/conv1_2` where there are several styles), `total_variation`.
+(`style[waves]/conv1_2` where there are several styles), `total_variation`; in a film also
+`temporal/1`, with the frame before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def content_term(layer: str) -> str:
 def style_term(layer: str, style: str = "") -> str:
     """Return the name of the layer's term of a style; a style alone has no name."""
     return f"style[{style}]/{layer}" if style else f"style/{layer}"
+
+
+def temporal_term(distance: int) -> str:
+    """Return the name of the term that compares a frame with that `distance` frames before."""
+    return f"temporal/{distance}"
 
 
 def term_names(

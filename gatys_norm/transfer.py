@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
@@ -21,18 +22,20 @@ from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import metrics
 from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
-from gatys_norm.losses.objective import Objective, with_corrected_targets
+from gatys_norm.losses.objective import Objective, strength_of, with_corrected_targets
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import EvaluationStoppedError, State
-from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StripsRecord
+from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StrengthSearch, StripsRecord
 from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
 from gatys_norm.runs.schedule import evaluation_scale, schedule
 from gatys_norm.stages import Stage, checked_status, open_stage
+from gatys_norm.strength_search import OnSearch, StrengthError, search
 from gatys_norm.terms import loss_terms
+from gatys_norm.text import finite_or_none
 
 # Array of a checkpoint: the position at which the targets were last corrected.
 PHASE_START = "phase_start"
@@ -48,6 +51,7 @@ INPUT_ERRORS = (
     weights.WeightsError,
     ZeroEnergyError,
     NonFiniteError,
+    StrengthError,
     memory.OutOfMemoryError,
     CheckpointMismatchError,
 )
@@ -167,6 +171,7 @@ class Transfer:
             raise RuntimeError("TensorFlow's eager execution is switched off; a transfer needs it")
         device.warn_without_onednn()
         self._config = config = config.resolved()
+        self._solved_config = config  # with λ_os, also where it follows from the strength
         self._inputs = picture_inputs.load(config) if inputs is None else inputs
         plans = memory.plan_transfer(
             config, self._inputs.shapes, device.available_bytes(), device.costs()
@@ -179,6 +184,7 @@ class Transfer:
         self._optimizer = base.load(config)
         self._log = RunLog()
         self._restored: tuple[Facts, State, tf.Tensor | None] | None = None
+        self._search: StrengthSearch | None = None
 
     def load_network(self) -> None:
         """Load the weights, so that unusable ones are refused before anything is computed.
@@ -215,6 +221,8 @@ class Transfer:
         state = State(results, float(facts["scale"]), facts["iterations"], facts["restarts"])
         self._save_memory(facts["stage"], memory.Strips(**facts["strips"]))
         self._log = RunLog(checkpoints.history(facts, config), facts["stages"])
+        if config.strength is not None:
+            self._take(filled_in(facts["strength_search"]))
         self._restored = facts, state, phase_start
 
     def run(
@@ -222,6 +230,7 @@ class Transfer:
         on_progress: OnProgress | None = None,
         stop_at_multiples_of: Collection[int] = (),
         on_forecast: OnForecast | None = None,
+        on_search: OnSearch | None = None,
     ) -> TransferResult:
         """Run the transfer, from its start or from the checkpoint that `restore` was given.
 
@@ -235,18 +244,24 @@ class Transfer:
           on_forecast: called before the first iteration with the seconds that all iterations will
             take, estimated from one more evaluation; not for a single small size, nor from a
             checkpoint.
+          on_search: called about once a second while λ_os is searched for a strength, with the
+            share of the search that is done, 0 to 1; an error that it raises ends the run.
 
         Returns:
           TransferResult.
 
         Raises:
           WeightsError, ZeroEnergyError, NonFiniteError: an input cannot be used.
+          StrengthError: no λ_os gives the strength.
           OutOfMemoryError: the device has less memory than even strips need.
           CheckpointMismatchError: the loss at a checkpoint's picture is not finite.
           EvaluationStoppedError: raised within an evaluation (see `network.strips.watched_by`)
             before there was a picture. Later it ends the run like a true value of `on_progress`.
         """
         with device.graphs_in_full_precision():
+            if self._config.strength is not None and self._search is None:
+                extractor = self._extractor(self._precision)
+                self._take(search(self._config, self._inputs, extractor, on_search))
             present = self._begun(on_forecast)
             while True:
                 status = self._run_size(present, on_progress, stop_at_multiples_of)
@@ -268,6 +283,13 @@ class Transfer:
                         on_progress(self._progress(present))
                     self._close_stage(present, "interrupted")
                     return self._result(present, "interrupted")
+
+    def _take(self, search: StrengthSearch) -> None:
+        """Use the λ_os that a search found."""
+        self._search = search
+        self._solved_config = dataclasses.replace(
+            self._config, strength=None, lambda_os=search["lambda_os"]
+        )
 
     def _close_stage(self, present: _Present, status: str) -> None:
         phases = self._schedule.phases[present.stage.index][: present.phase + 1]
@@ -387,7 +409,7 @@ class Transfer:
     ) -> tuple[Stage, np.ndarray | None]:
         """Set up a size; see `open_stage`."""
         extractor, strips = self._extractor("float32"), self._strips[index]
-        return open_stage(self._config, self._inputs, index, extractor, strips, coarse)
+        return open_stage(self._solved_config, self._inputs, index, extractor, strips, coarse)
 
     def _corrects(self, stage_index: int, phase_index: int) -> bool:
         return self._schedule.phases[stage_index][phase_index].corrects
@@ -402,9 +424,9 @@ class Transfer:
         """Return the objective of a phase that begins at a position."""
         phase = self._schedule.phases[stage.index][phase_index]
         if phase.network == "whole":
-            return stage.objective_in(phase.precision, self._extractor, self._config)
+            return stage.objective_in(phase.precision, self._extractor, self._solved_config)
         extractor = self._extractor(phase.precision)
-        objective = stage.low_rank_objective(extractor, self._config)
+        objective = stage.low_rank_objective(extractor, self._solved_config)
         if phase.corrects:
             return with_corrected_targets(objective, stage.objective, filled_in(phase_start))
         return objective
@@ -508,6 +530,7 @@ class Transfer:
             "seconds": present.seconds,
             "history": list(self._log.history),
             "stages": list(self._log.stages),
+            "strength_search": self._search,
         }
         arrays = state.arrays(copy)
         if self._corrects(present.stage.index, present.phase):
@@ -517,7 +540,7 @@ class Transfer:
     def _result(self, present: _Present, status: str) -> TransferResult:
         with device.within_memory(present.stage.size):
             measures = self._measures(present)
-        record = self._log.record(self._identity(), status, present.stage, measures)
+        record = self._log.record(self._identity(), status, present.stage, measures, self._search)
         return TransferResult(self._image(present), record)
 
     def _measures(self, present: _Present) -> Metrics:
@@ -527,7 +550,7 @@ class Transfer:
             distances = objective.by_term(state.results.terms)
         else:
             distances = objective.terms(state.position)
-        return metrics.measure(
+        by_layer = metrics.measure(
             distances,
             objective.targets,
             objective.content_grams,
@@ -535,6 +558,7 @@ class Transfer:
             config.style_layers,
             config.style_names,
         )
+        return {**by_layer, "strength": finite_or_none(strength_of(objective, distances, config))}
 
     def _image(self, present: _Present) -> np.ndarray:
         """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""

@@ -16,6 +16,7 @@ from gatys_norm.cli import (
     console,
     errors,
     explore,
+    film,
     program,
     reproduce,
     study,
@@ -36,11 +37,16 @@ COMMANDS = {  # {words after the program's name: (what --help begins with, what 
     "": (transfer_command.USAGE, transfer_command.define_flags),
     "compare": (compare.USAGE, compare.define_flags),
     "explore": (explore.USAGE, explore.define_flags),
+    "film": (film.USAGE, film.define_flags),
     "reproduce": (reproduce.USAGE, study.define_flags),
     **{f"survey {name}": (usage, define) for name, (usage, _, define) in survey.COMMANDS.items()},
     "timelapse": (timelapse.USAGE, timelapse.define_flags),
 }
-NOT_TAKEN = {"explore": explore.REFUSED, "reproduce": (*study.SET_BY_FIGURES, "preview")}
+NOT_TAKEN = {
+    "explore": explore.REFUSED,
+    "film": film.REFUSED,
+    "reproduce": (*study.SET_BY_FIGURES, "preview"),
+}
 ALSO = {  # what a command takes beyond its own flags
     "compare": "It takes the flags of a transfer too.",
     **{

@@ -40,7 +40,10 @@ def table_of_imports(page):
 
 ALLOWED = table_of_imports(PAGE.read_text(encoding="utf-8"))
 SECONDS = 1.0
-COMMANDS = [(), ("compare",), ("explore",), ("reproduce",), ("survey",), ("timelapse",)]
+COMMANDS = [
+    (),
+    *((name,) for name in ("compare", "explore", "film", "reproduce", "survey", "timelapse")),
+]
 
 
 def imported_modules(source):
@@ -244,6 +247,8 @@ def test_no_other_module_loads_tensorflow():
         "experiments.measurements",
         "experiments.ray",
         "experiments.reproduction",
+        "film.run",
+        "film.transfer",
     }
     with_tensorflow |= {"transfer", "stages", "run_log"}
     with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}

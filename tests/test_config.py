@@ -66,6 +66,11 @@ REFUSED = [
     ("parametrization", ""),
     ("parametrization", None),
     ("line_search", "wolfe"),
+    ("strength", -1e-9),
+    ("strength", 1.01),
+    ("strength", NAN),
+    ("strength", "0.5"),
+    ("strength", True),
     ("lambda_os", -1e-9),
     ("lambda_os", NAN),
     ("lambda_os", INFINITY),
@@ -172,6 +177,8 @@ REFUSED = [
 ]
 
 ACCEPTED = [
+    ("strength", 0),
+    ("strength", 1.0),
     ("lambda_os", 0),
     ("lambda_os", 1e30),
     ("content_weights", (1e-30,)),
@@ -300,7 +307,8 @@ def test_resolved_keeps_what_was_given():
 def test_resolved_leaves_nothing_open_and_is_final(loss):
     resolved = TransferConfig(loss=loss, size=(64, 128)).resolved()
     open_still = {name for name, value in dataclasses.asdict(resolved).items() if value is None}
-    assert open_still == {"content_masks", "style_masks"}  # None is what they mean: no mask
+    # None is what they mean: no mask, and no strength instead of λ_os.
+    assert open_still == {"content_masks", "style_masks", "strength"}
     assert resolved.resolved() == resolved
 
 
@@ -354,6 +362,14 @@ def test_a_refused_number_of_masks_says_what_would_be_right():
         TransferConfig(style=("a", "b"), content_masks=("m",))
     with pytest.raises(ConfigError, match=r"style_masks: 1 picture is needed, .*not 2"):
         TransferConfig(style="a", style_masks=("m", "n"))
+
+
+def test_a_strength_takes_the_place_of_lambda_os():
+    resolved = TransferConfig(strength=0.7).resolved()
+    assert (resolved.strength, resolved.lambda_os) == (0.7, None)
+    assert TransferConfig().resolved().strength is None
+    with pytest.raises(config_module.ConfigError, match=r"^strength: lambda_os is given too"):
+        TransferConfig(strength=0.7, lambda_os=1e-3)
 
 
 def test_adam_takes_steps_of_a_grey_level():
@@ -426,7 +442,9 @@ def test_settings_survive_json(config):
 
 def test_json_round_trip_covers_every_setting():
     defaults = TransferConfig().as_dict()
-    assert all(defaults[name] != value for name, value in OTHER_SETTINGS.as_dict().items())
+    others = OTHER_SETTINGS.as_dict()
+    assert others.pop("strength") is None  # as lambda_os is given
+    assert all(defaults[name] != value for name, value in others.items())
 
 
 def test_names_left_out_take_their_default():

@@ -24,7 +24,7 @@ from helpers.programs import ROOT
 from helpers.weights_files import write_weights
 from PIL import Image
 
-COMMANDS = ("", "compare", "explore", "reproduce", "survey", "timelapse")
+COMMANDS = ("", "compare", "explore", "film", "reproduce", "survey", "timelapse")
 VERSION = project.settings()["metadata"]["version"]
 DESCRIPTION = {
     *("CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md"),

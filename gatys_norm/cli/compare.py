@@ -15,12 +15,12 @@ from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.config import LOSSES
+from gatys_norm.record import Record, lambda_os_of
 from gatys_norm.text import duration
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
     from gatys_norm.images.inputs import LoadedInputs
-    from gatys_norm.record import Record
 
 USAGE = """Run both losses on the same pictures and lay the results side by side.
 
@@ -72,7 +72,7 @@ def compare(values: flags.FlagValues) -> int:
     print_measures(records)
     began = time.monotonic()
     try:
-        write_sheet(sheet, configs, inputs, outputs)
+        write_sheet(sheet, configs["original"], inputs, outputs, records)
         print(f"side by side in {duration(time.monotonic() - began)}: {sheet}")
         if values.report:
             write_report(page, configs["original"], inputs, outputs, records, page_pictures)
@@ -162,7 +162,7 @@ def run_both(
         while losses:
             loss = losses.pop(0)
             config, output = configs[loss], outputs[loss]
-            print(f"{loss} loss, λ_os {config.resolved().lambda_os:g}")
+            print(f"{loss} loss, {weight_of(config)}")
             resume = values.resume and run_folder.checkpoint_path(output).exists()
             code = transfer_command.run_transfer(
                 config, inputs, output, values, resume, preview, later_transfers=len(losses)
@@ -170,6 +170,20 @@ def run_both(
             if code:
                 return code
     return 0
+
+
+def weight_of(config: TransferConfig) -> str:
+    """Return the weight of the content loss in words."""
+    if config.strength is not None:
+        return f"strength {config.strength:g}"
+    return f"λ_os {config.resolved().lambda_os:g}"
+
+
+def found_weight(record: Record) -> str:
+    """Return the weight of the content loss in words, and what it was found for."""
+    search = record.get("strength_search")
+    purpose = f" for strength {search['target']:g}" if search else ""
+    return f"λ_os = {lambda_os_of(record):.4g}{purpose}"
 
 
 def is_finished(output: Path, config: TransferConfig, bit_depth: int) -> bool:
@@ -188,34 +202,42 @@ def is_finished(output: Path, config: TransferConfig, bit_depth: int) -> bool:
 def print_measures(records: Mapping[str, Record]) -> None:
     """Print the measures of both results, side by side."""
     measured: dict[str, Any] = {loss: record["metrics"] for loss, record in records.items()}
-    longest = max(len(layer) for layers in measured[LOSSES[0]].values() for layer in layers)
+    rows = {
+        loss: {
+            (measure, layer): value
+            for measure, values in metrics.items()
+            for layer, value in (values if measure != "strength" else {"": values}).items()
+        }
+        for loss, metrics in measured.items()
+    }
+    longest = max(len(layer) for _, layer in rows[LOSSES[0]])
     print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in LOSSES))
-    for measure, layers in measured[LOSSES[0]].items():
-        for layer in layers:
-            values = [measured[loss][measure][layer] for loss in LOSSES]
-            cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
-            print(
-                f"{measure.replace('_', ' '):18}{layer:{longest + 2}}"
-                + "".join(f"{cell:>12}" for cell in cells)
-            )
+    for measure, layer in rows[LOSSES[0]]:
+        values = [rows[loss][measure, layer] for loss in LOSSES]
+        cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
+        print(
+            f"{measure.replace('_', ' '):18}{layer:{longest + 2}}"
+            + "".join(f"{cell:>12}" for cell in cells)
+        )
 
 
 def write_sheet(
     sheet: Path,
-    configs: Mapping[str, TransferConfig],
+    config: TransferConfig,
     inputs: LoadedInputs,
     outputs: Mapping[str, Path],
+    records: Mapping[str, Record],
 ) -> None:
-    """Write content, style, original and normalized in one row."""
+    """Write content, style, original and normalized in one row; arguments as for `write_report`."""
     from gatys_norm.images import contact_sheet
     from gatys_norm.images import io as picture_io
 
     originals = (inputs.pictures.content, *inputs.pictures.styles)
     pictures = [
-        *zip(inputs_of(configs["original"]), originals, strict=True),
+        *zip(inputs_of(config), originals, strict=True),
         *(
             (
-                f"{loss} loss\nλ_os = {configs[loss].resolved().lambda_os:g}",
+                f"{loss} loss\n{found_weight(records[loss])}",
                 picture_io.load_picture(outputs[loss]),
             )
             for loss in LOSSES
@@ -258,7 +280,7 @@ def write_report(
         report_page.Grid(
             f"{loss} loss",
             rows=(styles,),
-            columns=(f"λ_os = {records[loss]['config']['lambda_os']:g}",),
+            columns=(found_weight(records[loss]),),
             cells=((report_page.Cell(output.name, output, records[loss]),),),
         )
         for loss, output in outputs.items()

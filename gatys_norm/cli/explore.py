@@ -164,7 +164,8 @@ def check_count(varied: Mapping[str, Collection[object]], most: int) -> None:
     """Refuse more cells than `most`, given {what varies: its values}."""
     count = math.prod(map(len, varied.values()))
     if count > most:
-        factors = " × ".join(f"{name} {len(values)}" for name, values in varied.items())
+        counts = {name: len(values) for name, values in varied.items() if len(values) > 1}
+        factors = " × ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(
             f"--max_cells: {count} cells ({factors}) are more than {most}; set "
             f"--max_cells={count} to make them all"

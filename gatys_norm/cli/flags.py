@@ -124,7 +124,11 @@ def config_from_flags(values: flags.FlagValues, **changes: Any) -> TransferConfi
     settings = _settings_of_run(values.config_from) if values.config_from else {}
     if values["preset"].present:
         settings |= PRESETS[values.preset]
-    settings |= _settings_given(values) | changes
+    given = _settings_given(values) | changes
+    for name, other in (("strength", "lambda_os"), ("lambda_os", "strength")):
+        if given.get(name) is not None:
+            settings.pop(other, None)
+    settings |= given
     for name in ("content", "style"):
         if not settings.get(name):
             raise InputError(f"--{name}: is needed, the path of a picture")

@@ -15,6 +15,7 @@ PROGRAM = "gatys-norm"
 COMMANDS = {  # modules of this package whose `run` takes the program's name and the other words
     "compare": "both losses on the same pictures, side by side",
     "explore": "every combination of pictures and settings, small, to choose from",
+    "film": "a film, steady from frame to frame",
     "reproduce": "the experiments of Choi and Kim (2020)",
     "survey": "people rate pictures of both losses: the paper's Table 1",
     "timelapse": "the snapshots of a run as an animation",

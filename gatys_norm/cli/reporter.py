@@ -106,6 +106,21 @@ class Reporter:
             self.bar.refresh()
             self.shown = time.monotonic()
 
+    def on_search(self, share: float) -> None:
+        """Show how far the search for λ_os is.
+
+        Args:
+          share: of the search that is done, 0 to 1.
+
+        Raises:
+          Interrupted: a signal asks to stop, and there is no picture yet that could be kept.
+        """
+        if self._stop_asked():
+            raise console.Interrupted(self.received_signals[-1])
+        if self.bar is None:
+            self.bar = _bar(total=None, bar_format="finding λ_os{postfix}")
+        self.bar.set_postfix_str(f"{share:.0%}")
+
     def _stop_asked(self) -> bool:
         if self.preview is not None and self.preview.stop_asked and not self.received_signals:
             self.received_signals.append(signal.SIGINT)

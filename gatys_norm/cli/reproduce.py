@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
+from tqdm import tqdm
 
-from gatys_norm.cli import errors, loading, program
+from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import study as study_flags
 from gatys_norm.cli.errors import InputError, refusing
@@ -20,8 +23,8 @@ from gatys_norm.network import weights
 from gatys_norm.report.markdown import VERDICTS
 
 if TYPE_CHECKING:
-    from gatys_norm.experiments.claims import Finding
     from gatys_norm.experiments.figures import Study
+    from gatys_norm.experiments.finding import Finding
 
 USAGE = """Run the experiments of Choi and Kim (2020); show the results next to what the paper says.
 
@@ -36,14 +39,13 @@ are needed.
 """
 WRITTEN = {  # under the folder of each flag
     "output_dir": (
-        "report.html",
-        "claims.json",
-        "measurements.json",
-        "pairs.csv",
-        "figure-*.png",
-        "sweep.png",
+        *("report.html", "claims.json", "measurements.json", "pairs.csv"),
+        *("figure-*.png", "sweep*.png", "instability*.png"),
     ),
-    "summary_dir": ("README.md", "claims.json", "figure-*.png", "sweep.png"),
+    "summary_dir": (
+        *("README.md", "claims.json"),
+        *("figure-*.png", "figure-*.jpg", "sweep*.png", "instability*.png", "instability*.jpg"),
+    ),
     "shared_dir": (),
 }
 
@@ -67,6 +69,8 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
     folder = Path(values.output_dir)
     check_folders(values)
     check_pictures(study)
+    if values.independent_measures:
+        check_measures()
     transfer = loading.start_tensorflow()
     with refusing(*transfer.INPUT_ERRORS):
         study = with_found_weights(study)
@@ -76,6 +80,16 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
     results, signal_number = grid_command.run_from_flags(configs, values)
     if signal_number is not None:
         return grid_command.report_interrupted(len(results), len(configs), folder, signal_number)
+    kept = "the transfers are kept, the same command continues"
+    if values.independent_measures:
+        try:
+            results, signal_number = measured(results)
+        except OSError as error:
+            return errors.report_unwritten(folder, error, kept)
+        if signal_number is not None:
+            return grid_command.report_interrupted(
+                len(results), len(configs), folder, signal_number
+            )
     reproduction = reproductions.collect(study, figures, results)
     writers = {folder: functools.partial(reproductions.write, folder, reproduction)}
     if values.summary_dir:
@@ -87,12 +101,36 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
         try:
             write()
         except OSError as error:
-            note = "the transfers are kept, the same command continues"
-            return errors.report_unwritten(target, error, note)
+            return errors.report_unwritten(target, error, kept)
     print_findings(reproduction.findings)
     code = grid_command.report_failed(results.values())
     print(f"page: {folder / 'report.html'}")
     return code
+
+
+def check_measures() -> None:
+    """Refuse `--independent_measures` without the packages that it needs."""
+    from gatys_norm.experiments.measures import packages
+
+    with refusing(packages.MeasuresError, prefix="--independent_measures: "):
+        packages.check()
+
+
+def measured(results: grid_command.Results) -> tuple[grid_command.Results, int | None]:
+    """Return the results with their independent measures, and the number of a signal or None.
+
+    What was measured is kept next to each result, so that the same command continues.
+    """
+    from gatys_norm.experiments import findings
+
+    with_measures = {}
+    bar = tqdm(results.items(), "measures", mininterval=0.1 if sys.stderr.isatty() else 30, delay=1)
+    with console.signals_noted() as received, contextlib.closing(bar):
+        for config, result in bar:
+            with_measures[config] = findings.with_independent_measures(result)
+            if received:
+                return results, received[0]
+    return with_measures, None
 
 
 def check_folders(values: flags.FlagValues) -> None:
@@ -129,13 +167,19 @@ def check_pictures(study: Study) -> None:
     from gatys_norm.images import io as picture_io
 
     sizes = tuple(sorted({*study.base.size, *study.sizes}))
-    with refusing(picture_io.PictureError, prefix="--content: "):
-        picture_io.read_size(study.base.content)
-    for style in study.styles:
-        with refusing(picture_io.PictureError, prefix="--styles: "):
-            picture_io.read_size(style)
+    named = {
+        "content": (study.base.content,),
+        "styles": study.styles,
+        "more_contents": study.more_contents,
+    }
+    for flag, paths in named.items():
+        with refusing(picture_io.PictureError, prefix=f"--{flag}: "):
+            for path in paths:
+                picture_io.read_size(path)
+    for row in study.rows:
+        config = dataclasses.replace(study.base, content=row.content, style=(row.style,))
         with refusing(picture_io.PictureError):
-            picture_inputs.load(dataclasses.replace(study.base, style=style, size=sizes))
+            picture_inputs.load(dataclasses.replace(config, size=sizes))
 
 
 def with_found_weights(study: Study) -> Study:
@@ -150,7 +194,7 @@ def print_findings(findings: Iterable[Finding]) -> None:
     def number(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.3g}"
 
-    print(f"{'claim':36}{'original':>14}{'normalized':>14}  as the paper says")
+    print(f"{'claim':44}{'original':>14}{'normalized':>14}  {'as the paper says':18} verdict")
     for finding in findings:
         values = f"{number(finding.original):>14}{number(finding.normalized):>14}"
-        print(f"{finding.name:36}{values}  {VERDICTS[finding.holds]}")
+        print(f"{finding.name:44}{values}  {VERDICTS[finding.holds]:18} {finding.verdict}")

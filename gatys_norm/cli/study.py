@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.config import ConfigError
 from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.images import io as picture_io
 
 DATA = Path(__file__).parents[2] / "data"  # in a clone; an installed package has none
 CONTENT = "river_town"
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 SET_BY_FIGURES = (
-    *("style", "loss", "lambda_os", "output", "config_from", "resume", "snapshot_every"),
+    *(
+        "style",
+        "loss",
+        "lambda_os",
+        "strength",
+        "output",
+        "config_from",
+        "resume",
+        "snapshot_every",
+    ),
     *("bit_depth", "dpi"),
 )
 NUMBERS = ("lambdas_original", "lambdas_normalized", "lambdas_by_style")
@@ -45,17 +56,30 @@ def define_flags(values: flags.FlagValues) -> None:
         define_list(name, [f"{value:g}" for value in default[name]], explanation)
 
     define_list("figures", ["all"], f"all, or some of {', '.join(paper_figures.FIGURES)}")
-    define_list("styles", samples(*STYLES), "the paths of the style pictures")
+    define_list(
+        "styles", samples(*STYLES), "the paths of the style pictures, or of folders with them"
+    )
     define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
     define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
     define_numbers("lambdas_original", "λ_os along figure 2(a)")
     define_numbers("lambdas_normalized", "λ_os along figure 6(a)")
-    define_numbers("lambdas_by_style", "λ_os of each style in figures 2(b) and 2(c)")
+    define_numbers(
+        "lambdas_by_style", "λ_os of each style in figures 2(b) and 2(c), or one for all"
+    )
     define_number(
         "lambda_normalized", default["lambda_normalized"], "λ_os in figures 6(b) and 6(c)"
     )
     define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
     define_number("boost", default["boost"], "factor of the raised layer's weight")
+    explanation = "more contents, or folders with them; every figure has each style on each content"
+    define_list("more_contents", [], explanation)
+    explanation = "noise starts per style of the instability"
+    flags.DEFINE_integer("starts", default["starts"], explanation, flag_values=values)
+    explanation = (
+        "also measure by networks that no loss optimises, and test the claims with that (the extra "
+        "measures)"
+    )
+    flags.DEFINE_bool("independent_measures", False, explanation, flag_values=values)
     grid_command.define_flags(values)
 
 
@@ -73,6 +97,29 @@ def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
     return tuple(name for name in paper_figures.FIGURES if name in names)
 
 
+def pictures_of(flag: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the pictures that a flag names; a folder stands for those in it, sorted by name.
+
+    Raises:
+      InputError: a folder cannot be read, or has no picture.
+    """
+    pictures: list[str] = []
+    for path in map(os.path.expanduser, paths):
+        if not os.path.isdir(path):
+            pictures.append(path)
+            continue
+        with refusing(OSError, prefix=f"--{flag}: "):
+            names = sorted(os.listdir(path))
+        inside = [name for name in names if name.lower().endswith(picture_io.SUFFIXES)]
+        if not inside:
+            endings = ", ".join(picture_io.SUFFIXES)
+            raise InputError(
+                f"--{flag}: {path}: has no picture; names of pictures end in {endings}"
+            )
+        pictures += [os.path.join(path, name) for name in inside]
+    return tuple(pictures)
+
+
 def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
     """Return the `Study` that the flags describe.
 
@@ -81,7 +128,7 @@ def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
     """
     cli_flags.refuse_flags(SET_BY_FIGURES, values, "the figures set it themselves")
     cli_flags.refuse_flags(("preview",), values, "it shows one transfer at a time")
-    styles = tuple(cli_flags.expanded(cli_flags.required(values, "styles")))
+    styles = pictures_of("styles", cli_flags.required(values, "styles"))
     content = samples(CONTENT)
     default = {} if values["content"].present or content is None else {"content": content[0]}
     base = cli_flags.config_from_flags(values, style=styles[0], **default)
@@ -90,6 +137,8 @@ def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
     if values["sizes"].present:
         sizes = cli_flags.numbers("sizes", values.sizes, int)
     lists = {name: cli_flags.numbers(name, getattr(values, name), float) for name in NUMBERS}
+    if len(lists["lambdas_by_style"]) == 1:
+        lists["lambdas_by_style"] *= len(styles)
     with refusing(ConfigError, prefix="--"):
         study = paper_figures.Study(
             base,
@@ -97,6 +146,8 @@ def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
             sizes=sizes,
             lambda_normalized=values.lambda_normalized,
             boost=values.boost,
+            more_contents=pictures_of("more_contents", values.more_contents),
+            starts=values.starts,
             **lists,
         )
         for name in paper_figures.GRIDS:

@@ -12,6 +12,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, reporter
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.record import lambda_os_of
 from gatys_norm.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def load_inputs(config: TransferConfig) -> LoadedInputs:
     from gatys_norm.images.io import PictureError
 
     loading.show_warnings()
-    with _refusing_inputs((PictureError,), config):
+    with refusing_inputs((PictureError,), config):
         return picture_inputs.load(config)
 
 
@@ -175,7 +176,7 @@ def run_transfer(
         weights.hash_ahead(config.weights)
         library = loading.start_tensorflow()
         with (
-            _refusing_inputs(library.INPUT_ERRORS, config),
+            refusing_inputs(library.INPUT_ERRORS, config),
             refusing(library.CheckpointMismatchError, prefix="--resume: "),
             console.signals_noted() as received,
             reporter.Reporter(output, values, received, preview, later_transfers) as report,
@@ -204,7 +205,7 @@ def _stylize(
     from gatys_norm.network import strips
 
     with strips.watched_by(report.on_strip):
-        return library_transfer.run(report, report.stops, report.show_forecast)
+        return library_transfer.run(report, report.stops, report.show_forecast, report.on_search)
 
 
 def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInputs) -> Checkpoint:
@@ -221,7 +222,7 @@ def _load_checkpoint(output: StrPath, config: TransferConfig, inputs: LoadedInpu
 
 
 @contextlib.contextmanager
-def _refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
+def refusing_inputs(types: tuple[type[Exception], ...], config: TransferConfig) -> Iterator[None]:
     """Convert errors of a transfer to `InputError`, with the flag of the file that they name."""
     try:
         yield
@@ -274,6 +275,9 @@ def _print_finished(output: StrPath, status: str, seconds: float) -> None:
 
 def _print_terms(record: Record) -> None:
     width = max(20, *map(len, record["terms"]))
+    if record["strength_search"]:
+        reached, lambda_os = record["metrics"]["strength"], lambda_os_of(record)
+        print(f"{'strength':{width}} {reached:.2f} with λ_os {lambda_os:.4g}")
     for term, values in record["terms"].items():
         first, last = (values["coefficient"] * values[when] for when in ("initial", "final"))
         print(f"{term:{width}} {first:12.5g} → {last:.5g}")

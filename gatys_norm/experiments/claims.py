@@ -7,12 +7,8 @@ Both numbers of a finding come from the same runs, see `pairing.in_both_losses`.
 values at all, its number is None and the number of the other loss comes from all of its runs.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
-
-import numpy as np
 
 from gatys_norm.config import LOSSES
 from gatys_norm.experiments.common_level import (
@@ -22,9 +18,12 @@ from gatys_norm.experiments.common_level import (
     find_crossings,
     interpolated,
 )
+from gatys_norm.experiments.finding import Finding, joined, plain
 from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
+from gatys_norm.experiments.resampling import Evidence, ReduceRows, mean_of, spread_of
 from gatys_norm.experiments.statistics import (
     CONTENT_DISTANCE,
+    INDEPENDENT,
     MEASURES,
     STYLE_REFLECTION,
     Metrics,
@@ -36,6 +35,7 @@ from gatys_norm.experiments.statistics import (
     mean_over_layers,
     spread,
 )
+from gatys_norm.terms import block_of
 from gatys_norm.text import finite_or_none
 
 ONE_LAMBDA = (
@@ -61,64 +61,31 @@ Distances: TypeAlias = Sequence[Measured[Mapping[str, float | None]]]
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One number of the paper's argument, for both losses.
-
-    Attributes:
-      name: short key.
-      claim: what the paper says, one sentence.
-      measure: what is measured, a part of a sentence.
-      unit: unit of both numbers; "" if they have none.
-      original: number of the original loss; None if it is undefined.
-      normalized: number of the normalized loss; None if it is undefined.
-      expected: "less" if the paper expects normalized < original, "more" for the opposite.
-      details: the values from which the two numbers were computed, as plain JSON values.
-      note: why a number is None, or what to consider when reading it.
-    """
-
-    name: str
-    claim: str
-    measure: str
-    unit: str
-    original: float | None
-    normalized: float | None
-    expected: str
-    details: dict[str, Any]
-    note: str = ""
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the numbers differ in the direction that the paper expects; None if undefined."""
-        original, normalized = finite_or_none(self.original), finite_or_none(self.normalized)
-        if original is None or normalized is None:
-            return None
-        return normalized < original if self.expected == "less" else normalized > original
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the finding and `holds` as plain JSON values, without NaN or infinity."""
-        return _plain(dataclasses.asdict(self) | {"holds": self.holds})
-
+ALL_MEASURES = MEASURES | INDEPENDENT
+DISTANCES = {  # between two results: words and unit
+    "grey_levels": ("RMS difference", "grey levels"),
+    "features": ("relative relu4_2 distance", ""),
+    "style_vectors": ("distance of style vectors", ""),
+}
 
 # Claim (i)
 
 
-def one_lambda(sweeps: Runs) -> list[Finding]:
+def one_lambda(sweeps: Runs, measures: Iterable[str] = MEASURES) -> list[Finding]:
     """Claim (i): how much λ_os differs between styles for transfers of the same strength.
 
-    The strength is measured once by the content distance and once by the mean style reflection. Per
-    style, log10 λ_os is taken where the style's curve first meets the common level (see
-    `common_level`), from large to small λ_os. The number is the largest minus the smallest of these
-    values; None with fewer than two styles.
+    The strength is measured by each of the measures in turn. Per style, log10 λ_os is taken where
+    the style's curve first meets the common level (see `common_level`), from large to small λ_os.
+    The number is the largest minus the smallest of these values; None with fewer than two styles.
 
     Args:
       sweeps: runs in which λ_os varies, above 0.
+      measures: names in `statistics.MEASURES` or `statistics.INDEPENDENT`.
 
     Returns:
-      Two findings, in decades.
+      A finding per measure, in decades.
     """
-    return [_lambda_spread(sweeps, measure) for measure in MEASURES]
+    return [_lambda_spread(sweeps, measure) for measure in measures]
 
 
 def _lambda_spread(sweeps: Runs, measure: str) -> Finding:
@@ -128,54 +95,67 @@ def _lambda_spread(sweeps: Runs, measure: str) -> Finding:
         name=f"lambda_spread_{measure}",
         claim=ONE_LAMBDA,
         measure="spread over styles of the λ_os at which the "
-        f"{MEASURES[measure]} is {_level_text(crossings)}",
+        f"{ALL_MEASURES[measure]} is {_level_text(crossings)}",
         unit="decades",
         **_of_losses(crossings.positions, spread),
+        evidence=evidence_of(crossings.positions, spread_of),
         expected="less",
-        details=_plain(_crossings_details(crossings)),
-        note=_joined(crossings.notes + (["fewer than two styles"] if single else [])),
+        details=plain(_crossings_details(crossings)),
+        note=joined(crossings.notes + (["fewer than two styles"] if single else [])),
     )
 
 
-def balance(sweeps: Runs) -> list[Finding]:
-    """Return whether every layer reflects the style, at equal content distance.
+def balance(
+    sweeps: Runs, level: str = CONTENT_DISTANCE, reflection: str = STYLE_REFLECTION
+) -> list[Finding]:
+    """Return whether every layer reflects the style, at equal strength.
 
-    Per style, λ_os is chosen so that the content distance is the common level of `one_lambda`. The
-    style reflection of each layer at this λ_os is interpolated linearly in log10 λ_os. The numbers
-    are the mean and the minimum over layers, undefined if one layer is undefined, then averaged
-    over styles.
+    Per style, λ_os is chosen so that the level is the common one of `one_lambda`. The reflection in
+    each layer at this λ_os is interpolated linearly in log10 λ_os. The numbers are the mean and the
+    minimum over layers, undefined if one layer is undefined, then averaged over styles.
 
     Args:
       sweeps: as for `one_lambda`.
+      level: name of the measure that is equal for all styles.
+      reflection: name of the measure whose layers are compared.
 
     Returns:
       Two findings, of the mean and of the minimum over layers.
     """
-    crossings = find_crossings(sweeps, CONTENT_DISTANCE)
+    crossings = find_crossings(sweeps, level)
     curves, reflections = [], []
     for crossing in crossings.positions:
         runs = [run for run in sweeps if (run.loss, run.style) == (crossing.loss, crossing.style)]
-        for layer, curve in _layer_curves(runs).items():
-            reflection = interpolated(curve, crossing.value)
+        for layer, curve in _layer_curves(runs, reflection).items():
+            value = interpolated(curve, crossing.value)
             curves.append(Measured(crossing.loss, crossing.style, layer, curve))
-            reflections.append(Measured(crossing.loss, crossing.style, layer, reflection))
+            reflections.append(Measured(crossing.loss, crossing.style, layer, value))
     details = {"layer_curves": _by_run(curves), "reflection": _by_run(reflections)}
+    place = f"at the λ_os at which the {ALL_MEASURES[level]} is {_level_text(crossings)}"
+    kind = "" if reflection == STYLE_REFLECTION else f"_{reflection}"
+    words = ALL_MEASURES[reflection].removeprefix("mean ")
     return [
-        _balance_of(sweeps, crossings, reflections, details, word, reduce)
+        _balance_of(
+            sweeps,
+            crossings,
+            reflections,
+            details,
+            reduce,
+            name=f"balance_{word}{kind}",
+            measure=f"{word} over layers of the {words} {place}, mean over styles",
+        )
         for word, reduce in (("mean", mean), ("minimum", least))
     ]
 
 
-def _layer_curves(runs: Runs) -> dict[str, Curve]:
-    """Return {layer: curve of its style reflection} of a style's runs."""
-    layers = dict.fromkeys(
-        layer for run in runs for layer in layer_values(run.value, STYLE_REFLECTION)
-    )
+def _layer_curves(runs: Runs, measure: str) -> dict[str, Curve]:
+    """Return {layer: curve of its value} of a measure and a style's runs."""
+    layers = dict.fromkeys(layer for run in runs for layer in layer_values(run.value, measure))
 
-    def reflection_of(layer: str) -> Callable[[Metrics | None], float | None]:
-        return lambda metrics: layer_values(metrics, STYLE_REFLECTION).get(layer)
+    def value_in(layer: str) -> Callable[[Metrics | None], float | None]:
+        return lambda metrics: layer_values(metrics, measure).get(layer)
 
-    return {layer: curve_of(runs, reflection_of(layer)) for layer in layers}
+    return {layer: curve_of(runs, value_in(layer)) for layer in layers}
 
 
 def _balance_of(
@@ -183,24 +163,25 @@ def _balance_of(
     crossings: Crossings,
     reflections: Numbers,
     details: Mapping[str, Any],
-    word: str,
     reduce: Reduce,
+    **texts: str,
 ) -> Finding:
     by_style = _per_style(reflections, reduce)
     paired, notes = in_both_losses(sweeps, by_style)
     styles = {(value.loss, value.style) for value in paired}
     paired_reflections = [value for value in reflections if (value.loss, value.style) in styles]
+    numbers = _of_losses(paired, mean)
     averages = {"by_style": _by_style(by_style), "by_layer": _by_layer(paired_reflections)}
     return Finding(
-        name=f"balance_{word}",
+        **texts,
         claim=BALANCE,
-        measure=f"{word} over layers of the style reflection at the λ_os at which the content "
-        f"distance is {_level_text(crossings)}, mean over styles",
         unit="",
-        **_of_losses(paired, mean),
+        original=numbers["original"],
+        normalized=numbers["normalized"],
+        evidence=evidence_of(paired, mean_of),
         expected="more",
-        details=_plain({**_crossings_details(crossings), **details, **averages}),
-        note=_joined(crossings.notes + (notes if crossings.positions else [])),
+        details=plain({**_crossings_details(crossings), **details, **averages}),
+        note=joined(crossings.notes + (notes if crossings.positions else [])),
     )
 
 
@@ -223,42 +204,51 @@ def _level_text(crossings: Crossings) -> str:
 
 
 def diversity(
-    raised: Runs, equal: Runs, between_raised: Distances, from_equal: Distances
+    raised: Runs,
+    equal: Runs,
+    between_raised: Distances,
+    from_equal: Distances,
+    reflections: Iterable[str] = (STYLE_REFLECTION,),
 ) -> list[Finding]:
     """Claim (ii): whether the weight of each layer has an effect, and a different one per layer.
 
-    Four findings:
+    Four findings, and more with independent measures:
       raised_layer_gain: the style reflection of the raised layer minus that of the same layer with
-        equal weights; mean over all styles and layers.
-      diversity_grey_levels, diversity_features: the distance between the results of raising one
-        layer and of raising another; mean over the pairs of layers, then over styles.
-      least_change: the distance, in grey levels, between a result with a raised layer and the one
-        with equal weights; minimum over layers, then mean over styles.
+        equal weights; mean over all styles and layers. An independent measure does not have this
+        layer; its layer in the same block stands for it.
+      diversity_grey_levels, diversity_features, diversity_style_vectors: the distance between the
+        results of raising one layer and of raising another; mean over the pairs of layers, then
+        over styles.
+      least_change, least_change_style_vectors: the distance between a result with a raised layer
+        and the one with equal weights; minimum over layers, then mean over styles.
 
     Args:
       raised: runs in which the layer with the raised weight varies.
       equal: one run with equal weights per loss and style.
-      between_raised: {"grey_levels": number, "features": number} between two results; the pair of
-        raised layers varies.
+      between_raised: {"grey_levels": number, "features": number} between two results, perhaps with
+        "style_vectors"; the pair of raised layers varies.
       from_equal: the same, between a result with a raised layer and the one with equal weights.
+      reflections: names of the measures of the gain.
     """
+    kinds = {kind: None for distance in (*between_raised, *from_equal) for kind in distance.value}
+    present = [kind for kind in DISTANCES if kind in kinds or kind in ("grey_levels", "features")]
+    least_of = [kind for kind in present if kind != "features"]
     return [
-        _raised_layer_gain(raised, equal),
-        _pairwise_diversity(raised, between_raised, "grey_levels", "RMS difference", "grey levels"),
-        _pairwise_diversity(raised, between_raised, "features", "relative relu4_2 distance", ""),
-        _least_change(raised, from_equal),
+        *(_raised_layer_gain(raised, equal, reflection) for reflection in reflections),
+        *(_pairwise_diversity(raised, between_raised, kind) for kind in present),
+        *(_least_change(raised, from_equal, kind) for kind in least_of),
     ]
 
 
-def _raised_layer_gain(raised: Runs, equal: Runs) -> Finding:
+def _raised_layer_gain(raised: Runs, equal: Runs, reflection: str) -> Finding:
     metrics_of_equal = {(run.loss, run.style): run.value for run in equal}
     after = [
-        run.with_value(layer_values(run.value, STYLE_REFLECTION).get(str(run.varied)))
+        run.with_value(_in_layer_of(run.value, reflection, str(run.varied)))
         for run in raised
         if run.value
     ]
     before = [
-        run.with_value(layer_values(metrics, STYLE_REFLECTION).get(str(run.varied)))
+        run.with_value(_in_layer_of(metrics, reflection, str(run.varied)))
         for run in after
         for metrics in [metrics_of_equal.get((run.loss, run.style))]
     ]
@@ -274,23 +264,37 @@ def _raised_layer_gain(raised: Runs, equal: Runs) -> Finding:
         "by_style": _by_style(_per_style(paired, mean)),
         "by_layer": _by_layer(paired),
     }
+    is_optimized = reflection == STYLE_REFLECTION
+    where = (
+        "this layer's style reflection"
+        if is_optimized
+        else (f"the {ALL_MEASURES[reflection].removeprefix('mean ')} in this layer's block")
+    )
     return Finding(
-        name="raised_layer_gain",
+        name="raised_layer_gain" + ("" if is_optimized else f"_{reflection}"),
         claim=DIVERSITY,
-        measure="what raising a layer's weight adds to this layer's style reflection, mean over "
-        "layers and styles",
+        measure=f"what raising a layer's weight adds to {where}, mean over layers and styles",
         unit="",
         **_of_losses(paired, mean),
+        evidence=evidence_of(paired, mean_of),
         expected="more",
-        details=_plain(details),
-        note=_joined(notes),
+        details=plain(details),
+        note=joined(notes),
     )
 
 
-def _pairwise_diversity(
-    raised: Runs, between_raised: Distances, kind: str, words: str, unit: str
-) -> Finding:
+def _in_layer_of(metrics: Metrics | None, measure: str, layer: str) -> float | None:
+    """Return the value of a measure in a layer, or in its layer of the same block."""
+    values = layer_values(metrics, measure)
+    if measure == STYLE_REFLECTION:
+        return values.get(layer)
+    same_block = [value for name, value in values.items() if block_of(name) == block_of(layer)]
+    return mean(same_block)
+
+
+def _pairwise_diversity(raised: Runs, between_raised: Distances, kind: str) -> Finding:
     pairs = _distances(between_raised, kind)
+    words, unit = DISTANCES[kind]
     return _mean_over_styles(
         raised,
         pairs,
@@ -305,18 +309,22 @@ def _pairwise_diversity(
     )
 
 
-def _least_change(raised: Runs, from_equal: Distances) -> Finding:
-    grey_levels, features = (_distances(from_equal, kind) for kind in ("grey_levels", "features"))
+def _least_change(raised: Runs, from_equal: Distances, kind: str) -> Finding:
+    distances = _distances(from_equal, kind)
+    details = {"from_equal": _by_run(distances)}
+    if kind == "grey_levels":
+        details["from_equal_features"] = _by_run(_distances(from_equal, "features"))
+    words, unit = DISTANCES[kind]
     return _mean_over_styles(
         raised,
-        grey_levels,
+        distances,
         least,
-        {"from_equal": _by_run(grey_levels), "from_equal_features": _by_run(features)},
-        name="least_change",
+        details,
+        name="least_change" + ("" if kind == "grey_levels" else f"_{kind}"),
         claim=DIVERSITY,
-        measure="RMS difference between the result of equal weights and the one of raising a "
+        measure=f"{words} between the result of equal weights and the one of raising a "
         "layer's weight, minimum over layers, mean over styles",
-        unit="grey levels",
+        unit=unit,
         expected="more",
     )
 
@@ -328,27 +336,31 @@ def _distances(distances: Distances, kind: str) -> list[Measured[float | None]]:
 # Claims (iii) and (iv)
 
 
-def resolution(plain: Runs, recursive: Runs) -> list[Finding]:
+def resolution(
+    plain_runs: Runs, recursive_runs: Runs, measures: Iterable[str] = MEASURES
+) -> list[Finding]:
     """Claims (iii) and (iv): how much the strength of the transfer changes with the resolution.
 
     The number is the largest minus the smallest value over sizes, then the mean over styles. There
-    is one for the content distance and one for the mean style reflection, of plain and of recursive
-    transfer. Styles with fewer than two sizes are left out.
+    is one for each measure, of plain and of recursive transfer. Styles with fewer than two sizes
+    are left out.
 
     Args:
-      plain: runs in which the size varies, each started from the content picture.
-      recursive: the same, each size started from the result of the previous size.
+      plain_runs: runs in which the size varies, each started from the content picture.
+      recursive_runs: the same, each size started from the result of the previous size.
+      measures: names in `statistics.MEASURES` or `statistics.INDEPENDENT`.
 
     Returns:
-      Four findings.
+      Two findings per measure.
     """
+    names = tuple(measures)
     return [
         _change_over_sizes(runs, measure, f"{word}_{measure}", claim, transfer)
         for runs, word, claim, transfer in (
-            (plain, "resolution", RESOLUTION, "plain"),
-            (recursive, "recursive", RECURSION, "recursive"),
+            (plain_runs, "resolution", RESOLUTION, "plain"),
+            (recursive_runs, "recursive", RECURSION, "recursive"),
         )
-        for measure in MEASURES
+        for measure in names
     ]
 
 
@@ -361,8 +373,8 @@ def _change_over_sizes(runs: Runs, measure: str, name: str, claim: str, transfer
         {"values": _by_run(values)},
         name=name,
         claim=claim,
-        measure=f"range over resolutions of the {MEASURES[measure]} of {transfer} transfer, mean "
-        "over styles",
+        measure=f"range over resolutions of the {ALL_MEASURES[measure]} of {transfer} transfer, "
+        "mean over styles",
         unit="",
         expected="less",
     )
@@ -393,9 +405,20 @@ def _mean_over_styles(
         **texts,
         original=numbers["original"],
         normalized=numbers["normalized"],
-        details=_plain(details | {"by_style": _by_style(by_style)}),
-        note=_joined(notes),
+        evidence=evidence_of([value for value in by_style if value.value is not None], mean_of),
+        details=plain(details | {"by_style": _by_style(by_style)}),
+        note=joined(notes),
     )
+
+
+def evidence_of(values: Numbers, reduce: ReduceRows) -> Evidence:
+    """Return the values of each row, for the intervals; undefined values are left out."""
+    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in LOSSES}
+    for value in values:
+        if value.value is not None:
+            earlier = by_row[value.loss].get(value.style, ())
+            by_row[value.loss][value.style] = (*earlier, value.value)
+    return Evidence(by_row, reduce)
 
 
 def _of_losses(values: Numbers, reduce: Reduce) -> dict[str, float | None]:
@@ -447,20 +470,3 @@ def _by_layer(values: Numbers) -> dict[str, dict[float | str, float | None]]:
         }
         for loss in LOSSES
     }
-
-
-def _joined(notes: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(notes))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: text as keys, Python's numbers, None if not finite."""
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, bool)):
-        return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    return finite_or_none(value)

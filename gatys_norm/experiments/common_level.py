@@ -45,7 +45,7 @@ def find_crossings(sweeps: Runs, measure: str) -> Crossings:
 
     Args:
       sweeps: runs in which λ_os varies, above 0.
-      measure: one of `statistics.MEASURES`.
+      measure: name in `statistics.MEASURES` or `statistics.INDEPENDENT`.
     """
     curves = _curves(sweeps, measure)
     with_points = [curve.with_value(curve.value or None) for curve in curves]

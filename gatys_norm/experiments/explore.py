@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import statistics
 from gatys_norm.record import Record
+from gatys_norm.text import finite_or_none
 
 NAME_BYTES = 60  # of a content or a style within the name of a cell
 # Ten times, once and a tenth of each loss's default.
@@ -43,6 +44,7 @@ AXES = (
             for loss, values in DEFAULT_LAMBDAS.items()
         ),
     ),
+    Axis("strength", "strength", "how strong the style is, 0 to 1, instead of lambda_os"),
     Axis(
         "stroke_size", "stroke size", "how large the style's strokes appear, as 0.5,1,2; default 1"
     ),
@@ -75,7 +77,8 @@ def values_of_axes(
     """
     defaults: dict[str, tuple[Any, ...]]
     defaults = {axis.setting: (getattr(base, axis.setting),) for axis in AXES}
-    defaults["lambda_os"] = DEFAULT_LAMBDAS[base.loss]
+    if not given.get("strength"):
+        defaults["lambda_os"] = DEFAULT_LAMBDAS[base.loss]
     return {
         setting: tuple(dict.fromkeys(given.get(setting) or default))
         for setting, default in defaults.items()
@@ -181,4 +184,5 @@ def measures_of(record: Record) -> dict[str, float | None]:
         label: statistics.mean_over_layers(metrics, measure)
         for measure, label in statistics.MEASURES.items()
     }
+    measures["strength"] = finite_or_none(metrics.get("strength"))
     return measures | {"seconds": record["timing"]["seconds"]}

@@ -34,12 +34,16 @@ _OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: `record`, and the picture at `output`; or `error`, one line."""
+    """The result of a run: `record`, and the picture at `output`; or `error`, one line.
+
+    `independent` has the measures of `measures.independent`, if they were asked for.
+    """
 
     config: TransferConfig
     output: Path
     record: Record | None = None
     error: str | None = None
+    independent: Mapping[str, Mapping[str, float | None]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def output_path(folder: StrPath, config: TransferConfig) -> Path:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     style = re.sub(r"[^\w.-]+", "_", "_".join(Path(path).stem for path in config.style))[:40]
     sizes = "-".join(map(str, config.size))
-    name = f"{style}_{config.loss}_{config.lambda_os:g}_{sizes}_{digest}"
+    weight = f"{config.lambda_os:g}" if config.strength is None else f"strength-{config.strength:g}"
+    name = f"{style}_{config.loss}_{weight}_{sizes}_{digest}"
     return Path(folder) / name / "result.png"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from gatys_norm.config import LOSSES
-from gatys_norm.experiments.figures import RAISED, SWEEP, Grid, Study, printed
+from gatys_norm.experiments.figures import RAISED, STARTS, SWEEP, Grid, Study, printed
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
@@ -32,8 +32,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Measured(Generic[T_co]):
     """A value that was measured for a run: its metrics, or a number computed from them.
 
-    `varied` distinguishes the runs of a loss and style: λ_os, the raised layer, or the size. It is
-    "" for a value of all of these runs together.
+    `style` is the name of a row, see `figures.Row`. `varied` distinguishes the runs of a loss and
+    row: λ_os, the raised layer, the size, or the seed of the start. It is "" for a value of all of
+    these runs together.
     """
 
     loss: str
@@ -78,17 +79,17 @@ def runs_of(kind: str, study: Study, grids: Iterable[Grid], results: Results) ->
     """Return the metrics of all runs of the sweeps or of the sizes.
 
     Args:
-      kind: SWEEP, SIZES or RECURSIVE.
+      kind: SWEEP, SIZES, RECURSIVE or STARTS.
       study: the study that the grids belong to.
       grids: grids of all kinds.
       results: {settings: `RunResult`}.
     """
     return [
-        Measured(grid.loss, style, _varied(kind, config), metrics_of(results[config]))
+        Measured(grid.loss, row.name, _varied(kind, config), metrics_of(results[config]))
         for grid in grids
         if grid.kind == kind
-        for style, row in zip(study.style_names, grid.cells, strict=True)
-        for config in row
+        for row, cells in zip(study.rows, grid.cells, strict=True)
+        for config in cells
     ]
 
 
@@ -96,12 +97,15 @@ def _varied(kind: str, config: TransferConfig) -> float:
     if kind == SWEEP:
         assert config.lambda_os is not None  # in a grid all settings are resolved
         return config.lambda_os
-    return config.size[-1]
+    return config.seed if kind == STARTS else config.size[-1]
 
 
 def metrics_of(result: RunResult) -> Metrics | None:
-    """Return the metrics of a run; None if it failed."""
-    return result.record and result.record["metrics"]
+    """Return the metrics of a run, and its independent measures if any; None if it failed."""
+    if result.record is None:
+        return None
+    metrics = result.record["metrics"]
+    return {**metrics, **result.independent} if result.independent else metrics
 
 
 def raised_layers(study: Study, grids: Iterable[Grid], results: Results) -> list[RaisedLayers]:
@@ -112,19 +116,17 @@ def raised_layers(study: Study, grids: Iterable[Grid], results: Results) -> list
     rows = [
         RaisedLayers(
             grid.loss,
-            style,
+            row.name,
             results[reference],
             {
                 layer: results[config]
-                for layer, config in zip(grid.columns, row, strict=True)
+                for layer, config in zip(grid.columns, cells, strict=True)
                 if results[config].record
             },
         )
         for grid in grids
         if grid.kind == RAISED
-        for style, row, reference in zip(
-            study.style_names, grid.cells, grid.references, strict=True
-        )
+        for row, cells, reference in zip(study.rows, grid.cells, grid.references, strict=True)
     ]
     return [row for row in rows if row.equal.record and row.by_layer]
 
@@ -145,7 +147,7 @@ def correspondences(
         for names in RATED
         if set(names) <= set(grids)
         for original, normalized in [[grids[name] for name in names]]
-        for row, style in enumerate(study.style_names)
+        for row, style in enumerate(row.name for row in study.rows)
         for column in range(len(original.columns))
     ]
     return [pair for pair in pairs if pair.original.record and pair.normalized.record]

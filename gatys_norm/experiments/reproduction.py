@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,10 +13,11 @@ import numpy as np
 
 from gatys_norm import files
 from gatys_norm.config import LOSSES
-from gatys_norm.experiments import claims, measurements, pairing, statistics
 from gatys_norm.experiments import figures as paper_figures
-from gatys_norm.experiments.figures import RAISED, RECURSIVE, SIZES, SWEEP, Grid, Study
-from gatys_norm.experiments.pairing import Measured
+from gatys_norm.experiments import findings as findings_of_runs
+from gatys_norm.experiments import measurements, pairing, statistics
+from gatys_norm.experiments.figures import RAISED, RECURSIVE, SIZES, STARTS, SWEEP, Grid, Study
+from gatys_norm.experiments.finding import Finding
 from gatys_norm.files import StrPath
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
@@ -27,7 +27,7 @@ from gatys_norm.survey import pairs as survey_pairs
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
-    from gatys_norm.experiments.pairing import RaisedLayers, Results
+    from gatys_norm.experiments.pairing import Results
     from gatys_norm.record import Record
 
 _Measurements: TypeAlias = dict[str, float | None]  # by layer or term; None: not finite
@@ -57,7 +57,14 @@ TEXTS = {
         "Each size starts from the enlarged result of the size before, as at the end of the "
         "paper's section IV.",
     ),
+    STARTS: (
+        "Instability: several noise starts",
+        "The same settings from several noise starts. Gupta et al. find that the results lie the "
+        "farther apart the larger the trace of the style's Gram matrix is; the normalized loss "
+        "divides by the square of its norm.",
+    ),
 }
+PLOTS_OF = {SWEEP: ("sweep", "sweep-independent"), STARTS: ("instability",)}
 CURVES_TEXT = (
     "Figure 3: how the partial style losses fall",
     "Coefficient times squared distance of every style layer against the iteration, and all of "
@@ -83,7 +90,7 @@ class Reproduction:
     figures: tuple[str, ...]
     results: Results
     grids: dict[str, Grid]
-    findings: tuple[claims.Finding, ...]
+    findings: tuple[Finding, ...]
     layer_powers: dict[str, _Measurements]
     gradient_norms: dict[str, dict[str, _Measurements]]
 
@@ -103,7 +110,8 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
     Args:
       study: `paper_figures.Study`.
       figures: names in `paper_figures.FIGURES`.
-      results: {settings: `RunResult`} for all of `configs_of`.
+      results: {settings: `RunResult`} for all of `configs_of`. If they have independent measures,
+        the claims are tested with these too.
 
     Returns:
       Reproduction.
@@ -124,7 +132,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
         figures,
         results,
         grids,
-        tuple(_findings(study, grids, results)),
+        tuple(findings_of_runs.all_findings(study, grids, results)),
         of_each_style(measurements.layer_powers) if "4" in figures else {},
         {
             loss: of_each_style(measurements.gradient_norms, loss=loss, lambda_os=None)
@@ -216,57 +224,18 @@ def _described(reproduction: Reproduction) -> list[dict[str, Any]]:
     return [finding.as_dict() for finding in reproduction.findings]
 
 
-def _findings(study: Study, grids: Mapping[str, Grid], results: Results) -> list[claims.Finding]:
-    sweeps, plain, recursive = (
-        pairing.runs_of(kind, study, grids.values(), results) for kind in (SWEEP, SIZES, RECURSIVE)
-    )
-    return [
-        *claims.one_lambda(sweeps),
-        *claims.balance(sweeps),
-        *_diversity(pairing.raised_layers(study, grids.values(), results)),
-        *claims.resolution(plain, recursive),
-    ]
-
-
-def _diversity(rows: Sequence[RaisedLayers]) -> list[claims.Finding]:
-    raised = [
-        Measured(row.loss, row.style, layer, pairing.metrics_of(result))
-        for row in rows
-        for layer, result in row.by_layer.items()
-    ]
-    equal = [Measured(row.loss, row.style, "", pairing.metrics_of(row.equal)) for row in rows]
-    between_raised: list[Measured[dict[str, float]]] = []
-    from_equal: list[Measured[dict[str, float]]] = []
-    for row in rows:
-        paths = [result.output for result in (row.equal, *row.by_layer.values())]
-        matrices = measurements.picture_distances(row.equal.config, paths)
-        layers = list(enumerate(row.by_layer, start=1))  # the result of equal weights is the first
-        from_equal += [
-            Measured(row.loss, row.style, layer, _entries(matrices, 0, index))
-            for index, layer in layers
-        ]
-        between_raised += [
-            Measured(row.loss, row.style, f"{layer}–{other_layer}", _entries(matrices, i, j))
-            for (i, layer), (j, other_layer) in itertools.combinations(layers, 2)
-        ]
-    return claims.diversity(raised, equal, between_raised, from_equal)
-
-
-def _entries(matrices: Mapping[str, list[list[float]]], row: int, column: int) -> dict[str, float]:
-    return {kind: matrix[row][column] for kind, matrix in matrices.items()}
-
-
 def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:
     """Return {file name without suffix: (caption, picture)} of every figure."""
     pictures = {
         _file_name(grid): (grid.title, _contact_sheet(reproduction, grid, cell_width))
         for grid in reproduction.grids.values()
     }
-    curves = _sweep_curves(reproduction)
-    if curves:
-        pictures["sweep"] = (
-            "What λ_os does to content distance and mean style reflection",
-            plots.sweeps(curves, _levels(reproduction)),
+    pictures |= _sweep_pictures(reproduction)
+    points = _trace_and_instability(reproduction)
+    if points:
+        pictures["instability"] = (
+            "Instability against the trace of the style's Gram matrix",
+            plots.instability(points),
         )
     for loss, record in _curves_records(reproduction).items():
         ratios = paper_figures.PAPER_FIRST_VALUE_RATIOS if loss == "original" else None
@@ -285,8 +254,23 @@ def _pictures(reproduction: Reproduction, cell_width: int) -> _Pictures:
     return pictures
 
 
+def _sweep_pictures(reproduction: Reproduction) -> _Pictures:
+    levels = _levels(reproduction)
+    pictures = {}
+    for name, measures, caption in (
+        ("sweep", statistics.MEASURES, "content distance and mean style reflection"),
+        ("sweep-independent", statistics.INDEPENDENT, "measures that no loss optimises"),
+    ):
+        curves = _sweep_curves(reproduction, measures)
+        if curves and set(measures) <= set(levels):
+            picture = plots.sweeps(curves, levels, measures)
+            pictures[name] = f"What λ_os does to {caption}", picture
+    return pictures
+
+
 def _file_name(grid: Grid) -> str:
-    return f"figure-{grid.name.replace(' ', '-')}"
+    name = grid.name.replace(" ", "-")
+    return name if grid.kind == STARTS else f"figure-{name}"
 
 
 def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> np.ndarray:
@@ -298,25 +282,36 @@ def _contact_sheet(reproduction: Reproduction, grid: Grid, cell_width: int) -> n
     return contact_sheet.labeled_grid(grid.rows, grid.columns, rows, cell_width, grid.title)
 
 
-def _sweep_curves(reproduction: Reproduction) -> dict[str, dict[str, list[plots.SweepPoint]]]:
-    """Return {loss: {style: [(λ_os, content distance, mean reflection)]}} for `plots.sweeps`."""
+def _sweep_curves(
+    reproduction: Reproduction, measures: Iterable[str]
+) -> dict[str, dict[str, list[plots.SweepPoint]]]:
+    """Return {loss: {style: [(λ_os, value of each measure …)]}} for `plots.sweeps`."""
     study, grids = reproduction.study, reproduction.grids.values()
     curves: dict[str, dict[str, list[plots.SweepPoint]]] = {}
     for run in pairing.runs_of(SWEEP, study, grids, reproduction.results):
-        content, style = (
-            statistics.mean_over_layers(run.value, measure) for measure in statistics.MEASURES
-        )
+        values = [statistics.mean_over_layers(run.value, measure) for measure in measures]
         points = curves.setdefault(run.loss, {}).setdefault(run.style, [])
-        points.append((float(run.varied), content, style))
+        points.append((float(run.varied), *values))
     return curves
 
 
 def _levels(reproduction: Reproduction) -> dict[str, float | None]:
     """Return the common levels that `claims.one_lambda` found."""
-    details = {finding.name: finding.details for finding in reproduction.findings}
+    prefix = "lambda_spread_"
     return {
-        measure: details[f"lambda_spread_{measure}"].get("level") for measure in statistics.MEASURES
+        finding.name.removeprefix(prefix): finding.details.get("level")
+        for finding in reproduction.findings
+        if finding.name.startswith(prefix)
     }
+
+
+def _trace_and_instability(
+    reproduction: Reproduction,
+) -> dict[str, dict[str, plots.InstabilityPoint]]:
+    """Return {loss: {style: point}} for `plots.instability`, empty if it was not run."""
+    details = {finding.name: finding.details for finding in reproduction.findings}
+    points = details["instability_explained_by_trace"]["trace_and_instability"]
+    return {loss: by_row for loss, by_row in points.items() if by_row}
 
 
 def _curves_records(reproduction: Reproduction) -> dict[str, Record]:
@@ -357,8 +352,8 @@ def _sections(
         grids = [grid for grid in reproduction.grids.values() if grid.kind == kind]
         if grids:
             described = tuple(_described_grid(reproduction, grid) for grid in grids)
-            sweep = (plot["sweep"],) if kind == SWEEP else ()
-            sections.append(report_page.Section(title, text, described, sweep))
+            section_plots = tuple(plot[name] for name in PLOTS_OF.get(kind, ()) if name in plot)
+            sections.append(report_page.Section(title, text, described, section_plots))
     for (title, text), names in (
         (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
         (NETWORK_TEXT, ["figure-4", "gradients"]),

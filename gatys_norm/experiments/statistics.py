@@ -1,7 +1,7 @@
 """Means, minima and ranges of values, some of which may be undefined. No TensorFlow.
 
 `metrics` is always a record's `metrics`: {"content_distance": {layer: number or None},
-"style_distance": …, "style_reflection": …}.
+"style_distance": …, "style_reflection": …}, perhaps with those of `INDEPENDENT` in the same form.
 """
 
 import math
@@ -11,7 +11,18 @@ from typing import Any, TypeAlias
 from gatys_norm.text import finite_or_none
 
 CONTENT_DISTANCE, STYLE_REFLECTION = "content_distance", "style_reflection"
+EDGE_COHERENCE = "edge_coherence"
+OTHER_LAYERS, EDGE_NETWORK = "other_layers_reflection", "edge_network_reflection"
 MEASURES = {CONTENT_DISTANCE: "content distance", STYLE_REFLECTION: "mean style reflection"}
+# By networks that no loss optimises, see `measures.independent`.
+INDEPENDENT = {
+    EDGE_COHERENCE: "coherence of edges (HED)",
+    "structural_similarity": "structural similarity of the luminance",
+    "gradient_correlation": "correlation of the luminance's gradients",
+    "style_vector_reflection": "reflection of the style's vector (style predictor)",
+    OTHER_LAYERS: "mean style reflection in layers outside S (Fréchet)",
+    EDGE_NETWORK: "mean style reflection in HED's own layers (Fréchet)",
+}
 
 Metrics: TypeAlias = Mapping[str, Any]
 Reduce: TypeAlias = Callable[[Iterable[float | None]], float | None]
@@ -24,7 +35,7 @@ def layer_values(metrics: Metrics | None, measure: str) -> dict[str, float | Non
 
 
 def mean_over_layers(metrics: Metrics | None, measure: str) -> float | None:
-    """Return the mean of one of `MEASURES` over its layers; None if a layer's is undefined."""
+    """Return the mean of a measure over its layers; None if a layer's is undefined."""
     return mean(layer_values(metrics, measure).values())
 
 

@@ -79,11 +79,13 @@ class LoadedInputs:
       pictures: `Inputs` of pixels.
       shapes: {size: `Shapes`} for every size of the settings.
       dpi: resolution that the file of the content gives, in dots per inch (x, y), or None.
+      frame: what a frame of a film takes from the others; None for a picture.
     """
 
     pictures: Inputs[np.ndarray]
     shapes: Mapping[int, Shapes]
     dpi: Dpi | None = None
+    frame: FilmFrame | None = None
 
     @functools.cached_property
     def pixel_counts(self) -> dict[int, int]:
@@ -101,6 +103,33 @@ class LoadedInputs:
         }
 
 
+class Warped(NamedTuple):
+    """An earlier frame of a film, moved to the present one as the film moves.
+
+    Attributes:
+      picture: float32 H × W × 3, RGB, 0–255.
+      mask: float32 H × W, from 0 to 1: where the present frame shall be like it.
+    """
+
+    picture: np.ndarray
+    mask: np.ndarray
+
+
+class FilmFrame(NamedTuple):
+    """What the transfer of one frame of a film has to know of the frames around it.
+
+    Attributes:
+      temporal_weight: λ_t.
+      warped: {how many frames before: `Warped`}, at the last size.
+      content_energies: {content layer: E°_j}, one for all frames of a shot, at the last size; for
+        layers that are missing it is that of the frame.
+    """
+
+    temporal_weight: float
+    warped: Mapping[int, Warped]
+    content_energies: Mapping[str, float]
+
+
 class ResizedInputs(NamedTuple):
     """The pictures of a transfer at one of its sizes.
 
@@ -110,6 +139,7 @@ class ResizedInputs(NamedTuple):
       content_masks: one mask per style, or none; H × W, from 0 to 1, in the size of the file.
       style_masks: the same.
       reference_shapes: shape of each style at stroke size 1; none if that is its shape.
+      frame: of a film, at the last size; None for a picture.
     """
 
     content: np.ndarray
@@ -117,6 +147,7 @@ class ResizedInputs(NamedTuple):
     content_masks: tuple[np.ndarray, ...] = ()
     style_masks: tuple[np.ndarray, ...] = ()
     reference_shapes: tuple[Shape, ...] = ()
+    frame: FilmFrame | None = None
 
 
 def paths(config: TransferConfig) -> Inputs[str]:
@@ -206,9 +237,22 @@ def _reference_shapes(
     return shapes_at(dataclasses.replace(config, stroke_size=1.0), pictures, size).styles
 
 
-def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedInputs:
-    """Return the pictures at one size, with their colors changed as `config.color` says."""
-    pictures, shapes = inputs.pictures, inputs.shapes[size]
+def resized(
+    config: TransferConfig, inputs: LoadedInputs, size: int, scale: float = 1.0
+) -> ResizedInputs:
+    """Return the pictures at one size, with their colors changed as `config.color` says.
+
+    Args:
+      config: `TransferConfig`.
+      inputs: the pictures.
+      size: one of the sizes of `config`.
+      scale: by which all sides are multiplied; none becomes shorter than VGG-19 needs.
+    """
+    pictures = inputs.pictures
+    shapes = [inputs.shapes[size].content, *inputs.shapes[size].styles]
+    references = _reference_shapes(config, pictures, size) if config.stroke_size != 1 else ()
+    content_shape, *style_shapes = (_scaled(shape, scale) for shape in shapes)
+    content_shape = size_for_wrapping(*content_shape, config.wrapped_axes)
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
         styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
@@ -216,12 +260,18 @@ def resized(config: TransferConfig, inputs: LoadedInputs, size: int) -> ResizedI
     elif config.color == "match":
         styles = tuple(colors.match_colors(style, content) for style in styles)
     return ResizedInputs(
-        resize(content, *shapes.content, config.wrapped_axes),
-        tuple(resize(style, *shape) for style, shape in zip(styles, shapes.styles, strict=True)),
+        resize(content, *content_shape, config.wrapped_axes),
+        tuple(resize(style, *shape) for style, shape in zip(styles, style_shapes, strict=True)),
         tuple(map(masks.from_picture, pictures.content_masks)),
         tuple(map(masks.from_picture, pictures.style_masks)),
-        _reference_shapes(config, pictures, size) if config.stroke_size != 1 else (),
+        tuple(_scaled(shape, scale) for shape in references),
+        inputs.frame if size == config.size[-1] and scale == 1 else None,
     )
+
+
+def _scaled(shape: Shape, scale: float) -> Shape:
+    height, width = (max(MIN_SIDE, round(side * scale)) for side in shape)
+    return height, width
 
 
 def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larger size") -> None:

@@ -96,6 +96,26 @@ def normalized_coefficients(
     }
 
 
+def temporal_coefficients(
+    weight: float, energies: Mapping[str, float], pixel_count: int
+) -> dict[str, float]:
+    """Coefficients of the terms that compare a frame of a film with earlier ones.
+
+    temporal/k: w · λ_t / Σ m ‖warped x‖², in the manner of Eq. 11; 0 where nothing is compared.
+
+    Args:
+      weight: λ_t.
+      energies: {temporal term: Σ m ‖warped x‖²}.
+      pixel_count: w = H · W.
+
+    Returns:
+      {term: float}.
+    """
+    return {
+        term: pixel_count * weight / energy if energy else 0.0 for term, energy in energies.items()
+    }
+
+
 def relative_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """λᴿ(j) = λ(j) / Σ_k λ(k) (Eq. 14): the same weights, with sum 1.
 

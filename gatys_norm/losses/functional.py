@@ -62,6 +62,16 @@ def energy(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(values))
 
 
+def masked_energy(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Σ m ‖values‖², summed over the positions of a mask.
+
+    Args:
+      values: H × W × C.
+      mask: m, H × W, from 0 to 1.
+    """
+    return tf.reduce_sum(mask * tf.reduce_sum(tf.square(values), axis=2))
+
+
 def total_variation(image: tf.Tensor, wrapped_axes: Collection[int] = ()) -> tf.Tensor:
     """Sum of squared differences between each pixel and its right and lower neighbor.
 

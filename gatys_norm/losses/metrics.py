@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gatys_norm.losses.functional import energy, squared_distance
-from gatys_norm.record import Metrics
+from gatys_norm.record import LayerMetrics
 from gatys_norm.terms import content_term, style_term
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def measure(
     content_layers: Iterable[str],
     style_layers: Iterable[str],
     styles: Iterable[str] = ("",),
-) -> Metrics:
+) -> LayerMetrics:
     """Return all three measures for every layer, and with several styles for every style.
 
     Args:

@@ -14,20 +14,34 @@ import tensorflow as tf
 
 from gatys_norm.config import BORDERS, filled_in
 from gatys_norm.images import masks as picture_masks
-from gatys_norm.images.inputs import ResizedInputs
+from gatys_norm.images.inputs import FilmFrame, ResizedInputs
 from gatys_norm.losses import features as loss_features
-from gatys_norm.losses import functional, parametrization
-from gatys_norm.losses.coefficients import normalized_coefficients, original_coefficients
+from gatys_norm.losses import functional, parametrization, strength
+from gatys_norm.losses.coefficients import (
+    normalized_coefficients,
+    original_coefficients,
+    temporal_coefficients,
+)
+from gatys_norm.losses.strength import Moments
 from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
-from gatys_norm.terms import TOTAL_VARIATION, is_style, layer_of, style_term, term_names
+from gatys_norm.terms import (
+    TOTAL_VARIATION,
+    content_term,
+    is_style,
+    layer_of,
+    style_term,
+    temporal_term,
+    term_names,
+)
 
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
 _Tensors: TypeAlias = Mapping[str, tf.Tensor]
 _Shape: TypeAlias = tuple[int, int, int]
+_Warped: TypeAlias = Mapping[str, tuple[tf.Tensor, tf.Tensor]]  # {temporal term: picture, mask}
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,13 @@ class Objective:
       targets: {term: φ_j(o), or G(φ_j(s))}.
       coefficients: {term: c_t}; it decides the order of the terms.
       content_grams: {style term: G(φ_j(o))}, which the loss does not need, but its measures do.
+      unrelated_distances: {content term: U_j}, likewise; see `losses.strength`.
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
       strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
       workspace: of evaluations in strips.
+      warped: {temporal term: (picture, H × W × 3, mask, H × W)} of a frame of a film.
     """
 
     extractor: Extractor
@@ -60,11 +76,13 @@ class Objective:
     targets: dict[str, tf.Tensor]
     coefficients: dict[str, float]
     content_grams: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    unrelated_distances: dict[str, float] = dataclasses.field(default_factory=dict)
     parametrization: str = "pixel"
     strips: Strips = WHOLE
     is_grey: bool = False
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     workspace: Workspace = dataclasses.field(default_factory=Workspace)
+    warped: dict[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
 
     @property
     def unit(self) -> float:
@@ -83,7 +101,7 @@ class Objective:
     def data(self) -> tuple[Any, ...]:
         """The arguments of `function` after the position."""
         workspace = () if self.strips == WHOLE else (self.workspace,)
-        return self.shape, self.targets, self.masks, self._relative(), *workspace
+        return self.shape, self.targets, self.masks, self._relative(), self.warped, *workspace
 
     def _relative(self) -> dict[str, tf.Tensor]:
         """Return {term: c_t / unit}."""
@@ -155,13 +173,14 @@ def _compile(
         targets: _Tensors,
         masks: _Tensors,
         coefficients: _Tensors,
+        warped: _Warped,
         workspace: Workspace | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = parametrization.to_image(position, shape, kind, is_grey)
             distances = _distances(
-                extractor, image, strips, targets, masks, coefficients, workspace
+                extractor, image, strips, targets, masks, coefficients, warped, workspace
             )
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
@@ -179,12 +198,15 @@ def _distances(
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
+    warped: _Warped,
     workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance} of x = `image`."""
     distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
+    for term, (picture, mask) in warped.items():
+        distances[term] = functional.masked_energy(image - picture, mask)
     return distances
 
 
@@ -215,18 +237,35 @@ def build_objective(
     terms = term_names(config.content_layers, config.style_layers, config.style_names)
     content = loss_features.compiled(extractor, terms, strips)(tf.constant(inputs.content), masks)
     targets = {term: value for term, value in content.items() if not is_style(term)}
-    targets |= _style_targets(config, extractor, inputs, strips)
+    grams, moments = _style_targets(config, extractor, inputs, strips)
+    unrelated = _unrelated_distances(config, targets, moments, inputs.content_masks)
+    targets |= grams
+    coefficients = _coefficients(config, targets, _shares(masks), shape[:2], inputs.frame)
+    warped = _warped_tensors(inputs.frame)
+    if inputs.frame is not None:
+        energies = {term: float(functional.masked_energy(*pair)) for term, pair in warped.items()}
+        weight = inputs.frame.temporal_weight
+        coefficients |= temporal_coefficients(weight, energies, math.prod(shape[:2]))
     return Objective(
         extractor,
         shape,
         targets,
-        _coefficients(config, targets, _shares(masks), shape[:2]),
+        coefficients,
         {term: value for term, value in content.items() if is_style(term)},
+        unrelated,
         config.parametrization,
         strips,
         config.color == "luminance",
         masks,
+        warped=warped,
     )
+
+
+def _warped_tensors(frame: FilmFrame | None) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    return {
+        temporal_term(distance): (tf.constant(warped.picture), tf.constant(warped.mask))
+        for distance, warped in (frame.warped.items() if frame else ())
+    }
 
 
 def with_extractor(
@@ -248,7 +287,7 @@ def with_extractor(
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, objective.strips)
     targets = values_of(tf.constant(inputs.content), {})
-    targets |= _style_targets(config, extractor, inputs, objective.strips)
+    targets |= _style_targets(config, extractor, inputs, objective.strips)[0]
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
@@ -277,6 +316,21 @@ def with_corrected_targets(
     cheap, true = values(objective), values(exact)
     targets = {term: cheap[term] + (exact.targets[term] - true[term]) for term in terms}
     return dataclasses.replace(objective, targets=targets)
+
+
+def strength_of(
+    objective: Objective, distances: Mapping[str, float], config: TransferConfig
+) -> float:
+    """Return the strength of a picture; see `losses.strength.strength`.
+
+    Args:
+      objective: result of `build_objective`.
+      distances: {term: squared distance of the picture}.
+      config: resolved `TransferConfig`.
+    """
+    terms = term_names(config.content_layers, ())
+    weights = dict(zip(terms, filled_in(config.content_weights), strict=True))
+    return strength.strength(distances, objective.unrelated_distances, weights)
 
 
 def region_masks(
@@ -311,23 +365,50 @@ def region_masks(
 
 def _style_targets(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
-) -> dict[str, tf.Tensor]:
-    """Return {style term: G(φ_j(s)), scaled to the stroke size and to its region in x}."""
+) -> tuple[dict[str, tf.Tensor], dict[str, list[Moments]]]:
+    """Return what the loss and its measures need of the styles.
+
+    Returns:
+      ({style term: G(φ_j(s)), scaled to the stroke size and to its region in x},
+       {content term: moments of each style at its layer}).
+    """
     targets: dict[str, tf.Tensor] = {}
+    moments: dict[str, list[Moments]] = {term: [] for term in term_names(config.content_layers, ())}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
         masks_of_image = region_masks(
             config, [name], inputs.content_masks[selection], inputs.content.shape
         )
         masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
-        values_of = loss_features.compiled(
-            extractor, term_names((), config.style_layers, (name,)), strips
+        terms = term_names(config.content_layers, config.style_layers, (name,))
+        values = loss_features.compiled(extractor, terms, strips)(
+            tf.constant(style), masks_of_style
         )
-        grams = values_of(tf.constant(style), masks_of_style)
+        for term in moments:
+            mask = inputs.style_masks[index] if inputs.style_masks else None
+            moments[term].append(strength.moments(values.pop(term), mask))
         if inputs.reference_shapes:
-            grams = _scaled_to_shape(grams, style.shape, inputs.reference_shapes[index])
-        targets |= _scaled_to_region(grams, _shares(masks_of_style), _shares(masks_of_image))
-    return targets
+            values = _scaled_to_shape(values, style.shape, inputs.reference_shapes[index])
+        targets |= _scaled_to_region(values, _shares(masks_of_style), _shares(masks_of_image))
+    return targets, moments
+
+
+def _unrelated_distances(
+    config: TransferConfig,
+    content_targets: _Tensors,
+    moments: Mapping[str, Sequence[Moments]],
+    content_masks: Sequence[np.ndarray],
+) -> dict[str, float]:
+    """Return {content term: U_j}; see `losses.strength`."""
+    blend = filled_in(config.style_blend)
+    return {
+        term: strength.unrelated_distance(
+            target,
+            moments[term],
+            strength.shares_of_styles(blend, content_masks, *target.shape[:2]),
+        )
+        for term, target in content_targets.items()
+    }
 
 
 def _scaled_to_shape(
@@ -384,6 +465,7 @@ def _coefficients(
     targets: _Tensors,
     shares: Mapping[str, float],
     picture_shape: tuple[int, int],
+    frame: FilmFrame | None,
 ) -> dict[str, float]:
     lambda_os = filled_in(config.lambda_os)
     blend = dict(zip(config.style_names, filled_in(config.style_blend), strict=True))
@@ -404,6 +486,8 @@ def _coefficients(
         )
     else:
         energies = {term: float(functional.energy(target)) for term, target in targets.items()}
+        of_shot = frame.content_energies if frame else {}
+        energies |= {content_term(layer): energy for layer, energy in of_shot.items()}
         coefficients = normalized_coefficients(
             lambda_os,
             content_weights,

@@ -175,7 +175,7 @@ def set_legend_below_curves(axes: Axes) -> None:
     axes.set_ylim(high * (low / high) ** (1 / (1 - share)), high)
 
 
-def set_falling_axis(axes: Axes, lambdas: Sequence[float]) -> None:
+def set_falling_axis(axes: Axes, lambdas: Values) -> None:
     """Set the x axis for λ_os: a log scale, with the largest value at the left."""
     axes.set_xlabel(r"$\lambda_{os}$ (log axis, falling to the right)")
     positions = positive(lambdas)

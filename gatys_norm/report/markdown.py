@@ -32,6 +32,9 @@ def cell(words: str) -> str:
 def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of findings, one row each, and their notes below it.
 
+    The last two columns say how sure the order of the two numbers is: the interval of normalized −
+    original over styles and contents, and the verdict.
+
     Args:
       findings: see `report.page.write`. A claim is named in the first of its consecutive rows.
     """
@@ -41,7 +44,7 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
         for claim, group in itertools.groupby(findings, lambda finding: finding["claim"])
         for index, finding in enumerate(group)
     ]
-    columns = ("claim", "measured", *LOSSES, "as the paper says")
+    columns = ("claim", "measured", *LOSSES, "as the paper says", "difference, 95 %", "verdict")
     numbers = [columns.index(loss) for loss in LOSSES]
     parts = [table(columns, [[*map(cell, row)] for row in rows], numbers)]
     parts += [f"Note {number}: {one_line(note)}" for number, note in enumerate(notes, start=1)]
@@ -56,7 +59,14 @@ def _finding_row(finding: Mapping[str, Any], notes: Sequence[str]) -> tuple[str,
         f"{measure} ({unit})" if unit else measure,
         *(_number(finding[loss]) for loss in LOSSES),
         f"{verdict} (note {notes.index(note) + 1})" if note else verdict,
+        interval(finding["intervals"].get("difference")),
+        finding["verdict"],
     )
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """Return an interval as text, "–" for None."""
+    return NOTHING if ends is None else " … ".join(map(_number, ends))
 
 
 def _number(number: float | None) -> str:

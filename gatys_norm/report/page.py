@@ -16,7 +16,8 @@ import markupsafe
 from gatys_norm import files
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
-from gatys_norm.record import Record
+from gatys_norm.record import Record, lambda_os_of
+from gatys_norm.report import markdown
 from gatys_norm.text import NOTHING, replace_between
 from gatys_norm.web import templates
 
@@ -134,7 +135,8 @@ def write(
       findings: dicts of `name`, `claim` (what the paper says), `measure`, `unit`, `original`,
         `normalized` (the two numbers, or None), `expected` ("less" or "more" if the paper expects
         the number of the normalized loss to be less or more, or other words), `holds` (None if not
-        measured), `note` and `details` (dict, text or None). Those of one claim follow each other.
+        measured), `note` and `details` (dict, text or None); perhaps of `verdict` (words) and
+        `intervals` ({"difference": [low, high]} or empty). Those of one claim follow each other.
       settings: {name of a group: {name: value}}; values may be dicts too.
 
     Raises:
@@ -204,6 +206,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         "EXPECTED": EXPECTED,
         "facts": _facts,
         "flat": _flat,
+        "interval": markdown.interval,
         "ratio": _ratio,
     }
     return environment
@@ -328,7 +331,7 @@ def _facts_of(record: Record) -> dict[str, Any]:
     config = record["config"]
     return {
         "loss": config["loss"],
-        "λ_os": config["lambda_os"],
+        "λ_os": lambda_os_of(record),
         "size": _size(record),
         **_raised_weights(config),
         "iterations": record["iterations"],
@@ -336,6 +339,7 @@ def _facts_of(record: Record) -> dict[str, Any]:
         "status": record["status"],
         "final loss": record["loss"]["final"],
         "seconds": record["timing"]["seconds"],
+        "strength": record["metrics"].get("strength"),
         **{
             f"{measure.replace('_', ' ')} {layer}": value
             for measure in ("content_distance", "style_reflection")

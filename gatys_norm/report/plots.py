@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import string
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,10 +23,13 @@ from gatys_norm.text import NOTHING
 if TYPE_CHECKING:
     from gatys_norm.record import HistoryRow, Record
 
+MEASURES = {"content_distance": "content distance", "style_reflection": "mean style reflection"}
 LOG_RANGE = 1e3  # if largest / smallest power is above this, layer_powers uses a log axis
+LABEL_CHARACTERS = 34  # of a line next to an axis
 COLON = "\u00a0: "  # allows a line break after it, not before it
 
-SweepPoint: TypeAlias = tuple[float, float | None, float | None]  # λ_os, content, style
+SweepPoint: TypeAlias = tuple[float | None, ...]  # λ_os, then the value of each measure
+InstabilityPoint: TypeAlias = tuple[float, float]  # log10 of tr G(s), RMS difference
 _Curves: TypeAlias = dict[str, np.ndarray]  # {term: partial losses}
 
 
@@ -141,22 +145,22 @@ def gradient_norms(
 def sweeps(
     curves: Mapping[str, Mapping[str, Sequence[SweepPoint]]],
     levels: Mapping[str, float | None],
+    measures: Mapping[str, str] = MEASURES,
 ) -> np.ndarray:
-    """Draw content distance and style reflection against λ_os, which falls to the right.
+    """Draw measures against λ_os, which falls to the right.
 
     Args:
-      curves: {loss: {style: [(λ_os, content distance, mean style reflection), …]}}; one column per
-        loss. None makes a gap; λ_os = 0 is not drawn, because a log axis cannot show it.
-      levels: {"content_distance": float or None, "style_reflection": float or None}: the common
-        levels, drawn as dashed lines.
+      curves: {loss: {style: [(λ_os, value of each measure …), …]}}; one column per loss. None makes
+        a gap; λ_os = 0 is not drawn, because a log axis cannot show it.
+      levels: {measure: float or None}: the common levels, drawn as dashed lines.
+      measures: {name: words} in the order of the values; one row each.
     """
-    measures = {"content_distance": "content distance", "style_reflection": "mean style reflection"}
     styles = list(dict.fromkeys(style for by_style in curves.values() for style in by_style))
     columns = max(1, len(curves))
-    figure = charts.new_figure(max(8, 6.4 * columns), 8)
-    panels = figure.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
+    figure = charts.new_figure(max(8, 6.4 * columns), 4 * len(measures))
+    panels = figure.subplots(len(measures), columns, sharex="col", sharey="row", squeeze=False)
     for row, (measure, name) in enumerate(measures.items()):
-        panels[row, 0].set_ylabel(name)
+        panels[row, 0].set_ylabel(textwrap.fill(name, LABEL_CHARACTERS))
         level = levels.get(measure)
         for axes, by_style in zip(panels[row], curves.values(), strict=False):
             for style, points in by_style.items():
@@ -166,12 +170,37 @@ def sweeps(
     for column, (loss, by_style) in enumerate(curves.items()):
         panels[0, column].set_title(f"{loss} loss")
         lambdas = [lambda_os for points in by_style.values() for lambda_os, *_ in points]
-        charts.set_falling_axis(panels[1, column], lambdas)
+        charts.set_falling_axis(panels[-1, column], lambdas)
     looks = {style: charts.marked_look(index) for index, style in enumerate(styles)}
     handles = [charts.line_handle(look, style) for style, look in looks.items()]
     if any(level is not None for level in levels.values()):
         handles.append(charts.line_handle(charts.LEVEL_LOOK, "common level"))
     charts.set_legend(figure, handles)
+    return charts.rendered(figure)
+
+
+@charts.in_our_style
+def instability(points: Mapping[str, Mapping[str, InstabilityPoint]]) -> np.ndarray:
+    """Draw how far apart results from several noise starts are, against the trace of G(s).
+
+    Args:
+      points: {loss: {style: (log10 of tr G(s), mean over layers; root mean square difference
+        between results in grey levels)}}; one panel per loss.
+    """
+    styles = list(dict.fromkeys(style for by_style in points.values() for style in by_style))
+    columns = max(1, len(points))
+    figure = charts.new_figure(max(8, 6.4 * columns), 5)
+    panels = figure.subplots(1, columns, sharex=True, sharey=True, squeeze=False)[0]
+    looks = {style: charts.marked_look(index) for index, style in enumerate(styles)}
+    for axes, (loss, by_style) in zip(panels, points.items(), strict=False):
+        axes.set_title(f"{loss} loss")
+        axes.set_xlabel(r"$\log_{10}$ tr G(s) per value, mean over layers")
+        for style, point in by_style.items():
+            axes.plot(*([value] for value in point), **looks[style])
+    panels[0].set_ylabel("RMS difference of results, grey levels")
+    distances = [distance for by_style in points.values() for _, distance in by_style.values()]
+    panels[0].set_ylim(0, 1.1 * max(distances, default=1.0))
+    charts.set_legend(figure, [charts.line_handle(look, name) for name, look in looks.items()])
     return charts.rendered(figure)
 
 
@@ -254,9 +283,10 @@ def _partial_losses(record: Record, rows: Iterable[HistoryRow], term: str) -> np
 
 
 def _sweep_line(points: Iterable[SweepPoint], measure: int) -> tuple[list[float], np.ndarray]:
-    """Return all λ_os above 0, and one measure: 0 is content distance, 1 style reflection."""
-    line = sorted((point for point in points if point[0] > 0), key=lambda point: point[0])
-    return [point[0] for point in line], charts.floats([point[1 + measure] for point in line])
+    """Return all λ_os above 0, and the values of one measure, given its number."""
+    above_zero = [(at, values[measure]) for at, *values in points if at is not None and at > 0]
+    line = sorted(above_zero, key=lambda point: point[0])
+    return [at for at, _ in line], charts.floats([value for _, value in line])
 
 
 def _two_lines(term: str) -> str:

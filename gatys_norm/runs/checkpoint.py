@@ -15,9 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import CONVOLUTIONS_PER_BLOCK, SIZE_RANGE, from_dict
+from gatys_norm.config import (
+    CONVOLUTIONS_PER_BLOCK,
+    LARGEST_WEIGHT,
+    SIZE_RANGE,
+    filled_in,
+    from_dict,
+)
 from gatys_norm.files import StrPath
-from gatys_norm.record import HistoryRow, Identity, StageRecord, StripsRecord
+from gatys_norm.record import HistoryRow, Identity, StageRecord, StrengthSearch, StripsRecord
 from gatys_norm.runs import identity as identities
 from gatys_norm.runs.identity import check_number
 from gatys_norm.terms import loss_terms
@@ -45,6 +51,7 @@ class Facts(Identity):
       seconds: time that the iterations of the present size took.
       history: rows of the loss history, over all sizes.
       stages: records of the finished sizes.
+      strength_search: how λ_os was found, None if no strength was asked for.
     """
 
     stage: int
@@ -56,6 +63,7 @@ class Facts(Identity):
     seconds: float
     history: list[HistoryRow]
     stages: list[StageRecord]
+    strength_search: StrengthSearch | None
 
 
 class Checkpoint(NamedTuple):
@@ -216,6 +224,8 @@ def _check_facts(
     for finished in facts["stages"]:
         for name in ("iterations", "evaluations", "seconds"):
             check_number(finished, name)
+    if config.strength is not None:
+        check_number(filled_in(facts["strength_search"]), "lambda_os", 0, LARGEST_WEIGHT)
     if len(facts["stages"]) != stage:
         raise ValueError("the sizes before are missing")
     if config.size[stage] not in [row["size"] for row in facts["history"]]:

@@ -167,23 +167,38 @@ def check_output(output: StrPath, inputs: Collection[StrPath], snapshots: bool =
         picture_io.check_output_suffix(output)
     except picture_io.PictureError as error:
         raise OutputError(str(error)) from error
+    check_targets(output, _written_files(output), inputs)
+    snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
+    for path in map(Path, inputs if snapshots else ()):
+        if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
+            raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
+
+
+def check_targets(output: Path, targets: Collection[Path], inputs: Collection[StrPath]) -> None:
+    """Check, before the work starts, that files can be written in the folder of an output.
+
+    Args:
+      output: path that the user has named.
+      targets: paths of the files to write, in the same folder.
+      inputs: paths of the files that must not be overwritten.
+
+    Raises:
+      OutputError: the folder is missing or read-only, a name is too long, or a file to write is a
+        folder or one of the inputs.
+    """
     if not os.path.isdir(output.parent):  # unlike `is_dir`, false where a name is too long
         raise OutputError(f"{output}: there is no folder {output.parent}; make it first")
     if not files.can_be_written_to(output.parent):
         raise OutputError(f"{output}: the folder {output.parent} cannot be written to")
-    for path in _written_files(output):
+    for path in targets:
         try:
             if path.is_dir():
                 raise OutputError(f"{path}: is a folder; a file will be written there")
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}") from error
-    for source, target in itertools.product(inputs, _written_files(output)):
+    for source, target in itertools.product(inputs, targets):
         if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
             raise OutputError(f"{target}: is one of the inputs; choose another name")
-    snapshot = re.compile(re.escape(output.stem) + r"-\d{5,}" + re.escape(output.suffix))
-    for path in map(Path, inputs if snapshots else ()):
-        if path.resolve().parent == output.resolve().parent and snapshot.fullmatch(path.name):
-            raise OutputError(f"{path}: is one of the inputs, and a snapshot would overwrite it")
 
 
 def check_derived(

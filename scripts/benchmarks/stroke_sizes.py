@@ -30,7 +30,7 @@ STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 STROKE_SIZES = ("0.5", "1", "2")
 TITLES = (
     "style | stroke size | style picture | cycles per picture | content distance | "
-    "mean style reflection"
+    "mean style reflection | strength"
 )
 
 
@@ -88,6 +88,7 @@ def facts(result):
         "style_shape": stage["style_shapes"][0],
         "cycles_per_picture": cycles,
         "picture": str(result.output),
+        "strength": result.record["metrics"]["strength"],
         **{name: mean_over_layers(result.record["metrics"], name) for name in MEASURES},
     }
 
@@ -104,6 +105,7 @@ def tables(report):
             f"{facts['cycles_per_picture']:.2f}",
             f"{facts['content_distance']:.3f}",
             f"{facts['style_reflection']:.3f}",
+            f"{facts['strength']:.3f}",
         )
         rows.append(" | ".join(cells))
     return "\n\n".join(
@@ -127,14 +129,17 @@ def sheet(transfers):
 
 
 def conclusion(transfers):
-    """Return the sentence that says for how many styles the frequency falls with every step."""
-    by_style = {}
+    """Return for how many styles the frequency falls with every step, and how strength varies."""
+    cycles, strengths = {}, {}
     for facts in transfers:
-        by_style.setdefault(facts["style"], []).append(facts["cycles_per_picture"])
-    falling = [all(a > b for a, b in itertools.pairwise(cycles)) for cycles in by_style.values()]
+        cycles.setdefault(facts["style"], []).append(facts["cycles_per_picture"])
+        strengths.setdefault(facts["style"], []).append(facts["strength"])
+    falling = [all(a > b for a, b in itertools.pairwise(values)) for values in cycles.values()]
+    range_of_strength = max(max(values) - min(values) for values in strengths.values())
     return (
         f"The mean frequency falls from each stroke size to the next with {sum(falling)} of "
-        f"{len(falling)} styles."
+        f"{len(falling)} styles. The strength of one style varies by {range_of_strength:.3f} at "
+        "most."
     )
 
 

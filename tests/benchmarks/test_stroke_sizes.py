@@ -41,6 +41,7 @@ def facts_of(style, stroke_size, cycles):
         "cycles_per_picture": cycles,
         "content_distance": 1.5,
         "style_reflection": 0.98,
+        "strength": 0.8 + stroke_size / 100,
     }
 
 
@@ -51,8 +52,9 @@ def test_tables_say_with_how_many_styles_the_frequency_falls(monkeypatch):
         *(facts_of("dots", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 7.5))),
     ]
     tables = stroke_sizes.tables({"machine": {}, "transfers": transfers})
-    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 |" in tables
-    assert tables.endswith("from each stroke size to the next with 1 of 2 styles.")
+    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 | 0.805 |" in tables
+    assert "from each stroke size to the next with 1 of 2 styles. " in tables
+    assert tables.endswith("varies by 0.015 at most.")
 
 
 @pytest.mark.usefixtures("eagerly", "small_network")

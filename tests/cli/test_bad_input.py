@@ -397,6 +397,14 @@ CASES = {
         ["--style_weights=1,one"],
         ["--style_weights: must be numbers separated by commas, not 'one'"],
     ),
+    "strength above 1": (
+        ["--strength=1.5"],
+        ["--strength: must be a finite number from 0 to 1, not 1.5"],
+    ),
+    "strength and λ_os": (
+        ["--strength=0.5", "--lambda_os=1e-3"],
+        ["--strength: lambda_os is given too", "leave one out"],
+    ),
     "λ_os NaN": (["--lambda_os=nan"], ["--lambda_os: must be a finite number from 0"]),
     # other settings
     "size 0": (["--size=0"], ["--size: must be a whole number from 16 to 16384, not 0"]),

@@ -1,6 +1,8 @@
 """Both losses in one command; its page is in report/test_page.py."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from helpers import network
 from helpers.commands import outcome
 from helpers.small_transfers import small_config
 
+from gatys_norm import strength_search
 from gatys_norm.cli import compare as compare_command
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
+from gatys_norm.config import LOSSES
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
 from gatys_norm.runs import folder as run_folder
@@ -101,6 +105,22 @@ def test_both_results_have_the_depth_and_the_resolution_and_the_sheet_has_neithe
     assert code == 0, err
     assert "loss, λ_os" in out
     assert "loss, λ_os" not in again  # both are there already
+
+
+@pytest.mark.usefixtures("small_network", "eagerly")
+def test_each_loss_finds_its_own_weight_for_a_strength(compare, monkeypatch):
+    monkeypatch.setattr(strength_search, "FIRST_ITERATIONS", 6)
+    monkeypatch.setattr(strength_search, "LATER_ITERATIONS", 3)
+    code, out, err = compare("--output=both.png", "--strength=0.2", "--report")
+    assert code == 0, err
+    assert "original loss, strength 0.2\n" in out
+    records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in LOSSES]
+    weights = [record["strength_search"]["lambda_os"] for record in records]
+    assert weights[0] != weights[1]
+    for record, weight in zip(records, weights, strict=True):
+        assert f"{record['metrics']['strength']:.2f} with λ_os {weight:.4g}" in out
+        assert f"λ_os = {weight:.4g} for strength 0.2" in Path("both.html").read_text()
+    assert re.search(r"^strength +0\.\d{4} +0\.\d{4}$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

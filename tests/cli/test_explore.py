@@ -114,8 +114,7 @@ MISTAKES = {
     ),
     "too many cells": (
         lambda: ["--max_cells=5"],
-        "--max_cells: 6 cells (content 1 × style 2 × lambda_os 3 × stroke_size 1) are more than 5; "
-        "set --max_cells=6",
+        "--max_cells: 6 cells (style 2 × lambda_os 3) are more than 5; set --max_cells=6",
     ),
     "max_cells of 0": (lambda: ["--max_cells=0"], "--max_cells"),
     "full_size": (lambda: ["--full_size=8"], "--full_size"),
@@ -124,6 +123,11 @@ MISTAKES = {
     "empty list": (lambda: ["--lambda_os="], "--lambda_os: is needed"),
     "word in a list": (lambda: ["--lambda_os=1,x"], "--lambda_os: must be numbers"),
     "value below the range": (lambda: ["--lambda_os=1,-1"], "--lambda_os: must be a finite"),
+    "strength above the range": (lambda: ["--strength=0.5,1.5"], "--strength: must be a finite"),
+    "strength and λ_os": (
+        lambda: ["--strength=0.5", "--lambda_os=1"],
+        "--strength: lambda_os is given too",
+    ),
     "not a number": (lambda: ["--stroke_size=1,nan"], "--stroke_size: must be a finite"),
     "setting": (lambda: ["--pooling=median"], "--pooling"),
     "layers": (lambda: ["--style_layers=conv9_9"], "--style_layers"),

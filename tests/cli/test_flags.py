@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     "color": ("luminance", "luminance"),
     "loss": ("original", "original"),
     "lambda_os": ("2.5e-2", 0.025),
+    "strength": ("0.7", 0.7),
     "content_layers": ("relu3_1,conv4_2", ("relu3_1", "conv4_2")),
     "content_weights": ("3", (3.0,)),
     "style_layers": ("conv1_1, relu2_1", ("conv1_1", "relu2_1")),
@@ -195,7 +196,8 @@ def test_a_preset_wins_over_an_earlier_run(received, folder, preset):
 
 
 def test_calls_do_not_influence_each_other(received):
-    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name != "style_layers"]
+    left_out = ("style_layers", "strength")  # instead of which lambda_os is given
+    changed = [f"--{name}={text}" for name, (text, _) in SETTINGS.items() if name not in left_out]
     changed += ["--content_weights=1,2", "--snapshot_every=3", "--resume", "--output=other.png"]
     assert call(*changed)[0] == 0
     assert call(*GIVEN, "--seed=no")[0] == 2
@@ -220,6 +222,7 @@ def test_absls_global_flags_are_left_alone(received):
         {"lambda_os": 1e-5, "loss": "original", "size": (96, 1024), "iterations": (30, 20)},
         {"content": "a 'b' $(c).png", "style": ('d, "e".png',), "init": "f;g.png"},
         {"style": ("a,b.png", "c.png"), "style_blend": (0.1, 2.5e-7), "content_masks": ("m", "n")},
+        {"strength": 0.7, "loss": "original"},
         {"history": 7, "seed": 2**63 - 1, "tv_weight": 0.1 + 0.2, "memory_limit": "8GiB"},
     ],
     ids=repr,
@@ -241,7 +244,11 @@ def test_the_words_of_settings_give_them_back(changes, preset):
 @pytest.fixture
 def earlier(folder):
     """Leave the files of an earlier run with unusual settings; returns its resolved settings."""
-    others = {name: value for name, (_, value) in SETTINGS.items() if not name.endswith("_weights")}
+    others = {
+        name: value
+        for name, (_, value) in SETTINGS.items()
+        if not name.endswith("_weights") and name != "strength"
+    }
     several = {
         "style": ("b=c,d.jpg", "e f.png"),
         "style_blend": (2.0, 0.5),
@@ -267,6 +274,23 @@ def test_flags_that_are_given_override_an_earlier_run(received, earlier):
     assert config == dataclasses.replace(
         earlier, seed=0, init="content", style_weights=(1.0, 1.0), content="other.png"
     )
+
+
+def test_a_strength_that_is_given_replaces_the_weight_of_an_earlier_run(received, earlier):
+    assert call("--config_from=earlier.json", "--output=out.png", "--strength=0.3")[0] == 0
+    assert received[0][0] == dataclasses.replace(earlier, strength=0.3, lambda_os=None)
+
+
+def test_a_weight_that_is_given_replaces_the_strength_of_an_earlier_run(received, folder):
+    config = dataclasses.replace(DEFAULTS, strength=0.3).resolved()
+    run_folder.save_result(folder / "earlier.png", PICTURE, {"config": config.as_dict()})
+    for words, wanted in (
+        ((), {}),
+        (("--lambda_os=2",), {"strength": None, "lambda_os": 2.0}),
+        (("--strength=0.6",), {"strength": 0.6}),
+    ):
+        assert call("--config_from=earlier.json", "--output=out.png", *words)[0] == 0
+        assert received.pop()[0] == dataclasses.replace(config, **wanted)
 
 
 NO_RECORDS = {
@@ -315,6 +339,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "config_from": "",
     "loss": "(default: 'normalized')",
     "lambda_os": "default 0.001 normalized, 0.0001 original",
+    "strength": "instead of lambda_os",
     "content_layers": "(default: 'conv4_2')",
     "content_weights": "default 1 each",
     "style_layers": "(default: 'conv1_2,conv2_2,conv3_4,conv4_4,conv5_4')",

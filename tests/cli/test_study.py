@@ -34,13 +34,34 @@ def test_every_grid_value_can_be_given():
             *("--content=c.png", "--styles=a.png,b.png", "--size=96", "--preset=fast"),
             *("--lambdas_original=3,2", "--lambdas_normalized=5,4", "--lambdas_by_style=7,8"),
             *("--lambda_normalized=9", "--sizes=48,72", "--boost=11", "--iterations=12"),
+            *("--more_contents=d.png,~/e.png", "--starts=5"),
         )
     )
     assert (study.base.content, study.styles) == ("c.png", ("a.png", "b.png"))
     assert (study.lambdas_original, study.lambdas_normalized) == ((3, 2), (5, 4))
     assert (study.lambdas_by_style, study.lambda_normalized) == ((7, 8), 9)
     assert (study.sizes, study.boost) == ((48, 72), 11)
+    assert (study.more_contents, study.starts) == (("d.png", str(Path.home() / "e.png")), 5)
     assert (study.base.precision, study.base.iterations) == ("bfloat16", (12,))
+
+
+def test_a_folder_stands_for_the_pictures_in_it(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden"):
+        (tmp_path / name).touch()
+    study = study_flags.study_from_flags(
+        flags(f"--styles=c.jpg,{tmp_path}", f"--more_contents={tmp_path}", "--lambdas_by_style=7")
+    )
+    inside = (str(tmp_path / "a.png"), str(tmp_path / "b.JPG"))
+    assert study.styles == ("c.jpg", *inside)
+    assert study.more_contents == inside
+    assert study.lambdas_by_style == (7, 7, 7)
+
+
+@pytest.mark.parametrize("flag", ["styles", "more_contents"])
+def test_a_folder_without_pictures_is_refused(tmp_path, flag):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(errors.InputError, match=f"^--{flag}: {tmp_path}: has no picture; "):
+        study_flags.study_from_flags(flags(f"--{flag}={tmp_path}"))
 
 
 def test_sizes_follow_the_size():

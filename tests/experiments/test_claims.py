@@ -10,6 +10,7 @@ from helpers.measured import LAYERS, measured, metrics, sweep, without
 
 from gatys_norm.config import LOSSES
 from gatys_norm.experiments import claims
+from gatys_norm.experiments.finding import Finding
 from gatys_norm.experiments.pairing import Measured
 
 NOT_RUN = {
@@ -73,7 +74,7 @@ def made_up(**changes):
         "expected": "less",
         "details": {},
     }
-    return claims.Finding(**(values | changes))
+    return Finding(**(values | changes))
 
 
 # Every curve goes from 0 to 1, so the level is 0.5; the comments give log10 of where it is met.
@@ -628,7 +629,7 @@ def test_details_are_plain_json():
         described = finding.as_dict()
         assert json.loads(json.dumps(described, allow_nan=False)) == described
         assert described["holds"] is finding.holds
-        assert set(described) == {*vars(finding), "holds"}
+        assert set(described) == {*vars(finding), "holds", "intervals", "verdict"} - {"evidence"}
 
 
 @pytest.mark.parametrize(
@@ -663,5 +664,7 @@ def test_as_dict_has_no_value_that_json_lacks():
         "details": {"1": 0.5, "list": [3, None, [1.0, None]]},
         "note": "",
         "holds": None,
+        "intervals": {},
+        "verdict": "not measured",
     }
     json.dumps(described, allow_nan=False)

@@ -58,6 +58,14 @@ def test_a_value_of_none_is_left_to_the_other_settings():
     assert cell.name == "a_b_normalized_stroke_size-2_64"
 
 
+def test_strengths_take_the_place_of_weights():
+    values = exploration.values_of_axes(BASE, {"strength": (0.3, 0.7)})
+    assert (values["strength"], values["lambda_os"]) == ((0.3, 0.7), (None,))
+    cells = exploration.cells(BASE, ["town.jpg"], ["waves.jpg"], values)
+    assert [cell.labels["strength"] for cell in cells] == [0.3, 0.7]
+    assert cells[1].name == "town_waves_normalized_strength-0.7_64"
+
+
 def test_a_value_out_of_range_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"^lambda_os: "):
         sheet(lambda_os=(1.0, -1.0))
@@ -115,10 +123,18 @@ def test_measures_are_means_over_layers_and_seconds():
             "content_distance": {"conv4_2": 0.5},
             "style_distance": {"conv1_1": 9.0},
             "style_reflection": {"conv1_1": 0.5, "conv2_1": 1.0},
+            "strength": 0.7,
         },
         "timing": {"seconds": 12.5, "seconds_per_evaluation": 1.0},
     }
     measures = exploration.measures_of(record)
-    assert measures == {"content distance": 0.5, "mean style reflection": 0.75, "seconds": 12.5}
+    assert measures == {
+        "content distance": 0.5,
+        "mean style reflection": 0.75,
+        "strength": 0.7,
+        "seconds": 12.5,
+    }
     record["metrics"]["style_reflection"]["conv2_1"] = None
-    assert exploration.measures_of(record)["mean style reflection"] is None
+    del record["metrics"]["strength"]  # as in the record of an older version
+    measures = exploration.measures_of(record)
+    assert measures["mean style reflection"] is measures["strength"] is None

@@ -102,14 +102,48 @@ def test_cells_are_shared_between_figures(study):
     assert list(chosen) == list(paper_figures.GRIDS)
     cells = [config for figure in chosen.values() for config in figure.configs]
     sweeps, raised, other_sizes, recursive = 2 * 15, 2 * 15, 2 * 3 * 2, 2 * 3 * 2
-    assert len(set(cells)) == sweeps + raised + other_sizes + recursive
+    starts = 2 * 3 * 3
+    assert len(set(cells)) == sweeps + raised + other_sizes + recursive + starts
     assert set(chosen["2b"].references) <= set(chosen["2a"].configs)
 
 
 def test_only_the_named_figures(study):
     assert list(grids(study, ("2a", "4"))) == ["2a"]
     assert list(grids(study, ("6c",))) == ["6c", "6c recursive"]
+    assert list(grids(study, ("instability",))) == [
+        *("instability original", "instability normalized"),
+    ]
     assert grids(study, ("3", "4", "gradients")) == {}
+
+
+@pytest.mark.parametrize(
+    ("loss", "lambdas"), [("original", (1e-5, 1e-3, 1e-4)), ("normalized", (1e-3, 1e-3, 1e-3))]
+)
+def test_starts_vary_the_noise_alone(study, loss, lambdas):
+    base = dataclasses.replace(study.base, seed=4)
+    starts = grid(dataclasses.replace(study, base=base, starts=2), f"instability {loss}")
+    assert starts.columns == ("seed 4", "seed 5")
+    for style, lambda_os, row in zip(STYLES, lambdas, starts.cells, strict=True):
+        assert [config.seed for config in row] == [4, 5]
+        assert {(*c.style, c.loss, c.lambda_os, c.init) for c in row} == {
+            (style, loss, lambda_os, "noise")
+        }
+        assert dataclasses.replace(row[1], seed=4) == row[0]
+
+
+def test_every_style_is_transferred_to_every_content(study):
+    study = dataclasses.replace(study, more_contents=("d/sea.png",))
+    assert [row.name for row in study.rows] == [
+        *("starry on town", "face on town", "nude on town"),
+        *("starry on sea", "face on sea", "nude on sea"),
+    ]
+    for figure in grids(study, paper_figures.FIGURES).values():
+        assert len(figure.rows) == 6
+        for row, cells in zip(study.rows, figure.cells, strict=True):
+            assert {(c.content, *c.style) for c in cells} == {(row.content, row.style)}
+    raised = grid(study, "2b")
+    assert [config.lambda_os for config in raised.references] == [1e-5, 1e-3, 1e-4] * 2
+    assert raised.rows[4] == "face on sea, λ_os = 0.001"
 
 
 def test_settings_of_the_base_reach_every_cell():
@@ -147,6 +181,9 @@ def test_boost_and_layers_of_the_base():
         ({"boost": 0.0}, "boost"),
         ({"boost": float("nan")}, "boost"),
         ({"boost": 1e300}, "boost"),
+        ({"starts": 1}, "starts"),
+        ({"more_contents": ("b/town.png",)}, "more_contents"),
+        ({"more_contents": ("sea.png", "b/sea.jpg")}, "more_contents"),
         ({"base": TransferConfig(size=(256, 512))}, "size"),
         ({"base": TransferConfig(iterations=(1, 2), size=(256, 512))}, "size"),
     ],

@@ -1,5 +1,6 @@
 """From results to figures, claims and page, on made-up results."""
 
+import dataclasses
 import json
 import math
 
@@ -9,8 +10,9 @@ from helpers.rounding import gamma
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import figures as paper_figures
-from gatys_norm.experiments import measurements, reproduction
+from gatys_norm.experiments import findings, measurements, reproduction, statistics
 from gatys_norm.experiments.grid import RunResult
+from gatys_norm.experiments.measures import independent, style_vectors
 from gatys_norm.images import io as picture_io
 from gatys_norm.report import charts
 from gatys_norm.survey import pairs as survey_pairs
@@ -34,7 +36,9 @@ def study():
 def no_network(monkeypatch):
     """Measurements that need no network."""
     monkeypatch.setattr(
-        measurements, "layer_powers", lambda config: {"conv1_1": 1.0, "relu1_1": len(*config.style)}
+        measurements,
+        "layer_powers",
+        lambda config: dict.fromkeys(LAYERS, 10.0 ** len(*config.style)) | {"conv1_1": 1.0},
     )
     monkeypatch.setattr(
         measurements,
@@ -120,6 +124,7 @@ def test_everything_is_written_and_the_claims_are_those_of_the_records(study, tm
         *("figure-2a", "figure-2b", "figure-2c", "figure-2c-recursive"),
         *("figure-6a", "figure-6b", "figure-6c", "figure-6c-recursive"),
         *("figure-3-original", "figure-3-normalized", "figure-4", "gradients", "sweep"),
+        *("instability", "instability-original", "instability-normalized"),
     }
     spread = finding(tmp_path, "lambda_spread_content_distance")
     assert spread["original"] == pytest.approx(2, **ROUNDED)
@@ -133,12 +138,100 @@ def test_everything_is_written_and_the_claims_are_those_of_the_records(study, tm
     )
     measured = json.loads((tmp_path / "measurements.json").read_text())
     assert measured["first_value_ratios"]["original"] == [1, 2, 3, 4, 5]
-    assert measured["layer_powers"]["three"] == {"conv1_1": 1.0, "relu1_1": len("three.jpg")}
+    assert measured["layer_powers"]["three"]["conv1_2"] == 10.0 ** len("three.jpg")
     assert measured["gradient_norms"]["normalized"]["one"]["style/conv1_2"] == 2
     page = (tmp_path / "report.html").read_text()
     shown = {name for name in names if not name.startswith(("figure-2", "figure-6"))}
     for name in (*shown, *(f"cells/{index}/result" for index in range(len(results)))):
         assert f"{name}.png" in page
+
+
+@pytest.mark.usefixtures("no_network", "blank_plots")
+def test_instability_is_the_mean_difference_of_a_rows_results(study, tmp_path):
+    """Picture i has the grey level 2 i, so three starts differ by 2, 2 and 4."""
+    figures = ("instability",)
+    failed = [paper_figures.grid(study, "instability normalized").cells[1][1]]
+    results = results_of(study, figures, tmp_path, failed)
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
+    explained = finding(tmp_path, "instability_explained_by_trace")
+    points = explained["details"]["trace_and_instability"]
+    assert points["original"] == {
+        name: [pytest.approx(len(f"{name}.jpg")), pytest.approx(8 / 3)]
+        for name in ("one", "two", "three")
+    }
+    assert points["normalized"]["two"][1] == 4
+    assert (tmp_path / "instability.png").exists()
+
+
+@pytest.fixture
+def made_up_measures(monkeypatch):
+    """Independent measures that follow λ_os, and style vectors that need no network."""
+
+    def of_result(config, output):
+        strength = record(config)["metrics"]["content_distance"]["conv4_2"]
+        layers = {f"relu{block}_1": strength + block / 100 for block in range(1, 6)}
+        return dict.fromkeys(statistics.INDEPENDENT, layers)
+
+    def distances(pictures):
+        return [[abs(a.mean() - b.mean()) for b in pictures] for a in pictures]
+
+    monkeypatch.setattr(independent, "of_result", of_result)
+    monkeypatch.setattr(style_vectors, "distances", distances)
+
+
+@pytest.mark.usefixtures("no_network", "blank_plots", "made_up_measures")
+def test_independent_measures_test_the_claims_once_more(study, tmp_path):
+    figures = ("2a", "2b", "2c", "6a", "6b", "6c")
+    results = {
+        config: findings.with_independent_measures(result)
+        for config, result in results_of(study, figures, tmp_path).items()
+    }
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
+    entries = {entry["name"] for entry in json.loads((tmp_path / "claims.json").read_text())}
+    assert {f"lambda_spread_{measure}" for measure in statistics.INDEPENDENT} <= entries
+    assert {f"recursive_{measure}" for measure in statistics.INDEPENDENT} <= entries
+    assert {
+        *("balance_mean_other_layers_reflection", "balance_minimum_edge_network_reflection"),
+        *("raised_layer_gain_other_layers_reflection", "diversity_style_vectors"),
+        *("least_change_style_vectors", "style_deviation_edge_coherence"),
+    } <= entries
+    spread = finding(tmp_path, "lambda_spread_edge_coherence")
+    assert spread["original"] == pytest.approx(2, **ROUNDED)
+    assert spread["normalized"] == pytest.approx(0, **ROUNDED)
+    gain = finding(tmp_path, "raised_layer_gain_edge_network_reflection")
+    assert gain["original"] == pytest.approx(0, **ROUNDED)
+    page = (tmp_path / "report.html").read_text()
+    assert "sweep-independent.png" in page
+
+
+@pytest.mark.usefixtures("made_up_measures")
+def test_what_failed_or_began_as_noise_is_not_measured(study, tmp_path):
+    results = results_of(study, ("2a", "instability"), tmp_path)
+    config = paper_figures.grid(study, "2a").cells[0][0]
+    start = paper_figures.grid(study, "instability original").cells[0][0]
+    assert findings.with_independent_measures(results[config]).independent
+    assert not findings.with_independent_measures(results[start]).independent
+    failed = RunResult(config, results[config].output, error="no room left")
+    assert findings.with_independent_measures(failed) is failed
+
+
+@pytest.mark.usefixtures("no_network", "blank_plots")
+def test_several_contents_are_rows_of_every_figure(study, tmp_path):
+    study = dataclasses.replace(study, more_contents=("sea.jpg",))
+    figures = ("2a", "6a")
+    results = results_of(study, figures, tmp_path)
+    reproduction.write(tmp_path, reproduction.collect(study, figures, results))
+    spread = finding(tmp_path, "lambda_spread_content_distance")
+    assert spread["details"]["lambda_os"]["original"].keys() == {
+        f"{style} on {content}" for style in ("one", "two", "three") for content in ("town", "sea")
+    }
+    assert (spread["verdict"], spread["intervals"]) == ("cannot tell", {})  # of three styles
+    share = finding(tmp_path, "style_share_content_distance")
+    assert share["original"] == pytest.approx(1)
+    deviation = finding(tmp_path, "style_deviation_content_distance")
+    assert deviation["original"] == pytest.approx(1 / 20)
+    assert deviation["normalized"] == pytest.approx(0, abs=1e-12)
+    assert deviation["holds"]
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
@@ -195,7 +288,8 @@ def test_summary(study, tmp_path):
     assert "    python scripts/reproduce.py --size=256\n" in text
     assert "tensorflow 2.x" in text
     pictures = {path.name for path in folder.iterdir()} - {"README.md", "claims.json"}
-    assert len(pictures) == 13
+    assert len(pictures) == 16
+    assert "instability-original.jpg" in pictures
     assert "figure-2a.jpg" in pictures
     assert "figure-4.png" in pictures
     assert all(f"({name})" in text for name in pictures)

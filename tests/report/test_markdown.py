@@ -14,6 +14,8 @@ def finding(**changes):
         "normalized": 1.0,
         "holds": True,
         "note": "",
+        "intervals": {},
+        "verdict": "cannot tell",
     }
     return values | changes
 
@@ -43,16 +45,19 @@ def test_findings_share_their_claims_and_notes():
             normalized=12.345,
             holds=False,
             note="x|y",
+            intervals={"difference": [10.5, 12.3456]},
+            verdict="does not",
         ),
         finding(original=None, normalized=None, holds=None, note="normalized:\n  not run"),
     ]
     assert markdown.findings_table(findings).splitlines() == [
-        "| claim | measured | original | normalized | as the paper says |",
-        "| --- | --- | ---: | ---: | --- |",
-        "| Says so. | a length (decades) | 2 | 0.123 | yes |",
-        "|  | a length (decades) | 0 | – | not measured (note 1) |",
-        r"| \|a\| says | ‖b\| | 1 | 12.3 | no (note 2) |",
-        "| Says so. | a length (decades) | – | – | not measured (note 1) |",
+        "| claim | measured | original | normalized | as the paper says | difference, 95 % "
+        "| verdict |",
+        "| --- | --- | ---: | ---: | --- | --- | --- |",
+        "| Says so. | a length (decades) | 2 | 0.123 | yes | – | cannot tell |",
+        "|  | a length (decades) | 0 | – | not measured (note 1) | – | cannot tell |",
+        r"| \|a\| says | ‖b\| | 1 | 12.3 | no (note 2) | 10.5 … 12.3 | does not |",
+        "| Says so. | a length (decades) | – | – | not measured (note 1) | – | cannot tell |",
         "",
         "Note 1: normalized: not run",
         "",

@@ -237,6 +237,23 @@ def test_verdicts_are_words(tmp_path, holds, verdict):
     assert "–" in elements.texts["td"]
 
 
+def test_the_verdict_over_styles_and_its_interval_are_words(tmp_path):
+    finding = {
+        **dict.fromkeys(("name", "claim", "measure", "unit", "expected", "note"), ""),
+        **{"original": 1.0, "normalized": 2.0, "holds": True, "details": None},
+        "verdict": "cannot tell",
+    }
+    findings = [
+        finding | {"intervals": {"difference": [-0.5, 2.25]}},
+        finding | {"intervals": {}},
+        finding | {"holds": None, "intervals": {}},
+    ]
+    _, elements = written(tmp_path, findings=findings)
+    words = " ".join(elements.texts["p"].split())
+    assert words.count("Other styles and contents: cannot tell") == 2
+    assert words.count("cannot tell; difference -0.5 … 2.25") == 1
+
+
 def test_details_may_be_words_a_table_or_nothing(tmp_path):
     finding = dict.fromkeys(("name", "claim", "measure", "unit", "expected", "note"), "")
     finding |= {"original": None, "normalized": None, "holds": None}

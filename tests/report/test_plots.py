@@ -360,6 +360,34 @@ def test_sweeps_show_each_measure_with_lambda_falling_to_the_right():
     assert not drawing.holds("common level")
 
 
+def test_sweeps_of_other_measures_have_a_row_each():
+    curves = {"original": {"one": [(1.0, 0.1, 0.2, 0.3), (0.1, 0.4, 0.5, None)]}}
+    measures = {"a": "first", "b": "second", "c": "third of a very long name that takes two lines"}
+    drawing = sketch(plots.sweeps, curves, {"b": 0.25}, measures)
+    assert [panel.get_ylabel() for panel in drawing.panels] == [
+        *("first", "second", "third of a very long name that\ntakes two lines"),
+    ]
+    np.testing.assert_equal(drawing.curves(2)[0][1], [np.nan, 0.3])
+    assert [any(line.is_dashed() for line in panel.lines) for panel in drawing.panels] == [
+        *(False, True, False),
+    ]
+
+
+def test_instability_shows_a_point_per_style_and_loss():
+    points = {
+        "original": {"one": (1.0, 20.0), "two": (3.0, 40.0)},
+        "normalized": {"two": (3.0, 30.0)},
+    }
+    drawing = sketch(plots.instability, points)
+    assert [panel.get_title() for panel in drawing.panels] == ["original loss", "normalized loss"]
+    drawn = [np.array(drawing.curves(index))[..., 0].tolist() for index in (0, 1)]
+    assert drawn == [[[1, 20], [3, 40]], [[3, 30]]]
+    original, normalized = drawing.panels
+    assert original.lines[1].get_color() == normalized.lines[0].get_color()
+    assert original.get_ylim() == normalized.get_ylim()
+    assert original.get_ylim()[0] == 0
+
+
 def test_a_missing_measure_leaves_a_gap():
     points = [(1e-2, 0.1, None), (1e-3, None, 0.2), (1e-4, 0.3, float("nan"))]
     drawing = sketch(plots.sweeps, {"original": {"one": points}}, {})

@@ -1,0 +1,250 @@
+"""The files of a film's transfer: its frames, its checkpoint, its record, the film itself.
+
+Each frame is stored as a PNG as soon as it is done, next to `out.mp4` in the folder
+`out.mp4.frames`, and the film is made from them at the end: so it does not depend on where the run
+was stopped and resumed. If the output is a folder, the frames are stored there, and stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import numpy as np
+
+from gatys_norm import files
+from gatys_norm.config import LARGEST_WEIGHT
+from gatys_norm.files import StrPath
+from gatys_norm.film import encode, plan
+from gatys_norm.film.model import FilmError, FilmFacts, Frame
+from gatys_norm.film.plan import Shot
+from gatys_norm.images import io as picture_io
+from gatys_norm.runs import checkpoint as checkpoints
+from gatys_norm.runs import folder as run_folder
+from gatys_norm.runs.checkpoint import Checkpoint
+from gatys_norm.runs.folder import OutputError
+from gatys_norm.runs.identity import DAMAGED, CheckpointMismatchError, check_number, damaged
+
+Row: TypeAlias = dict[str, Any]  # what the record has of a frame
+
+
+class State(NamedTuple):
+    """A film of which some frames are done.
+
+    Attributes:
+      shots: of the film.
+      rows: what the record has of each finished frame.
+      results: {number: image, float32 H × W × 3} of those that later frames are compared with.
+    """
+
+    shots: tuple[Shot, ...]
+    rows: list[Row]
+    results: Mapping[int, np.ndarray]
+
+
+def is_folder(output: StrPath) -> bool:
+    """Tell whether the output is a folder of frames: its name has no suffix."""
+    return not Path(output).suffix
+
+
+def frames_folder(output: StrPath) -> Path:
+    """Return the folder that the frames are stored in."""
+    output = Path(output)
+    return output if is_folder(output) else output.with_name(f"{output.name}.frames")
+
+
+def frame_path(output: StrPath, number: int) -> Path:
+    """Return the path of a frame, `000001.png` for number 0."""
+    return frames_folder(output) / f"{number + 1:06d}.png"
+
+
+def check_output(
+    output: StrPath, inputs: Collection[StrPath], sound_of: StrPath | None, resume: bool
+) -> None:
+    """Check, before the work starts, that all files can be written and replace no foreign ones.
+
+    Args:
+      output: path of the film, or of the folder of frames, to write.
+      inputs: paths of the files that are read.
+      sound_of: see `encode.check_output`.
+      resume: whether frames that are there already are continued.
+
+    Raises:
+      OutputError: a file cannot be written, or one is there that this program did not write.
+      FilmError: see `encode.check_output`.
+    """
+    output = Path(output)
+    targets = [run_folder.record_path(output), run_folder.checkpoint_path(output)]
+    if not is_folder(output):
+        encode.check_output(output, sound_of)
+        targets.append(output)
+    run_folder.check_targets(output, targets, inputs)
+    folder = frames_folder(output)
+    if folder.is_dir() and any(Path(path).is_dir() and folder.samefile(path) for path in inputs):
+        raise OutputError(f"{folder}: is one of the inputs; choose another name")
+    run_folder.check_ours(run_folder.record_path(output), _is_record)
+    if resume:
+        return
+    run_folder.check_ours(run_folder.checkpoint_path(output), checkpoints.is_checkpoint)
+    try:
+        is_taken = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}") from error
+    if is_taken:
+        raise OutputError(
+            f"{folder}: is there already and is not empty; resume its film, or remove it"
+        )
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return isinstance(record["frames"], list) and isinstance(record["config"], dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def save_frame(
+    output: StrPath, image: np.ndarray, state: State, identity: Mapping[str, Any]
+) -> None:
+    """Store the last frame of a state, then the state; it is finished when both are.
+
+    Args:
+      output: path of the film.
+      image: the frame, float32 H × W × 3.
+      state: the film, this frame included.
+      identity: what distinguishes this transfer from others, as plain JSON values.
+
+    Raises:
+      OSError: the disk is full, and so on; the older state is unchanged.
+    """
+    frames_folder(output).mkdir(exist_ok=True)
+    picture_io.save_picture(frame_path(output, len(state.rows) - 1), image)
+    facts: Any = {"identity": identity, "shots": state.shots, "rows": state.rows}
+    arrays = {str(number): result for number, result in state.results.items()}
+    checkpoints.save(run_folder.checkpoint_path(output), Checkpoint(arrays, facts))
+
+
+def load(
+    output: StrPath,
+    identity: Mapping[str, Any],
+    layers: Collection[str],
+    shape: tuple[int, int],
+    distance: int,
+) -> State:
+    """Return the state that `save_frame` stored, checked.
+
+    Args:
+      output: path of the film.
+      identity: of the transfer that is to continue.
+      layers: its content layers.
+      shape: (height, width) of its frames.
+      distance: how many frames before it a frame is compared with, at most.
+
+    Raises:
+      CheckpointError: it is missing or damaged.
+      CheckpointMismatchError: it is of another transfer, or a frame is missing.
+    """
+    arrays, facts = checkpoints.load(run_folder.checkpoint_path(output))
+    try:
+        stored = cast("Mapping[str, Any]", facts)
+        for name, value in identity.items():
+            if stored["identity"][name] != json.loads(json.dumps(value)):
+                raise CheckpointMismatchError(f"the checkpoint is of another film: {name} differs")
+        shots, rows = plan.from_json(stored["shots"], layers), list(stored["rows"])
+        _check_rows(rows, shots)
+        results = {int(number): array for number, array in arrays.items()}
+        _check_results(results, len(rows), shape, distance)
+    except CheckpointMismatchError:
+        raise
+    except DAMAGED as error:
+        raise damaged(error) from error
+    for number in range(len(rows)):
+        if not frame_path(output, number).is_file():
+            path = frame_path(output, number)
+            raise CheckpointMismatchError(f"the frame {path} is missing, which was finished")
+    return State(shots, rows, results)
+
+
+def _check_rows(rows: Sequence[Row], shots: Sequence[Shot]) -> None:
+    if len(rows) > sum(shot.frame_count for shot in shots):
+        raise ValueError("there are more frames than in the film")
+    json.dumps(rows, allow_nan=False)
+    for number, row in enumerate(rows):
+        check_number(row, "lambda_os", 0, LARGEST_WEIGHT)
+        check_number(row, "seconds")
+        if row["frame"] != number or Fraction(*row["duration"]) < 0:
+            raise ValueError(f"frame {number} is damaged")
+        if number and Fraction(*row["time"]) <= Fraction(*rows[number - 1]["time"]):
+            raise ValueError("the times of the frames do not grow")
+
+
+def _check_results(
+    results: Mapping[int, np.ndarray], count: int, shape: tuple[int, int], distance: int
+) -> None:
+    if sorted(results) != list(range(max(0, count - distance), count)):
+        raise ValueError("other results than those of the last frames")
+    for result in results.values():
+        if result.shape != (*shape, 3) or result.dtype != np.float32:
+            raise ValueError("a result has another shape or type")
+        if not np.isfinite(result).all():
+            raise ValueError("a result has values that are not finite")
+
+
+def stored_frames(output: StrPath, rows: Sequence[Row]) -> Iterator[Frame]:
+    """Yield the frames of the result that are stored.
+
+    Raises:
+      FilmError: one cannot be read.
+    """
+    for number, row in enumerate(rows):
+        try:
+            pixels = picture_io.load_picture(frame_path(output, number))
+        except picture_io.PictureError as error:
+            raise FilmError(str(error)) from error
+        yield Frame(pixels.astype(np.uint8), Fraction(*row["time"]), Fraction(*row["duration"]))
+
+
+def finish(
+    output: StrPath,
+    rows: Sequence[Row],
+    facts: FilmFacts,
+    record: Mapping[str, Any],
+    sound_of: StrPath | None,
+) -> None:
+    """Write the film of the frames so far, and the record; then remove what is not needed.
+
+    Args:
+      output: path of the film.
+      rows: what the record has of each frame, at least one.
+      facts: of the film that was read.
+      record: plain JSON values with a `status`; if it is "interrupted", frames and checkpoint stay.
+      sound_of: film whose sound is copied; None for no sound.
+
+    Raises:
+      OSError: a file could not be written; the frames and the checkpoint are kept.
+    """
+    is_whole = record["status"] != "interrupted"
+    if not is_folder(output):
+        last_duration = Fraction(*rows[-1]["duration"]) or 1 / facts.frame_rate
+        end = Fraction(*rows[-1]["time"]) + last_duration
+        until = None if is_whole else end
+        encode.write(output, stored_frames(output, rows), facts, sound_of, until)
+    text = json.dumps(record, indent=1, allow_nan=False)
+    files.write_atomically(run_folder.record_path(output), text.encode() + b"\n")
+    if is_whole:
+        run_folder.checkpoint_path(output).unlink(missing_ok=True)
+        if not is_folder(output):
+            _remove_frames(output, len(rows))
+
+
+def _remove_frames(output: StrPath, count: int) -> None:
+    """Remove the frames of a finished film, and their folder if nothing else is in it."""
+    for number in range(count):
+        frame_path(output, number).unlink(missing_ok=True)
+    folder = frames_folder(output)
+    if not any(folder.iterdir()):
+        folder.rmdir()

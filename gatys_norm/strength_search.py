@@ -1,0 +1,218 @@
+"""λ_os for a strength: a search in log λ_os, on a small proxy of the transfer.
+
+How strong a transfer is at one λ_os depends little on the size of its picture, so the search runs
+at `PROXY_SHARE` of the size, with L-BFGS over pixels. Its unit is the balanced λ_os, at which the
+content loss of a picture unrelated to the content equals the style loss of the content picture. In
+that unit the curves of all pairs of content and style, and of both losses, are alike: the first
+probe is near already. Each later one begins with the picture of the one before, so that the last
+one is as near to its end as a transfer of all these iterations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from gatys_norm.config import PRESETS, filled_in
+from gatys_norm.images.inputs import LoadedInputs, resized
+from gatys_norm.losses import functional
+from gatys_norm.losses.objective import Objective, build_objective, strength_of
+from gatys_norm.network.vgg import Extractor
+from gatys_norm.optimizers import base
+from gatys_norm.optimizers.base import State
+from gatys_norm.record import Probe, StrengthSearch
+from gatys_norm.stages import first_picture
+
+if TYPE_CHECKING:
+    from gatys_norm.config import TransferConfig
+
+PROXY_SHARE = 3 / 8  # of the last size; an evaluation then takes a seventh of its time
+PROXY_SIZES = 128, 384  # least and most, long side of x in pixels
+FIRST_ITERATIONS = 80
+LATER_ITERATIONS = 50
+MAX_PROBES = 6
+TOLERANCE = 0.02  # within which the strength of a probe ends the search
+MISSED = 0.05  # by which the strongest result may miss the strength asked for
+# log10 of λ_os / balanced λ_os at which strengths 1 and 0 are looked for first, and the least and
+# the most of it. The strength falls by FALL per unit; near the ends, where it hardly falls, a step
+# is taken as if it fell by LEAST_FALL.
+FIRST_GUESS = (-2.0, 0.5)
+RANGE = (-5.0, 4.0)
+FALL, LEAST_FALL, MOST_FALL = 0.25, 0.08, 0.6
+
+OnSearch: TypeAlias = Callable[[float], object]  # is given the share that is done, 0 to 1
+
+
+class StrengthError(ValueError):
+    """No λ_os gives the strength asked for; the message says which strengths can be reached."""
+
+
+def search(
+    config: TransferConfig,
+    inputs: LoadedInputs,
+    extractor: Extractor,
+    on_search: OnSearch | None = None,
+) -> StrengthSearch:
+    """Find the λ_os that gives `config.strength`.
+
+    Args:
+      config: resolved `TransferConfig`.
+      inputs: the pictures.
+      extractor: φ, in float32 or bfloat16.
+      on_search: called about once a second. If it raises an error, the search ends with it.
+
+    Returns:
+      StrengthSearch.
+
+    Raises:
+      StrengthError: the strength is out of reach, or not defined.
+      ZeroEnergyError, NonFiniteError: see `losses.objective.build_objective`.
+    """
+    target, began = filled_in(config.strength), time.perf_counter()
+    proxy_config = _proxy_config(config)
+    proxy = _Proxy(proxy_config, inputs, extractor, config.size[-1])
+    weak, strong = FIRST_GUESS[1], FIRST_GUESS[0]
+    logarithm = weak + (strong - weak) * target
+    probes: list[tuple[float, float]] = []  # (log10 λ_os / balanced λ_os, strength)
+
+    def on_share(share: float) -> None:
+        if on_search is not None:
+            on_search((len(probes) + share) / MAX_PROBES)
+
+    while len(probes) < MAX_PROBES:
+        strength = proxy.probe(logarithm, on_share)
+        if not math.isfinite(strength):
+            raise StrengthError("strength: is not defined for these pictures; give lambda_os")
+        probes.append((logarithm, strength))
+        following = next_logarithm(probes, target)
+        if abs(strength - target) <= TOLERANCE or following == logarithm:
+            break
+        logarithm = following
+    if target - probes[-1][1] > MISSED:
+        raise StrengthError(
+            f"strength: {target:g} is out of reach for these pictures and settings; "
+            f"up to {math.floor(100 * probes[-1][1]) / 100:g} is possible"
+        )
+    return {
+        "target": target,
+        "lambda_os": proxy.lambda_os(next_logarithm(probes, target)) * proxy.scale_to_full_size,
+        "probes": [
+            Probe(lambda_os=proxy.lambda_os(logarithm) * proxy.scale_to_full_size, strength=reached)
+            for logarithm, reached in probes
+        ],
+        "proxy_size": max(proxy.objective.shape[:2]),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def next_logarithm(probes: Sequence[tuple[float, float]], target: float) -> float:
+    """Return where the strength should be the target: a step of the secant method, kept in bounds.
+
+    Args:
+      probes: (log10 of λ_os in the search's unit, strength) of each probe so far, at least one.
+      target: the strength asked for.
+    """
+    logarithm, strength = probes[-1]
+    fall = FALL
+    if len(probes) > 1 and logarithm != probes[-2][0]:
+        measured = (probes[-2][1] - strength) / (logarithm - probes[-2][0])
+        fall = min(max(measured, LEAST_FALL), MOST_FALL)
+    return min(max(logarithm + (strength - target) / fall, RANGE[0]), RANGE[1])
+
+
+class _Proxy:
+    """The transfer, small, at any λ_os."""
+
+    def __init__(
+        self, config: TransferConfig, inputs: LoadedInputs, extractor: Extractor, size: int
+    ) -> None:
+        """Set up the loss.
+
+        Args:
+          config: settings of the proxy.
+          inputs: the pictures.
+          extractor: φ.
+          size: long side of x of the transfer, to which styles of other sizes are related.
+        """
+        least, most = PROXY_SIZES
+        proxy_size = min(max(least, round(PROXY_SHARE * size)), most, size)
+        pictures = resized(config, inputs, size, scale=proxy_size / size)
+        self._config = config
+        self.objective = build_objective(config, extractor, pictures)
+        self._balance = _balanced(self.objective)
+        self._optimizer = base.load(config)
+        self._start = first_picture(config, inputs, pictures)
+        self._state: State | None = None
+        pixel_count = math.prod(self.objective.shape[:2])
+        # In the original loss the content's part grows with the number of pixels (Eq. 3).
+        is_original = config.loss == "original"
+        self.scale_to_full_size = pixel_count / inputs.pixel_counts[size] if is_original else 1.0
+
+    def lambda_os(self, logarithm: float) -> float:
+        """Return λ_os of the proxy."""
+        return float(self._balance * 10**logarithm)
+
+    def probe(self, logarithm: float, on_share: OnSearch) -> float:
+        """Minimize the loss from the picture of the probe before; return its strength.
+
+        Args:
+          logarithm: log10 of λ_os over its balanced value.
+          on_share: called with the share of the iterations that are done.
+        """
+        objective = _at(self.objective, self.lambda_os(logarithm))
+        if self._state is None:
+            position = objective.position(self._start)
+            state = self._optimizer.init(objective.function, position, objective.data)
+            last = FIRST_ITERATIONS
+        else:
+            state = base.reevaluate(objective.function, self._state, objective.data)
+            last = state.iterations + LATER_ITERATIONS
+        first = state.iterations
+
+        def on_piece(state: State, _: float) -> bool:
+            on_share((state.iterations - first) / (last - first))
+            return False
+
+        self._state = base.minimize(
+            self._optimizer,
+            objective.function,
+            state,
+            last,
+            on_piece=on_piece,
+            data=objective.data,
+        ).state
+        distances = objective.by_term(self._state.results.terms)
+        return strength_of(objective, distances, self._config)
+
+
+def _proxy_config(config: TransferConfig) -> TransferConfig:
+    """Return the settings of a transfer with λ_os = 1, optimized in the paper's way."""
+    paper = {name: value for name, value in PRESETS["paper"].items() if name != "iterations"}
+    return dataclasses.replace(
+        config, strength=None, lambda_os=1.0, optimizer="lbfgs", line_search="unit_step", **paper
+    )
+
+
+def _at(objective: Objective, lambda_os: float) -> Objective:
+    """Return the objective at another λ_os than 1."""
+    coefficients = {
+        term: value * (lambda_os if term in objective.unrelated_distances else 1)
+        for term, value in objective.coefficients.items()
+    }
+    return dataclasses.replace(objective, coefficients=coefficients)
+
+
+def _balanced(objective: Objective) -> float:
+    """Return the balanced λ_os of an objective at λ_os = 1."""
+    coefficients = objective.coefficients
+    content = math.fsum(
+        coefficients[term] * distance for term, distance in objective.unrelated_distances.items()
+    )
+    style = math.fsum(
+        coefficients[term] * float(functional.squared_distance(objective.targets[term], gram))
+        for term, gram in objective.content_grams.items()
+    )
+    return style / content if content > 0 and style > 0 else 1.0

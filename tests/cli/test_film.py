@@ -1,0 +1,177 @@
+"""The command `gatys-norm film`: what it refuses, what it leaves, how it is stopped and resumed."""
+
+import os
+import re
+import signal
+import sys
+
+import clips
+import numpy as np
+import pytest
+from helpers.commands import outcome
+from helpers.films import sound_packets, write_film
+from helpers.transfer_command import TensorFlowStartedError
+from PIL import Image
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+
+from gatys_norm.cli import film as film_command
+from gatys_norm.cli import loading
+from gatys_norm.cli import main as cli
+from gatys_norm.network import weights
+
+SIDE, COUNT = 32, 3
+GIVEN = {
+    "content": "clip.mp4",
+    "style": "style.png",
+    "output": "out.mp4",
+    "size": str(SIDE),
+    "iterations": "4",
+    "later_iterations": "2",
+    "content_layers": "conv2_1",
+    "style_layers": "conv1_1,conv2_2",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Run in a folder with a film and a picture, where TensorFlow must not be started."""
+
+    def start_tensorflow():
+        raise TensorFlowStartedError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
+    monkeypatch.setattr(weights, "check_path", lambda source: None)
+    frames = [clips.pan(SIDE).frame(index) for index in range(COUNT)]
+    write_film(tmp_path / "clip.mp4", frames, sound="aac")
+    Image.fromarray(np.rot90(frames[0])).save("style.png")
+    return tmp_path
+
+
+def call(*words, **changes):
+    """Run the command; returns (exit code, standard output, standard error)."""
+    flags = [f"--{name}={value}" for name, value in (GIVEN | changes).items() if value is not None]
+    return outcome(cli.run, ["gatys-norm", "film", *flags, *words])
+
+
+def refusal(*words, **changes):
+    """Return the one line with which bad input is refused before anything is written."""
+    before = set(os.listdir())
+    code, out, err = call(*words, **changes)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert set(os.listdir()) == before
+    return err.removeprefix("gatys-norm film: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"content": None}, "--content: is needed"),
+        ({"output": None}, "--output: is needed"),
+        ({"style": "nowhere.png"}, "--style: nowhere.png: No such file or directory"),
+        ({"content": "nowhere.mp4"}, "--content: nowhere.mp4: No such file or directory"),
+        ({"content": "style.png"}, "--content: style.png: its content is no film"),
+        ({"content": "http://127.0.0.1/a.mp4"}, "--content: http://127.0.0.1/a.mp4: No such file"),
+        ({"content": "."}, "--content: .: has no frames; expected PNG files"),
+        ({"output": "out.gif"}, "--output: out.gif: the name of a film to write ends in .mp4"),
+        ({"output": "clip.mp4"}, "--output: clip.mp4: is one of the inputs"),
+        ({"output": "out.webm"}, "--output: out.webm: cannot hold sound in aac; expected .mp4"),
+        ({"output": "nowhere/out.mp4"}, "--output: nowhere/out.mp4: there is no folder nowhere"),
+        ({"temporal_weight": "-1"}, "--temporal_weight: must be a number from 0"),
+        ({"temporal_weight": "nan"}, "--temporal_weight: must be a number from 0"),
+        ({"temporal_frames": "2,1"}, "--temporal_frames: must be 1 and larger numbers"),
+        ({"temporal_frames": "1,x"}, "--temporal_frames: must be whole numbers"),
+        ({"later_iterations": "0"}, "flag --later_iterations=0"),
+        ({"frame_rate": "1/0"}, "--frame_rate: must be a number such as 25 or 30000/1001"),
+        ({"frame_rate": "1e99999999"}, "--frame_rate: must be a number such as 25"),
+        ({"frame_rate": "0"}, "--frame_rate: must be from 1/60 to 1000"),
+        ({"size": "8"}, "--size: must be a whole number from 16"),
+        ({"preview": "0"}, "--preview: is not taken here; it shows pictures"),
+        ({"bit_depth": "16"}, "--bit_depth: is not taken here; frames have 8 bits"),
+    ],
+)
+def test_bad_input(folder, changes, message):
+    assert refusal(**changes).startswith(message)
+
+
+def test_film_that_is_cut_short(folder):
+    data = (folder / "clip.mp4").read_bytes()
+    (folder / "clip.mp4").write_bytes(data[: len(data) // 2])
+    assert "expected a whole film" in refusal()
+
+
+def test_too_narrow_film(folder):
+    frame = np.zeros((16, 128, 3), np.uint8)
+    write_film(folder / "clip.mp4", [frame])
+    assert "clip.mp4: would be 32×4 pixels as content at this size" in refusal()
+
+
+def test_sound_that_cannot_be_held_may_be_left_out(folder):
+    with pytest.raises(TensorFlowStartedError):
+        call("--nosound", output="out.webm")
+
+
+def test_files_of_others_are_left_alone(folder):
+    (folder / "out.mp4.json").write_text("{}")
+    assert "out.mp4.json: is there already and was not written by this program" in refusal()
+    (folder / "out.mp4.json").unlink()
+    (folder / "out.mp4.frames").mkdir()
+    (folder / "out.mp4.frames" / "000001.png").touch()
+    assert "out.mp4.frames: is there already and is not empty" in refusal()
+
+
+def test_missing_packages_are_named(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert refusal().startswith("pip install gatys-norm[film] first: ")
+
+
+@pytest.fixture
+def small_film(folder, monkeypatch, small_network, eagerly):
+    """Let films be made, on a network of a few channels."""
+    from gatys_norm import transfer
+
+    monkeypatch.setattr(loading, "start_tensorflow", lambda: transfer)
+    return folder
+
+
+def test_film_is_made(small_film):
+    code, out, err = call()
+    assert code == 0, err
+    assert re.search(r"completed in .*: out\.mp4, record in out\.mp4\.json\n", out)
+    assert "Traceback" not in err
+    assert sound_packets("out.mp4") == sound_packets("clip.mp4")
+    assert not (small_film / "out.mp4.frames").exists()
+
+
+def test_interrupted_film_can_be_played_and_resumed_to_the_same_bytes(small_film, monkeypatch):
+    from gatys_norm.film import decode
+
+    call(output="whole.mp4")
+    on_progress = film_command._Reporter.on_progress
+
+    def interrupt(reporter, progress):
+        if progress.frame == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return on_progress(reporter, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(film_command._Reporter, "on_progress", interrupt)
+        code, out, _ = call()
+    assert code == 128 + signal.SIGINT
+    assert out == "interrupted; the 2 frames so far are out.mp4, continue with --resume\n"
+    assert len(list(decode.read("out.mp4"))) == 2
+    code, _, err = call("--resume", temporal_weight="7")
+    assert code == 2
+    assert "--resume: the checkpoint is of another film: settings differs" in err
+    code, _, err = call("--resume")
+    assert code == 0, err
+    assert (small_film / "out.mp4").read_bytes() == (small_film / "whole.mp4").read_bytes()
+
+
+def test_resume_without_a_checkpoint(small_film):
+    code, _, err = call("--resume")
+    assert code == 2
+    assert "out.mp4.checkpoint.npz: there is no checkpoint to continue from" in err

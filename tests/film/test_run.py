@@ -1,0 +1,256 @@
+"""Whole films, on a network of a few channels."""
+
+import dataclasses
+import errno
+import itertools
+
+import clips
+import numpy as np
+import pytest
+from helpers.disk import limited_file_size
+from helpers.films import sound_packets, write_film
+from helpers.small_transfers import LAYERS, noise
+from PIL import Image
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+
+from gatys_norm.config import TransferConfig
+from gatys_norm.film import decode, run, store, transfer
+from gatys_norm.film.model import FilmError
+from gatys_norm.film.settings import FilmConfig
+from gatys_norm.images import io as picture_io
+from gatys_norm.runs import folder as run_folder
+from gatys_norm.runs.checkpoint import CheckpointError
+from gatys_norm.runs.identity import CheckpointMismatchError
+
+SIDE, COUNT = 32, 4
+pytestmark = pytest.mark.usefixtures("small_network", "eagerly")
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Settings of a short film with sound that pans."""
+    frames = [clips.pan(SIDE).frame(index) for index in range(COUNT)]
+    write_film(tmp_path / "clip.mp4", frames, sound="aac")
+    picture_io.save_picture(tmp_path / "style.png", noise(24, 22, seed=2))
+    settings = TransferConfig(
+        content=str(tmp_path / "clip.mp4"),
+        style=str(tmp_path / "style.png"),
+        size=(SIDE,),
+        iterations=(6,),
+        **LAYERS,
+    )
+    return FilmConfig(settings, temporal_frames=(1, 2), later_iterations=3)
+
+
+def with_transfer(config, **changes):
+    """Return settings of which those of each frame are changed."""
+    return dataclasses.replace(config, transfer=dataclasses.replace(config.transfer, **changes))
+
+
+def stopping_at(number):
+    """Return a function that stops a film during a frame, counted from 1."""
+    return lambda progress: progress.frame == number
+
+
+def files_below(folder):
+    """Return {name: bytes} of the files below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def pixels_of(folder):
+    """Return the frames of a folder as float arrays."""
+    return [np.asarray(Image.open(path), float) for path in sorted(folder.glob("*.png"))]
+
+
+def test_film_and_record(config, tmp_path):
+    output, shown = tmp_path / "out.mp4", []
+    record = run.FilmRun(config).run(output, on_progress=lambda progress: shown.append(progress))
+    assert record["status"] == "completed"
+    assert [row["frame"] for row in record["frames"]] == list(range(COUNT))
+    assert [row["iterations"] for row in record["frames"]] == [6, 3, 3, 3]
+    assert record["frames"][0]["warping_error"] is None
+    assert all(0 < row["warping_error"] < 1 for row in record["frames"][1:])
+    assert set(record["frames"][1]["metrics"]) >= {"style_reflection", "content_distance"}
+    assert [shot["frame_count"] for shot in record["shots"]] == [COUNT]
+    assert {(progress.frames, progress.shot, progress.shots) for progress in shown} == {
+        (COUNT, 1, 1)
+    }
+    assert shown[-1].image().shape == (SIDE, SIDE, 3)
+    times = [frame.time for frame in decode.read(config.transfer.content)]
+    assert [frame.time for frame in decode.read(output)] == times
+    assert sound_packets(output) == sound_packets(config.transfer.content)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"clip.mp4", "style.png", "out.mp4", "out.mp4.json"}
+
+
+def test_stopped_and_resumed_film_has_the_same_bytes(config, tmp_path):
+    run.FilmRun(config).run(tmp_path / "whole.mp4")
+    output = tmp_path / "out.mp4"
+    for number in (3, 4, None):
+        film = run.FilmRun(config)
+        state = film.resume(output) if number != 3 else None
+        record = film.run(output, state, stopping_at(number))
+        if number:
+            assert record["status"] == "interrupted"
+            assert len(list(decode.read(output))) == len(record["frames"]) == number - 1
+    assert record["status"] == "completed"
+    assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_film_stopped_in_its_first_frame_leaves_nothing(config, tmp_path):
+    output = tmp_path / "out.mp4"
+    record = run.FilmRun(config).run(output, on_progress=stopping_at(1))
+    assert record["status"] == "interrupted"
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "style.png"}
+    with pytest.raises(CheckpointError, match="there is no checkpoint to continue from"):
+        run.FilmRun(config).resume(output)
+
+
+def test_folder_of_frames_to_folder_of_frames(config, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(COUNT):
+        Image.fromarray(clips.pan(SIDE).frame(index)).save(frames / f"{index}.png")
+    config = with_transfer(config, content=str(frames))
+    run.FilmRun(config).run(tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{number:06d}.png" for number in range(1, COUNT + 1)}
+    assert (tmp_path / "out.json").is_file()
+
+
+def test_temporal_term_makes_the_film_steadier(config):
+    """As much as nothing, against a weight that outweighs the style."""
+    errors = []
+    for weight in (0.0, 1e3):
+        changed = dataclasses.replace(config, temporal_weight=weight, later_iterations=6)
+        film = run.FilmRun(changed)
+        frames = [frame.pixels for frame in decode.read(config.transfer.content)]
+        done = list(film.transfer.run(frames, film.begin().shots))
+        errors.append(np.mean([frame.row["warping_error"] for frame in done[1:]]))
+    assert errors[1] < errors[0] / 4
+
+
+def test_each_shot_starts_anew(config):
+    film = run.FilmRun(config)
+    one = [clips.pan(SIDE).frame(index) for index in range(2)]
+    other = [clips.cut(SIDE).frame(index) for index in (10, 11)]
+    shots = film.transfer.shots(one + other)
+    assert [(shot.first, shot.frame_count) for shot in shots] == [(0, 2), (2, 2)]
+    together = list(film.transfer.run(one + other, shots))
+    alone = list(film.transfer.run(other, film.transfer.shots(other)))
+    assert [done.row["shot"] for done in together] == [0, 0, 1, 1]
+    for done, expected in zip(together[2:], alone, strict=True):
+        assert done.image.tobytes() == expected.image.tobytes()
+
+
+def test_later_frame_starts_from_the_moved_result_and_from_the_content(config, monkeypatch):
+    starts = []
+
+    class Watched(transfer.Transfer):
+        def run(self, *arguments):
+            starts.append((self._config, self._inputs))
+            return super().run(*arguments)
+
+    monkeypatch.setattr(transfer, "Transfer", Watched)
+    film = run.FilmRun(config)
+    frames = [frame.pixels for frame in decode.read(config.transfer.content)]
+    first, _ = itertools.islice(film.transfer.run(frames, film.begin().shots), 2)
+    (first_config, _), (later_config, inputs) = starts
+    assert (first_config.init, later_config.iterations) == ("content", (3,))
+    warped = inputs.frame.warped[1]
+    visible, start = warped.mask == 1, inputs.pictures.init
+    assert 0.5 < visible.mean() < 1
+    np.testing.assert_array_equal(start[visible], warped.picture[visible])
+    np.testing.assert_array_equal(start[~visible], frames[1][~visible])
+    assert not inputs.frame.warped[2].mask.any()
+    assert abs(warped.picture[visible].mean() - first.image.mean()) < 20
+
+
+@pytest.mark.parametrize("color", ["luminance", "match"])
+def test_colors(config, color, tmp_path):
+    run.FilmRun(with_transfer(config, color=color)).run(tmp_path / "out")
+    assert len(pixels_of(tmp_path / "out")) == COUNT
+
+
+def test_frame_ends_when_its_loss_has_settled(config, monkeypatch):
+    monkeypatch.setattr(transfer, "is_settled", lambda losses: max(losses) >= 2)
+    changed = with_transfer(dataclasses.replace(config, later_iterations=9), log_every=1)
+    film = run.FilmRun(changed)
+    frames = [frame.pixels for frame in decode.read(config.transfer.content)]
+    rows = [done.row for done in film.transfer.run(frames, film.begin().shots)]
+    assert [(row["iterations"], row["status"]) for row in rows] == [(2, "settled")] * COUNT
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"temporal_weight": 7.0}, "settings"),
+        ({"later_iterations": 4}, "settings"),
+    ],
+)
+def test_checkpoint_of_other_settings_is_refused(config, tmp_path, changes, name):
+    output = tmp_path / "out.mp4"
+    run.FilmRun(config).run(output, on_progress=stopping_at(2))
+    with pytest.raises(CheckpointMismatchError, match=f"of another film: {name} differs"):
+        run.FilmRun(dataclasses.replace(config, **changes)).resume(output)
+
+
+def test_checkpoint_of_other_pictures_is_refused(config, tmp_path):
+    output = tmp_path / "out.mp4"
+    run.FilmRun(config).run(output, on_progress=stopping_at(2))
+    frames = [clips.pan(SIDE).frame(index) for index in range(1, COUNT + 1)]
+    write_film(tmp_path / "clip.mp4", frames, sound="aac")
+    with pytest.raises(CheckpointMismatchError, match="of another film: pictures differs"):
+        run.FilmRun(config).resume(output)
+
+
+def test_missing_frame_is_noticed(config, tmp_path):
+    output = tmp_path / "out.mp4"
+    run.FilmRun(config).run(output, on_progress=stopping_at(3))
+    path = store.frame_path(output, 0)
+    path.unlink()
+    with pytest.raises(CheckpointMismatchError, match=r"000001\.png is missing"):
+        run.FilmRun(config).resume(output)
+
+
+def test_disk_that_fills_up_costs_no_frame_that_was_finished(config, tmp_path):
+    output = tmp_path / "out.mp4"
+    run.FilmRun(config).run(output, on_progress=stopping_at(3))
+    before = files_below(tmp_path)
+    film = run.FilmRun(config)
+    with limited_file_size(2000), pytest.raises(OSError) as caught:  # noqa: PT011
+        film.run(output, film.resume(output))
+    assert caught.value.errno == errno.EFBIG
+    assert files_below(tmp_path).items() >= before.items()
+    record = film.run(output, film.resume(output))
+    assert record["status"] == "completed"
+
+
+def refusal(output, inputs=(), sound_of=None, resume=False):
+    """Return the message with which an output is refused."""
+    with pytest.raises((run_folder.OutputError, FilmError)) as caught:
+        store.check_output(output, inputs, sound_of, resume)
+    return str(caught.value)
+
+
+def test_outputs_that_are_refused(config, tmp_path):
+    clip = config.transfer.content
+    assert "is one of the inputs" in refusal(tmp_path / "clip.mp4", [clip])
+    assert "the name of a film to write ends in" in refusal(tmp_path / "out.gif")
+    assert "cannot hold sound in aac" in refusal(tmp_path / "out.webm", [clip], clip)
+    assert "there is no folder" in refusal(tmp_path / "nowhere" / "out.mp4")
+    (tmp_path / "out").mkdir()
+    assert "is one of the inputs" in refusal(tmp_path / "out", [tmp_path / "out"])
+    (tmp_path / "out" / "notes.txt").touch()
+    assert "is there already and is not empty" in refusal(tmp_path / "out")
+    (tmp_path / "film.mp4.json").write_text("{}")
+    assert "was not written by this program" in refusal(tmp_path / "film.mp4")
+    (tmp_path / "other.mp4.checkpoint.npz").write_text("")
+    assert "was not written by this program" in refusal(tmp_path / "other.mp4")
+    store.check_output(tmp_path / "good.mp4", [clip], clip, resume=False)

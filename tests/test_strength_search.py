@@ -1,0 +1,189 @@
+"""The search for the λ_os of a strength, on the small network; and the steps of its method."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from helpers.small_transfers import noise, small_config
+from helpers.transfers import run_transfer
+
+from gatys_norm import strength_search, transfer
+from gatys_norm.images import inputs as picture_inputs
+from gatys_norm.images import io as picture_io
+from gatys_norm.network import vgg
+
+pytestmark = [pytest.mark.numeric]
+
+
+def curve(logarithm):
+    """A strength that falls from 1 to 0, as those of real pictures do."""
+    return 1 / (1 + 10 ** (0.5 * logarithm))
+
+
+@pytest.mark.parametrize("target", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_steps_come_near_to_every_strength_in_few_probes(target):
+    probes = [(-1.0, curve(-1.0))]
+    while abs(probes[-1][1] - target) > strength_search.TOLERANCE:
+        logarithm = strength_search.next_logarithm(probes, target)
+        probes.append((logarithm, curve(logarithm)))
+    assert len(probes) <= strength_search.MAX_PROBES
+    refined = strength_search.next_logarithm(probes, target)
+    assert abs(curve(refined) - target) <= abs(probes[-1][1] - target)
+
+
+def test_steps_stay_in_bounds():
+    least, most = strength_search.RANGE
+    assert strength_search.next_logarithm([(least + 0.1, 0.2)], 1.0) == least
+    assert strength_search.next_logarithm([(most - 0.1, 0.9)], 0.0) == most
+
+
+def test_a_curve_that_rises_does_not_turn_the_step_around():
+    probes = [(-1.0, 0.6), (-1.5, 0.58)]
+    assert strength_search.next_logarithm(probes, 0.7) < -1.5
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Function that searches λ_os for settings, changed, and returns the result."""
+
+    def run(**changes):
+        config = dataclasses.replace(small_config(tmp_path), **changes).resolved()
+        layers = frozenset(config.content_layers + config.style_layers)
+        extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
+        return strength_search.search(config, picture_inputs.load(config), extractor)
+
+    return run
+
+
+small = pytest.mark.usefixtures("eagerly", "small_network", "few_iterations")
+
+
+@pytest.fixture
+def few_iterations(monkeypatch):
+    monkeypatch.setattr(strength_search, "FIRST_ITERATIONS", 12)
+    monkeypatch.setattr(strength_search, "LATER_ITERATIONS", 6)
+
+
+@small
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+def test_a_transfer_reaches_its_strength(tmp_path, loss):
+    config = small_config(tmp_path, strength=0.2, loss=loss, iterations=(30,))
+    record = run_transfer(config).record
+    found = record["strength_search"]
+    assert found["target"] == 0.2
+    assert record["metrics"]["strength"] == pytest.approx(0.2, abs=0.05)
+    assert record["config"]["lambda_os"] is None
+    by_hand = run_transfer(dataclasses.replace(config, strength=None, lambda_os=found["lambda_os"]))
+    assert by_hand.record["history"] == record["history"]
+    assert by_hand.record["strength_search"] is None
+    assert by_hand.metrics["strength"] == record["metrics"]["strength"]
+
+
+@small
+def test_more_strength_takes_less_content(search):
+    weak, strong = (search(strength=strength) for strength in (0.1, 0.25))
+    assert strong["lambda_os"] < weak["lambda_os"]
+
+
+@small
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+def test_a_proxy_is_smaller_and_its_weight_carried_over(search, monkeypatch, loss):
+    monkeypatch.setattr(strength_search, "_balanced", lambda objective: 1.0)
+    monkeypatch.setattr(strength_search._Proxy, "probe", lambda *_: 0.2)
+    whole = search(strength=0.2, loss=loss)
+    assert whole["proxy_size"] == 24
+    monkeypatch.setattr(strength_search, "PROXY_SIZES", (18, 18))
+    small = search(strength=0.2, loss=loss)
+    assert small["proxy_size"] == 18
+    # Of the original loss the content's part grows with the number of pixels.
+    ratio = (16 * 18) / (20 * 24) if loss == "original" else 1  # no side is shorter than 16
+    assert small["lambda_os"] == pytest.approx(ratio * whole["lambda_os"])
+
+
+@small
+def test_a_run_continues_without_another_search_to_the_same_bits(tmp_path, monkeypatch):
+    config = small_config(tmp_path, strength=0.2, iterations=(6,))
+    whole = run_transfer(config)
+    kept = []
+
+    def stop(progress):
+        kept.append(progress.checkpoint())
+        return progress.iteration >= 3
+
+    stopped = run_transfer(config, stop)
+    assert stopped.record["status"] == "interrupted"
+    monkeypatch.setattr(transfer, "search", lambda *_: pytest.fail("it searched again"))
+    resumed = run_transfer(config, checkpoint=kept[-1])
+    np.testing.assert_array_equal(resumed.image, whole.image)
+    searches = [result.record["strength_search"] for result in (whole, resumed)]
+    assert searches[0]["lambda_os"] == searches[1]["lambda_os"]
+    assert searches[0]["probes"] == searches[1]["probes"]
+
+
+@small
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": (20, 24)},
+        {"optimizer": "adam"},
+        {"color": "luminance"},
+        {"parametrization": "fourier"},
+        {"init": "noise"},
+        {"tv_weight": 1e-3},
+        {"stroke_size": 0.9},
+        {"border": "wrap", "size": (32,), "strength": 0.1},
+        {"content_layers": ("conv1_1", "relu2_1")},
+    ],
+    ids=str,
+)
+def test_every_kind_of_transfer_takes_a_strength(tmp_path, changes):
+    config = small_config(tmp_path, **({"strength": 0.2, "iterations": (8,)} | changes))
+    record = run_transfer(config).record
+    assert 0 < record["metrics"]["strength"] < 1.3
+    assert record["strength_search"]["lambda_os"] > 0
+
+
+@small
+def test_regions_and_blends_take_a_strength(tmp_path):
+    config = small_config(tmp_path, strength=0.2)
+    left = np.zeros((20, 24, 3), np.float32)
+    left[:, :12] = 255
+    picture_io.save_picture(tmp_path / "left.png", left)
+    picture_io.save_picture(tmp_path / "right.png", 255 - left)
+    picture_io.save_picture(tmp_path / "other.png", noise(22, 20, seed=9))
+    masks = str(tmp_path / "left.png"), str(tmp_path / "right.png")
+    config = dataclasses.replace(config, style=(*config.style, str(tmp_path / "other.png")))
+    for changes in ({"style_blend": (1.0, 3.0)}, {"content_masks": masks}):
+        record = run_transfer(dataclasses.replace(config, **changes)).record
+        assert 0 < record["metrics"]["strength"] < 1.3
+
+
+@small
+@pytest.mark.parametrize(
+    ("strengths", "words"),
+    [
+        (itertools.repeat(0.5), "strength: 0.9 is out of reach .* up to 0.5 is possible"),
+        (itertools.repeat(math.nan), "strength: is not defined .*; give lambda_os"),
+    ],
+)
+def test_what_cannot_be_reached_is_refused(search, monkeypatch, strengths, words):
+    monkeypatch.setattr(strength_search._Proxy, "probe", lambda *_: next(strengths))
+    with pytest.raises(strength_search.StrengthError, match=words):
+        search(strength=0.9)
+
+
+@small
+def test_a_search_says_how_far_it_is_and_can_be_ended(tmp_path):
+    config = small_config(tmp_path, strength=0.2)
+    shares = []
+    transfer.Transfer(config).run(on_search=shares.append)
+    assert shares == sorted(shares)
+    assert 0 < shares[0] <= shares[-1] <= 1
+
+    def end(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transfer.Transfer(config).run(on_search=end)
