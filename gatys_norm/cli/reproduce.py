@@ -80,8 +80,12 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
     results, signal_number = grid_command.run_from_flags(configs, values)
     if signal_number is not None:
         return grid_command.report_interrupted(len(results), len(configs), folder, signal_number)
+    kept = "the transfers are kept, the same command continues"
     if values.independent_measures:
-        results, signal_number = measured(results)
+        try:
+            results, signal_number = measured(results)
+        except OSError as error:
+            return errors.report_unwritten(folder, error, kept)
         if signal_number is not None:
             return grid_command.report_interrupted(
                 len(results), len(configs), folder, signal_number
@@ -97,8 +101,7 @@ def reproduce(values: flags.FlagValues, command: str) -> int:
         try:
             write()
         except OSError as error:
-            note = "the transfers are kept, the same command continues"
-            return errors.report_unwritten(target, error, note)
+            return errors.report_unwritten(target, error, kept)
     print_findings(reproduction.findings)
     code = grid_command.report_failed(results.values())
     print(f"page: {folder / 'report.html'}")

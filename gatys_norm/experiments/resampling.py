@@ -20,7 +20,7 @@ from gatys_norm.text import finite_or_none
 
 DRAWS = 1000
 CONFIDENCE = 0.95
-LEAST_STYLES = 2  # with one there is nothing to draw
+LEAST_STYLES = 6  # fewer agree by chance too often: all of n in 2 · ½ⁿ of the cases
 
 _Place: TypeAlias = tuple[int, int, str]  # number of style, number of content, name of the row
 Rows: TypeAlias = Mapping[str, tuple[str, str]]  # {name of a row: (style, content)}
@@ -62,7 +62,7 @@ def intervals(evidence: Evidence, rows: Rows) -> dict[str, list[float]]:
 
     Returns:
       {"original": [low, high], "normalized": …, "difference": of normalized − original}; empty
-      with fewer than two styles, or if a number is undefined in every draw.
+      with fewer than six styles, or if a number is undefined in every draw.
     """
     complete = frozenset(
         name for name in rows if all(name in evidence.by_row.get(loss, {}) for loss in LOSSES)

@@ -23,8 +23,8 @@ PADDED_AXES = {
 
 def padded_size(border: str, height: int, width: int) -> tuple[int, int]:
     """Return (height, width) of `padded` for a map of H × W."""
-    axes = PADDED_AXES[border]
-    return height + 2 * (ROWS in axes), width + 2 * (COLUMNS in axes)
+    margins = _margins(border)
+    return height + 2 * margins[ROWS], width + 2 * margins[COLUMNS]
 
 
 def padded(value: tf.Tensor, border: str) -> tf.Tensor:
@@ -70,15 +70,19 @@ def folded(gradient: tf.Tensor, border: str) -> tf.Tensor:
 
 def with_zeros(value: tf.Tensor, border: str) -> tf.Tensor:
     """Return a map with zeros where `padded` adds positions: the transpose of `without_padding`."""
-    axes = PADDED_AXES[border]
-    return tf.pad(value, [[int(axis in axes)] * 2 for axis in range(4)])
+    return tf.pad(value, [[margin, margin] for margin in _margins(border)])
 
 
 def without_padding(value: tf.Tensor, border: str) -> tf.Tensor:
     """Return the result of a convolution of `padded` without the positions that were added."""
-    for axis in PADDED_AXES[border]:
-        value = _part(value, axis, 1, value.shape[axis] - 1)
-    return value
+    margins = _margins(border)
+    sizes = [size - 2 * margin for size, margin in zip(value.shape, margins, strict=True)]
+    return tf.slice(value, margins, sizes)
+
+
+def _margins(border: str) -> list[int]:
+    """Return how many positions are added on either side of each axis of 1 × H × W × C."""
+    return [int(axis in PADDED_AXES[border]) for axis in range(4)]
 
 
 def _folded_on(axis: int, gradient: tf.Tensor, border: str) -> tf.Tensor:

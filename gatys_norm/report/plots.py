@@ -198,7 +198,8 @@ def instability(points: Mapping[str, Mapping[str, InstabilityPoint]]) -> np.ndar
         for style, point in by_style.items():
             axes.plot(*([value] for value in point), **looks[style])
     panels[0].set_ylabel("RMS difference of results, grey levels")
-    panels[0].set_ylim(bottom=0)
+    distances = [distance for by_style in points.values() for _, distance in by_style.values()]
+    panels[0].set_ylim(0, 1.1 * max(distances, default=1.0))
     charts.set_legend(figure, [charts.line_handle(look, name) for name, look in looks.items()])
     return charts.rendered(figure)
 

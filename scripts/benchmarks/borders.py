@@ -31,6 +31,7 @@ SHEET = benchmark_report.ROOT / "docs" / "borders.jpg"
 CELL_WIDTH = 176  # pixels of a picture in the sheet
 STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 EDGE = 16  # pixels from an edge that count as the edge
+LEAST_SIZE = 4 * EDGE
 # {subject: what is set for it}
 SUBJECTS = {"picture": {}, "texture": {"init": "noise", "lambda_os": 0.0}}
 GOAL = (0.95, 1.05)
@@ -48,8 +49,8 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
     config = benchmark_report.config_from_flags(values, size=256, iterations=300)
-    if config.size[0] <= 2 * EDGE:
-        raise errors.InputError(f"--size: must be more than {2 * EDGE}, twice the edge")
+    if config.size[0] < LEAST_SIZE:
+        raise errors.InputError(f"--size: must be {LEAST_SIZE} or more, to have an inside")
     with errors.refusing(ConfigError, prefix="--styles: "):
         configs = [
             dataclasses.replace(config, style=(style,), border=border, **settings)

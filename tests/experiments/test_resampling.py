@@ -59,21 +59,33 @@ def test_contents_vary_the_interval_if_they_are_drawn():
 
 
 def test_rows_that_a_loss_lacks_are_left_out_of_both():
-    intervals = resampling.intervals(evidence([1, 1, 1, 50], [1, 1, 1]), ROWS)
+    intervals = resampling.intervals(evidence([1] * 6 + [50], [1] * 6), ROWS)
     assert intervals["original"] == [1, 1]
 
 
 @pytest.mark.parametrize(
-    "values", [([1], [2]), ([], []), ([1, 2, 3], []), ([1, 2, 3], [1])], ids=str
+    "values", [([1], [2]), ([], []), ([1] * 8, []), ([1] * 8, [1]), ([1] * 5, [2] * 5)], ids=str
 )
-def test_one_style_has_no_interval(values):
+def test_fewer_than_six_styles_have_no_interval(values):
     assert resampling.intervals(evidence(*values), ROWS) == {}
 
 
+def test_contents_do_not_stand_for_styles():
+    names = [f"{style} on {content}" for style in "abc" for content in ("sea", "town", "hill")]
+    rows = {name: tuple(name.split(" on ")) for name in names}
+    assert resampling.intervals(evidence([1] * 9, [2] * 9, names=names), rows) == {}
+
+
+def undefined_for_repeated_styles(drawn):
+    values = [row.values[0] for row in drawn]
+    return sum(values) if len(set(values)) > 4 else None
+
+
 def test_draws_without_a_number_are_left_out():
-    """Both rows the same has no spread of rows that differ; the rest have one of 4."""
-    intervals = resampling.intervals(evidence([1, 5], [1, 5], lambda _: None), ROWS)
-    assert intervals == {}
+    values = range(8)
+    intervals = resampling.intervals(evidence(values, values, undefined_for_repeated_styles), ROWS)
+    assert intervals["difference"] == [0, 0]
+    assert resampling.intervals(evidence(values, values, lambda _: None), ROWS) == {}
 
 
 def test_a_repeated_call_gives_the_same():

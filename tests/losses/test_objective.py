@@ -952,9 +952,8 @@ def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
 # --- wrapped pictures ---------------------------------------------------------------------------
 
 
-@all_ways
-def test_the_style_and_variation_of_a_tile_do_not_depend_on_where_it_begins(strips):
-    """With the paper's λ_os = 0, and the total variation across the seams."""
+def test_the_style_and_variation_of_a_tile_do_not_depend_on_where_it_begins():
+    """With λ_os = 0, and the total variation across the seams."""
     generator = np.random.default_rng(0)
     content, style, image = generator.uniform(0, 255, (3, 32, 48, 3)).astype(np.float32)
     layers = ("conv1_1", "conv3_1", "conv5_1")
@@ -964,11 +963,12 @@ def test_the_style_and_variation_of_a_tile_do_not_depend_on_where_it_begins(stri
     model = narrow_network.load_biased_model()
     for border, is_seamless in (("wrap", True), ("zero", False)):
         tile = vgg.Extractor(model, (*layers, "conv4_1"), rule=lambda *_: DIRECT, border=border)
-        problem = objective.build_objective(config, tile, ResizedInputs(content, (style,)), strips)
+        problem = objective.build_objective(config, tile, ResizedInputs(content, (style,)))
         moved = np.roll(image, (16, 32), (0, 1))
-        (loss, gradient, _), (other, of_moved, _) = (
-            problem.function(flat(picture), *problem.data) for picture in (image, moved)
-        )
+        with without_graphs():
+            (loss, gradient, _), (other, of_moved, _) = (
+                problem.function(flat(picture), *problem.data) for picture in (image, moved)
+            )
         assert (float(other) == pytest.approx(float(loss), rel=1e-5)) is is_seamless
         expected = np.roll(tf.reshape(gradient, image.shape), (16, 32), (0, 1))
         error = np.max(np.abs(tf.reshape(of_moved, image.shape) - expected))

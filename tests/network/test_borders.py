@@ -106,9 +106,9 @@ def test_zeros_need_no_operation_more():
     def types(border):
         convolve = tf.function(Convolution(kernel, lambda *_: DIRECT, border), autograph=False)
         graph = convolve.get_concrete_function(tf.TensorSpec((1, 5, 7, 8))).graph
-        return {operation.type for operation in graph.get_operations()} - {"NoOp"}
+        return {operation.type for operation in graph.get_operations()}
 
-    assert types("zero") == {"Placeholder", "Const", "Conv2D", "Identity"}
+    assert types("zero") <= {"Placeholder", "Conv2D", "Identity", "Const", "NoOp"}
     assert types("wrap") > types("zero")
 
 

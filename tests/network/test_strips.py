@@ -218,14 +218,14 @@ def test_the_low_rank_network(model, monkeypatch):
 @pytest.mark.parametrize("border", ["replicate", "reflect", "wrap", "wrap_x"])
 def test_other_borders(model, border):
     extractor = extractor_of(model, PAPERS, border=border)
-    assert_same(extractor, PAPERS, (80, 32), rows=12, kept=(0, 3, 5))
+    assert_same(extractor, PAPERS, (48, 16), rows=12, kept=(0, 5))
 
 
-@pytest.mark.parametrize(("height", "rows"), [(48, 4), (48, 64), (64, 20)])
+@pytest.mark.parametrize(("height", "rows"), [(48, 4), (16, 64), (64, 20)])
 def test_a_map_wrapped_around_many_strips_or_few(model, height, rows):
     """The last strip of a map can have fewer rows than those around it, which both edges share."""
     terms = TERMS["both sides of the ReLU"]
-    assert_same(extractor_of(model, terms, border="wrap"), terms, (height, 16), rows, kept=(0, 5))
+    assert_same(extractor_of(model, terms, border="wrap"), terms, (height, 16), rows, kept=(3,))
 
 
 def test_a_wrapped_picture_in_the_low_rank_network(model, monkeypatch):
@@ -234,7 +234,6 @@ def test_a_wrapped_picture_in_the_low_rank_network(model, monkeypatch):
     extractor = extractor_of(model, PAPERS, border="wrap")
     reduced = low_rank.low_rank_extractor(extractor, extractor, [picture(64, 48).numpy()])
     assert any(hasattr(convolution, "small_shape") for _, convolution, _ in reduced.steps)
-    assert_same(reduced, PAPERS, (64, 32), rows=16, kept=(0, 5))
     image = picture(64, 32)
     for layer, features in reduced(image).items():
         moved = reduced(tf.roll(image, [16, 16], [0, 1]))[layer]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROUNDING = 1e-10  # of the variance: a squared distance below is one of rounding
+
 
 class Gaussian(NamedTuple):
     """The Gaussian fitted to features.
@@ -41,4 +43,4 @@ def distance(gaussian: Gaussian, reference: Gaussian) -> float:
     overlap = np.linalg.svd(gaussian.root @ reference.root.T, compute_uv=False).sum()
     traces = np.square(gaussian.root).sum() + np.square(reference.root).sum()
     squared = np.square(gaussian.mean - reference.mean).sum() + traces - 2 * overlap
-    return math.sqrt(max(0.0, float(squared)))
+    return math.sqrt(squared) if squared > ROUNDING * traces else 0.0
