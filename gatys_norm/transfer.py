@@ -7,7 +7,7 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
@@ -155,6 +155,7 @@ class Transfer:
         config: TransferConfig,
         inputs: LoadedInputs | None = None,
         weights_file: weights.WeightsFile | None = None,
+        strips: Sequence[memory.Strips] | None = None,
     ) -> None:
         """Load and check the files that the settings name.
 
@@ -162,6 +163,7 @@ class Transfer:
           config: `TransferConfig`.
           inputs: the pictures, if they are loaded already.
           weights_file: the weights, if they are located already.
+          strips: how the network is computed at each size, if that is planned already.
 
         Raises:
           PictureError, WeightsError: an input cannot be used.
@@ -177,7 +179,7 @@ class Transfer:
             config, self._inputs.shapes, device.available_bytes(), device.costs()
         )
         self.plan = plans[-1]
-        self._strips = [plan.strips for plan in plans]  # of each size
+        self._strips = list(strips or (plan.strips for plan in plans))  # of each size
         self._weights_file = weights_file or weights.locate(config.weights)
         self._precision = device.usable_precision(config.precision)
         self._schedule = schedule(config, self._precision)

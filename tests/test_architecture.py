@@ -243,8 +243,12 @@ def test_no_other_module_loads_tensorflow():
     without_tensorflow |= {"network.weights", "network.__init__", "losses.coefficients"}
     with_tensorflow = {name for name in MODULES if name.startswith("network.")}
     with_tensorflow |= {
+        "experiments.findings",
         "experiments.grid",
         "experiments.measurements",
+        "experiments.measures.hed",
+        "experiments.measures.independent",
+        "experiments.measures.structure",
         "experiments.ray",
         "experiments.reproduction",
         "film.run",

@@ -257,10 +257,15 @@ def _raised_layer_gain(raised: Runs, equal: Runs, reflection: str) -> Finding:
         for raised_run, equal_run in zip(after, before, strict=True)
     ]
     paired, notes = in_both_losses(raised, gains)
+    shares = [
+        gain.with_value(_share_of_missing(gain.value, equal_run.value))
+        for gain, equal_run in zip(gains, before, strict=True)
+    ]
     details = {
         "raised": _by_run(after),
         "equal": _by_run(before),
         "gain": _by_run(gains),
+        "gain_by_what_was_missing": _by_run(shares),
         "by_style": _by_style(_per_style(paired, mean)),
         "by_layer": _by_layer(paired),
     }
@@ -281,6 +286,13 @@ def _raised_layer_gain(raised: Runs, equal: Runs, reflection: str) -> Finding:
         details=plain(details),
         note=joined(notes),
     )
+
+
+def _share_of_missing(gain: float | None, reflection: float | None) -> float | None:
+    """Return gain / (1 − reflection): a gain is small where little is missing."""
+    if gain is None or reflection is None or reflection == 1:
+        return None
+    return gain / (1 - reflection)
 
 
 def _in_layer_of(metrics: Metrics | None, measure: str, layer: str) -> float | None:

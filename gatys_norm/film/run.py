@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -22,6 +23,7 @@ from gatys_norm.film.store import Row, State
 from gatys_norm.film.transfer import FilmTransfer
 from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.network import device, weights
+from gatys_norm.runs.identity import damaged
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress
 
@@ -97,7 +99,7 @@ class FilmRun:
         """
         with device.graphs_in_full_precision():
             shots = self.transfer.shots(self._shown(on_frame))
-        return State(shots, [], {})
+        return State(shots, [], {}, self.transfer.strips)
 
     def _shown(self, on_frame: Callable[[int], object]) -> Iterator[np.ndarray]:
         for number, frame in enumerate(self._read(), start=1):
@@ -108,7 +110,10 @@ class FilmRun:
         """Return the state of a film that was stopped; see `store.load`."""
         layers = self._config.transfer.content_layers
         distance = self._config.temporal_frames[-1]
-        return store.load(output, self._identity, layers, self.transfer.shape, distance)
+        state = store.load(output, self._identity, layers, self.transfer.shape, distance)
+        if len(state.strips) != len(self._config.transfer.size):
+            raise damaged("it has strips of other sizes")
+        return state
 
     def run(
         self,
@@ -144,10 +149,11 @@ class FilmRun:
                 shown[number] = frame
                 yield frame.pixels
 
+        transfer = dataclasses.replace(self.transfer, strips=state.strips)
         rows, results = list(state.rows), dict(state.results)
         watch = self._watch(state.shots, rows, on_progress)
         lambda_os = rows[-1]["lambda_os"] if rows else None
-        for done in self.transfer.run(pixels(), state.shots, results, len(rows), lambda_os, watch):
+        for done in transfer.run(pixels(), state.shots, results, len(rows), lambda_os, watch):
             frame = shown[len(rows)]
             times = {"time": frame.time, "duration": frame.duration}
             rows.append(
@@ -155,7 +161,7 @@ class FilmRun:
             )
             results[len(rows) - 1] = done.image
             results.pop(len(rows) - 1 - self._config.temporal_frames[-1], None)
-            present = State(state.shots, rows, results)
+            present = state._replace(rows=rows, results=results)
             store.save_frame(output, done.image, present, self._identity)
         record = self._record(state.shots, rows)
         sound = self._config.transfer.content if with_sound and self.facts.sounds else None

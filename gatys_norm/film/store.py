@@ -22,6 +22,7 @@ from gatys_norm.film import encode, plan
 from gatys_norm.film.model import FilmError, FilmFacts, Frame
 from gatys_norm.film.plan import Shot
 from gatys_norm.images import io as picture_io
+from gatys_norm.network.memory import Strips
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.runs.checkpoint import Checkpoint
@@ -38,11 +39,13 @@ class State(NamedTuple):
       shots: of the film.
       rows: what the record has of each finished frame.
       results: {number: image, float32 H × W × 3} of those that later frames are compared with.
+      strips: how the network is computed; see `film.transfer.FilmTransfer`.
     """
 
     shots: tuple[Shot, ...]
     rows: list[Row]
     results: Mapping[int, np.ndarray]
+    strips: tuple[Strips, ...]
 
 
 def is_folder(output: StrPath) -> bool:
@@ -123,7 +126,12 @@ def save_frame(
     """
     frames_folder(output).mkdir(exist_ok=True)
     picture_io.save_picture(frame_path(output, len(state.rows) - 1), image)
-    facts: Any = {"identity": identity, "shots": state.shots, "rows": state.rows}
+    facts: Any = {
+        "identity": identity,
+        "shots": state.shots,
+        "rows": state.rows,
+        "strips": [strips._asdict() for strips in state.strips],
+    }
     arrays = {str(number): result for number, result in state.results.items()}
     checkpoints.save(run_folder.checkpoint_path(output), Checkpoint(arrays, facts))
 
@@ -158,6 +166,9 @@ def load(
         _check_rows(rows, shots)
         results = {int(number): array for number, array in arrays.items()}
         _check_results(results, len(rows), shape, distance)
+        for strips in stored["strips"]:
+            checkpoints.check_strips(strips)
+        planned = tuple(Strips(**strips) for strips in stored["strips"])
     except CheckpointMismatchError:
         raise
     except DAMAGED as error:
@@ -166,7 +177,7 @@ def load(
         if not frame_path(output, number).is_file():
             path = frame_path(output, number)
             raise CheckpointMismatchError(f"the frame {path} is missing, which was finished")
-    return State(shots, rows, results)
+    return State(shots, rows, results, planned)
 
 
 def _check_rows(rows: Sequence[Row], shots: Sequence[Shot]) -> None:

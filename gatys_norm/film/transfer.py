@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -75,11 +74,24 @@ class FilmTransfer:
       config: resolved `FilmConfig`.
       inputs: see `film.inputs.load`.
       weights_file: of VGG-19.
+      strips: how the network is computed at each size of the first frames; planned if empty. It is
+        the same for all frames, because the results differ by rounding.
+
+    Raises:
+      OutOfMemoryError: when made, if a frame would not fit into memory.
     """
 
     config: FilmConfig
     inputs: LoadedInputs
     weights_file: weights.WeightsFile
+    strips: tuple[memory.Strips, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.strips:
+            plans = memory.plan_transfer(
+                self.config.transfer, self.inputs.shapes, device.available_bytes(), device.costs()
+            )
+            self.strips = tuple(plan.strips for plan in plans)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,15 +119,9 @@ class FilmTransfer:
         extractor = vgg.load_extractor(
             self.weights_file, layers, config.pooling, "float32", config.border
         )
-        values_of = loss_features.compiled(extractor, terms, self._strips)
+        values_of = loss_features.compiled(extractor, terms, self.strips[-1])
         values = values_of(tf.constant(self._content(frame)), {})
         return {layer_of(term): float(energy(value)) for term, value in values.items()}
-
-    @functools.cached_property
-    def _strips(self) -> memory.Strips:
-        shapes = self.inputs.shapes
-        available, costs = device.available_bytes(), device.costs()
-        return memory.plan_transfer(self.config.transfer, shapes, available, costs)[-1].strips
 
     def _content(self, frame: np.ndarray) -> np.ndarray:
         """Return what x is compared with: the frame, or its luminance."""
@@ -218,7 +224,8 @@ class FilmTransfer:
             is_stopped = on_progress is not None and bool(on_progress(frame.number, progress))
             return is_stopped or _is_settled(progress, config.size[-1])
 
-        result = Transfer(config, inputs, self.weights_file).run(watch)
+        strips = self.strips[-len(config.size) :]
+        result = Transfer(config, inputs, self.weights_file, strips).run(watch)
         return None if is_stopped else result
 
     def _compared(self, frame: _Frame) -> FilmFrame:

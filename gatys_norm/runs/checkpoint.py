@@ -216,7 +216,7 @@ def _check_facts(
     check_number(facts, "restarts", 0, max_restarts, int)
     check_number(facts, "scale", float(np.finfo(np.float32).tiny))
     check_number(facts, "seconds")
-    _check_strips(facts["strips"])
+    check_strips(facts["strips"])
     terms = loss_terms(from_dict(facts["config"]))
     for row in facts["history"]:
         for name in ("size", "iteration", "evaluations", "loss", *terms):
@@ -232,7 +232,8 @@ def _check_facts(
         raise ValueError("the present size has no history")
 
 
-def _check_strips(strips: StripsRecord) -> None:
+def check_strips(strips: StripsRecord) -> None:
+    """Raise ValueError unless a network can be computed in this way."""
     if set(strips) != set(StripsRecord.__annotations__):
         raise ValueError(f"strips is {strips!r}")
     for name, largest in (("rows", SIZE_RANGE[1]), ("kept", len(CONVOLUTIONS_PER_BLOCK))):

@@ -385,6 +385,7 @@ def test_gain_of_the_raised_layer():
         zip(LAYERS, (0.125, 0.5, -0.125), strict=True)
     )
     assert details["raised"]["original"]["strokes"]["conv4_4"] == 1
+    assert details["gain_by_what_was_missing"]["original"]["planes"]["conv4_4"] == 0.25 / (1 - 0.5)
     assert details["equal"]["original"]["strokes"]["conv4_4"] == 0.5
     assert details["by_layer"]["original"] == dict(
         zip(LAYERS, (0.0625, 0.375, -0.0625), strict=True)

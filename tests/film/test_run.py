@@ -20,6 +20,7 @@ from gatys_norm.film import decode, run, store, transfer
 from gatys_norm.film.model import FilmError
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.images import io as picture_io
+from gatys_norm.network.memory import WHOLE, Strips
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.runs.checkpoint import CheckpointError
 from gatys_norm.runs.identity import CheckpointMismatchError
@@ -101,6 +102,24 @@ def test_stopped_and_resumed_film_has_the_same_bytes(config, tmp_path):
             assert len(list(decode.read(output))) == len(record["frames"]) == number - 1
     assert record["status"] == "completed"
     assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_resumed_film_has_the_strips_of_its_beginning(config, tmp_path, monkeypatch):
+    """Even if there is less memory by then."""
+    output, strips = tmp_path / "out.mp4", []
+
+    class Watched(transfer.Transfer):
+        def run(self, *arguments):
+            strips.append(self._strips)
+            return super().run(*arguments)
+
+    monkeypatch.setattr(transfer, "Transfer", Watched)
+    run.FilmRun(config).run(output, on_progress=stopping_at(3))
+    film = run.FilmRun(config)
+    assert film.transfer.strips == (WHOLE,)
+    film.transfer.strips = (Strips(8, 0),)
+    film.run(output, film.resume(output))
+    assert strips == [[WHOLE]] * 5  # one frame was begun twice
 
 
 def test_film_stopped_in_its_first_frame_leaves_nothing(config, tmp_path):

@@ -11,6 +11,7 @@ pytest.importorskip("cv2")
 from gatys_norm.film import store
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.store import State
+from gatys_norm.network.memory import Strips
 from gatys_norm.runs.checkpoint import CheckpointError
 from gatys_norm.runs.identity import CheckpointMismatchError
 
@@ -36,6 +37,7 @@ STATE = State(
     (Shot(0, 2, {"conv4_2": 2.0}), Shot(2, 3, {"conv4_2": 2.5})),
     [row(number) for number in range(3)],
     {number: image(number) for number in (1, 2)},
+    (Strips(8, 2),),
 )
 
 
@@ -45,7 +47,7 @@ def saved(folder, state=STATE):
     for count in range(1, len(STATE.rows) + 1):
         rows = STATE.rows[:count]
         results = {number: image(number) for number in range(max(0, count - DISTANCE), count)}
-        store.save_frame(output, image(count), State(STATE.shots, rows, results), IDENTITY)
+        store.save_frame(output, image(count), STATE._replace(rows=rows, results=results), IDENTITY)
     store.save_frame(output, image(3), state, IDENTITY)
     return output
 
@@ -57,7 +59,7 @@ def load(output, identity=IDENTITY, shape=SHAPE):
 def test_state_is_stored(tmp_path):
     loaded = load(saved(tmp_path))
     assert loaded.shots == STATE.shots
-    assert loaded.rows == STATE.rows
+    assert (loaded.rows, loaded.strips) == (STATE.rows, STATE.strips)
     assert loaded.results.keys() == STATE.results.keys()
     for number, result in STATE.results.items():
         np.testing.assert_array_equal(loaded.results[number], result)
@@ -73,7 +75,7 @@ def changed(path, value):
         del results[key]
     else:
         results[key] = value
-    return State(STATE.shots, rows, results)
+    return STATE._replace(rows=rows, results=results)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,13 @@ def test_forged_checkpoint_is_refused(tmp_path, path, value):
 def test_more_frames_than_the_film_has(tmp_path):
     output = saved(tmp_path, STATE._replace(shots=STATE.shots[:1]))
     with pytest.raises(CheckpointMismatchError, match="more frames than in the film"):
+        load(output)
+
+
+@pytest.mark.parametrize("strips", [Strips(-8, 2), Strips("8", 2), Strips(8, 99), Strips(1, 0)])
+def test_strips_that_cannot_be(tmp_path, strips):
+    output = saved(tmp_path, STATE._replace(strips=(strips,)))
+    with pytest.raises(CheckpointMismatchError, match="the checkpoint is damaged"):
         load(output)
 
 

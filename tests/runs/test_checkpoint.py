@@ -8,6 +8,6 @@ from gatys_norm.runs import checkpoint
 
 def test_the_strips_of_every_plan_are_accepted():
     for strips in memory.CHOICES:
-        checkpoint._check_strips(strips._asdict())
+        checkpoint.check_strips(strips._asdict())
     assert set(StripsRecord.__annotations__) == set(memory.Strips._fields)
     assert checkpoint.LEAST_ROWS == network_strips.ROW_STEP
