@@ -65,7 +65,7 @@ def define_flags(values: flags.FlagValues) -> None:
     explanation = "noise starts per style of the instability"
     flags.DEFINE_integer("starts", default["starts"], explanation, flag_values=values)
     explanation = (
-        "also measure by networks that no loss optimises, and test the claims with that (the extra "
+        "also measure by networks that no loss optimizes, and test the claims with that (the extra "
         "measures)"
     )
     flags.DEFINE_bool("independent_measures", False, explanation, flag_values=values)
