@@ -111,7 +111,8 @@ def open_stage(
     objective = build_objective(config, extractor, present, strips)
     start = None
     if coarse is not None:
-        start = resize(coarse, *present.content.shape[:2], config.wrapped_axes)
+        height, width, _ = present.content.shape
+        start = resize(coarse, height, width, config.wrapped_axes)
     elif index == 0:
         start = first_picture(config, inputs, present)
     style_shapes = inputs.shapes[size].styles

@@ -35,7 +35,7 @@ Writes report.html, claims.json and a picture per figure; every transfer keeps a
 there, so that the same command continues where it was stopped, and other settings run anew only
 what they touch. Takes the flags of a transfer as well, except those that the figures set
 themselves. The pictures of the first form lie in a clone's data/; elsewhere --content and --styles
-are needed.
+are needed. In --styles and --more_contents a folder stands for the pictures in it.
 """
 WRITTEN = {  # under the folder of each flag
     "output_dir": (

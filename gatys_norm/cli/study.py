@@ -56,9 +56,7 @@ def define_flags(values: flags.FlagValues) -> None:
         define_list(name, [f"{value:g}" for value in default[name]], explanation)
 
     define_list("figures", ["all"], f"all, or some of {', '.join(paper_figures.FIGURES)}")
-    define_list(
-        "styles", samples(*STYLES), "the paths of the style pictures, or of folders with them"
-    )
+    define_list("styles", samples(*STYLES), "the paths of the style pictures")
     define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
     define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
     define_numbers("lambdas_original", "λ_os along figure 2(a)")
@@ -71,12 +69,12 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     define_list("sizes", None, "sizes of figures 2(c) and 6(c); default half, once, twice --size")
     define_number("boost", default["boost"], "factor of the raised layer's weight")
-    explanation = "more contents, or folders with them; every figure has each style on each content"
+    explanation = "more contents; every figure has each style on each content"
     define_list("more_contents", [], explanation)
     explanation = "noise starts per style of the instability"
     flags.DEFINE_integer("starts", default["starts"], explanation, flag_values=values)
     explanation = (
-        "also measure by networks that no loss optimises, and test the claims with that (the extra "
+        "also measure by networks that no loss optimizes, and test the claims with that (the extra "
         "measures)"
     )
     flags.DEFINE_bool("independent_measures", False, explanation, flag_values=values)

@@ -259,7 +259,7 @@ def _sweep_pictures(reproduction: Reproduction) -> _Pictures:
     pictures = {}
     for name, measures, caption in (
         ("sweep", statistics.MEASURES, "content distance and mean style reflection"),
-        ("sweep-independent", statistics.INDEPENDENT, "measures that no loss optimises"),
+        ("sweep-independent", statistics.INDEPENDENT, "measures that no loss optimizes"),
     ):
         curves = _sweep_curves(reproduction, measures)
         if curves and set(measures) <= set(levels):

@@ -14,7 +14,7 @@ CONTENT_DISTANCE, STYLE_REFLECTION = "content_distance", "style_reflection"
 EDGE_COHERENCE = "edge_coherence"
 OTHER_LAYERS, EDGE_NETWORK = "other_layers_reflection", "edge_network_reflection"
 MEASURES = {CONTENT_DISTANCE: "content distance", STYLE_REFLECTION: "mean style reflection"}
-# By networks that no loss optimises, see `measures.independent`.
+# By networks that no loss optimizes, see `measures.independent`.
 INDEPENDENT = {
     EDGE_COHERENCE: "coherence of edges (HED)",
     "structural_similarity": "structural similarity of the luminance",

@@ -118,7 +118,7 @@ def test_full_size_replaces_the_last_size(sizes, iterations, size, expected):
 
 
 def test_measures_are_means_over_layers_and_seconds():
-    record = {
+    record: dict[str, dict] = {
         "metrics": {
             "content_distance": {"conv4_2": 0.5},
             "style_distance": {"conv1_1": 9.0},

@@ -1,6 +1,6 @@
-"""Measures of a result by networks that no loss optimises, and by its luminance alone.
+"""Measures of a result by networks that no loss optimizes, and by its luminance alone.
 
-What is optimised flatters the result: the measures of a record use the layers of the loss. These do
+What is optimized flatters the result: the measures of a record use the layers of the loss. These do
 not. The measures of content compare the result x with the content o and are 1 if it still is the
 content; those of style are 1 − d(x, s) / d(o, s), 0 if nothing of the style s was transferred and
 1 if all of it was, like the style reflection of `losses.metrics`.
