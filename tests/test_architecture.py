@@ -254,7 +254,7 @@ def test_no_other_module_loads_tensorflow():
         "film.run",
         "film.transfer",
     }
-    with_tensorflow |= {"transfer", "stages", "run_log"}
+    with_tensorflow |= {"transfer", "stages", "strength_search", "run_log"}
     with_tensorflow |= {name for name in MODULES if name.startswith(("losses.", "optimizers."))}
     with_tensorflow -= without_tensorflow
     modules = [

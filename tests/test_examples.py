@@ -20,7 +20,9 @@ from helpers.programs import ROOT
 
 import gatys_norm.transfer  # noqa: F401  # TensorFlow is loaded before the tests are timed
 
-NOT_CODE = {"gatys_norm.survey.model", "gatys_norm.survey.pairs.load"}  # a tree of files, CSV
+NOT_CODE = {  # a tree of files, CSV, formulas
+    *("gatys_norm.survey.model", "gatys_norm.survey.pairs.load", "gatys_norm.losses.strength"),
+}
 ENTRY_POINTS = (
     *("config.TransferConfig", "transfer.stylize", "transfer.Transfer", "report.plots.loss_curves"),
     *("experiments.grid.run_grid", "network.vgg.load_extractor", "optimizers.base.minimize"),

@@ -152,7 +152,8 @@ def test_what_is_known_of_the_installed_package(installed):
     about = distribution.metadata
     assert (about["Version"], about["Author"]) == (VERSION, "The gatys_norm authors")
     assert set(about["Requires-Python"].split(",")) == {">=3.10", "<3.14"}
-    assert set(about.get_all("Provides-Extra")) == {"cuda", "measures", "ray", "survey", "test"}
+    extras = {"cuda", "film", "measures", "ray", "survey", "test"}
+    assert set(about.get_all("Provides-Extra")) == extras
     (command,) = distribution.entry_points
     assert (command.group, command.name) == ("console_scripts", "gatys-norm")
 

@@ -198,7 +198,10 @@ def test_record_holds_what_its_readers_rely_on(result):
     assert record["evaluations"] >= 9
     assert [row["iteration"] for row in record["history"]] == [0, 3, 6, 8]
     assert set(record["terms"]) <= set(record["history"][0])
-    assert set(record["metrics"]) == {"content_distance", "style_distance", "style_reflection"}
+    by_layer = {"content_distance", "style_distance", "style_reflection"}
+    assert set(record["metrics"]) == by_layer | {"strength"}
+    assert 0 < record["metrics"]["strength"] < 1
+    assert record["strength_search"] is None
     assert record["timing"]["seconds_per_evaluation"] > 0
     assert len(record["weights"]["sha256"]) == 64
     assert record["environment"]["packages"]["tensorflow"] == tf.__version__

@@ -275,7 +275,7 @@ def _print_finished(output: StrPath, status: str, seconds: float) -> None:
 
 def _print_terms(record: Record) -> None:
     width = max(20, *map(len, record["terms"]))
-    if record["strength_search"]:
+    if record.get("strength_search"):
         reached, lambda_os = record["metrics"]["strength"], lambda_os_of(record)
         print(f"{'strength':{width}} {reached:.2f} with λ_os {lambda_os:.4g}")
     for term, values in record["terms"].items():

@@ -56,6 +56,8 @@ class FilmProgress:
 class FilmRun:
     """The transfer of a film that can be stopped and resumed, with its files.
 
+        from gatys_norm.config import TransferConfig
+
         run = FilmRun(FilmConfig(TransferConfig(content="clip.mp4", style="waves.jpg")))
         record = run.run("out.mp4")
 

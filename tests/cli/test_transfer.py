@@ -71,7 +71,7 @@ class FakeTransfer:
         if self.error is not None:
             raise self.error
 
-    def run(self, on_progress, stops, on_forecast):
+    def run(self, on_progress, stops, on_forecast, on_search):
         self.received.stops = stops
         status = "completed"
         for iteration in self.iterations:
