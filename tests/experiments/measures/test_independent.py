@@ -10,14 +10,22 @@ from helpers.programs import ROOT
 
 from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import statistics
-from gatys_norm.experiments.measures import independent
+from gatys_norm.experiments.measures import hed, independent, style_vectors
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.sizes import resize
 
-SIZE = 64
+SIZE = 48
 CONTENT_MEASURES = ("edge_coherence", "structural_similarity", "gradient_correlation")
 STYLE_MEASURES = ("style_vector_reflection", "other_layers_reflection", "edge_network_reflection")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _networks_loaded():
+    """Load the networks once, before the first test."""
+    grey = np.full((16, 16, 3), 128.0, np.float32)
+    hed.outputs(grey)
+    style_vectors.style_vector(grey)
 
 
 @pytest.fixture
@@ -74,12 +82,11 @@ def test_content_measures_fall_with_blur_and_with_shuffled_patches(config, pictu
     whole = np.copy(content)
     patches = shuffled(content, side)
     whole[: patches.shape[0], : patches.shape[1]] = patches
-    slight, strong, apart = (
-        means(independent.measure(config, picture))
-        for picture in (blurred(content, 0.7), blurred(content, 2), whole)
+    blurry, apart = (
+        means(independent.measure(config, picture)) for picture in (blurred(content, 0.7), whole)
     )
     for name in CONTENT_MEASURES:
-        assert 1 > slight[name] > strong[name] > apart[name], name
+        assert 1 > blurry[name] > apart[name] + 0.1, name
 
 
 def test_layers_of_the_loss_are_left_out(config, pictures, monkeypatch):
@@ -98,7 +105,7 @@ def test_the_same_picture_as_content_and_style_has_no_reflection(config):
 
 def test_a_result_is_measured_once(config, pictures, tmp_path, monkeypatch):
     output = tmp_path / "result.png"
-    picture_io.save_picture(output, pictures[1][:48, :64])
+    picture_io.save_picture(output, pictures[1])
     kept = tmp_path / "result.measures.json"
     calls = []
 
