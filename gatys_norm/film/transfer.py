@@ -23,7 +23,7 @@ from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
-from gatys_norm.record import lambda_os_of
+from gatys_norm.record import lambda_os_of, running_iterations
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress, Transfer, TransferResult
@@ -274,10 +274,15 @@ def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | 
 
 
 def _is_settled(progress: Progress, size: int) -> bool:
-    """Tell whether the loss at the last size has nearly stopped falling, from its history."""
+    """Tell whether the loss at the last size has nearly stopped falling, from its history.
+
+    Only at the iterations of its rows: where other calls come depends on the machine's speed.
+    """
     history, _ = progress.history()
     losses = {row["iteration"]: row["loss"] for row in history if row["size"] == size}
-    return bool(losses) and is_settled(losses)
+    if not losses or running_iterations(history)[-1] != progress.iteration:
+        return False
+    return is_settled(losses)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
