@@ -20,7 +20,7 @@ NOT_RUN = {
     "python data/draw/draw.py": "draws at full size; tests/data/test_draw.py draws",
     "gatys-norm reproduce --executor=ray": "starts Ray; tests/experiments/test_ray.py does",
     "ray": "needs the machines of a cluster",
-    "gatys-norm reproduce --preset=fast": "needs styles and contents of the reader",
+    "gatys-norm reproduce --preset=fast --size=128": "needs styles and contents of the reader",
     "gatys-norm film": "needs a film; tests/cli/test_film.py draws one",
     "scp": "needs a second machine",
     "export": "is for the commands of Ray",
