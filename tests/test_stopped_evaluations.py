@@ -62,6 +62,7 @@ def strips_until_each_iteration(config):
     return counts, stopper.count, result
 
 
+@pytest.mark.slow
 def test_a_stop_within_any_evaluation_resumes_to_the_same_bytes(config):
     counts, _, whole = strips_until_each_iteration(config)
     assert len(counts) == 6
