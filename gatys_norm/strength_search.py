@@ -98,9 +98,9 @@ def search(
         )
     return {
         "target": target,
-        "lambda_os": proxy.lambda_os(next_logarithm(probes, target)) * proxy.scale_to_full_size,
+        "lambda_os": proxy.full_size_lambda_os(next_logarithm(probes, target)),
         "probes": [
-            Probe(lambda_os=proxy.lambda_os(logarithm) * proxy.scale_to_full_size, strength=reached)
+            Probe(lambda_os=proxy.full_size_lambda_os(logarithm), strength=reached)
             for logarithm, reached in probes
         ],
         "proxy_size": max(proxy.objective.shape[:2]),
@@ -149,11 +149,15 @@ class _Proxy:
         pixel_count = math.prod(self.objective.shape[:2])
         # In the original loss the content's part grows with the number of pixels (Eq. 3).
         is_original = config.loss == "original"
-        self.scale_to_full_size = pixel_count / inputs.pixel_counts[size] if is_original else 1.0
+        self._scale = pixel_count / inputs.pixel_counts[size] if is_original else 1.0
 
     def lambda_os(self, logarithm: float) -> float:
         """Return λ_os of the proxy."""
         return float(self._balance * 10**logarithm)
+
+    def full_size_lambda_os(self, logarithm: float) -> float:
+        """Return λ_os of the transfer."""
+        return self.lambda_os(logarithm) * self._scale
 
     def probe(self, logarithm: float, on_share: OnSearch) -> float:
         """Minimize the loss from the picture of the probe before; return its strength.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import sys
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gatys_norm.cli import console, errors, loading, program
+from gatys_norm.cli import console, errors, loading, program, reporter
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.cli.errors import InputError, refusing
@@ -231,14 +230,14 @@ class _Reporter:
         if self.received_signals:
             raise console.Interrupted(self.received_signals[-1])
         if self.bar is None:
-            self.bar = _bar(None, "looking for shots: frame {n_fmt}")
+            self.bar = reporter.progress_bar(None, "looking for shots: frame {n_fmt}")
         self.bar.update(number - self.bar.n)
 
     def on_progress(self, progress: FilmProgress) -> bool:
         """Show the present frame; return whether the film has to stop."""
         if self.bar is None or self.bar.total is None:
             self.close()
-            self.bar = _bar(progress.frames, "{percentage:3.0f}%|{bar:30}| {desc}")
+            self.bar = reporter.progress_bar(progress.frames, "{percentage:3.0f}%|{bar:30}| {desc}")
         left = progress.seconds_left
         self.bar.set_description_str(
             f"frame {progress.frame}/{progress.frames}, shot {progress.shot}/{progress.shots}, "
@@ -247,10 +246,3 @@ class _Reporter:
         )
         self.bar.update(progress.frame - 1 + progress.share - self.bar.n)
         return bool(self.received_signals)
-
-
-def _bar(total: int | None, bar_format: str) -> tqdm:
-    from tqdm import tqdm
-
-    interval = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(total=total, mininterval=interval, bar_format=bar_format)

@@ -100,7 +100,7 @@ class Reporter:
             self._say("stopping; the picture so far is written")
             raise EvaluationStoppedError
         if self.bar is None:
-            self.bar = _bar(total=None, bar_format="preparing{postfix}")
+            self.bar = progress_bar(total=None, bar_format="preparing{postfix}")
         self.bar.set_postfix_str(f"{self.postfix}evaluation {share:.0%}", refresh=False)
         if time.monotonic() - self.shown >= self.bar.mininterval:
             self.bar.refresh()
@@ -118,7 +118,7 @@ class Reporter:
         if self._stop_asked():
             raise console.Interrupted(self.received_signals[-1])
         if self.bar is None:
-            self.bar = _bar(total=None, bar_format="finding λ_os{postfix}")
+            self.bar = progress_bar(total=None, bar_format="finding λ_os{postfix}")
         self.bar.set_postfix_str(f"{share:.0%}")
 
     def _stop_asked(self) -> bool:
@@ -177,14 +177,14 @@ class Reporter:
             if self.bar is not None:
                 self.bar.close()
             bar_format = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}"
-            self.bar = _bar(progress.iterations, bar_format)
+            self.bar = progress_bar(progress.iterations, bar_format)
         said = f"loss {progress.loss:.4g}, {progress.seconds_left:.0f} s left"
         self.postfix = f"{said}, "
         self.bar.set_postfix_str(said, refresh=False)
         self.bar.update(progress.iteration - self.bar.n)
 
 
-def _bar(total: int | None, bar_format: str) -> tqdm:
+def progress_bar(total: int | None, bar_format: str) -> tqdm:
     """Return a bar on standard error, which is shown rarely if that is not a terminal."""
     from tqdm import tqdm
 

@@ -84,7 +84,7 @@ def write(
 ) -> None:
     """Encode a film as H.264 or VP9, in one step (see `files.open_atomically`).
 
-    The bytes depend on the arguments alone. A side of odd length gets its last row or column once
+    A side of odd length gets its last row or column once
     more, because the pixels of these codecs share their color in fours.
 
     Args:

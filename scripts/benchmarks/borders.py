@@ -59,9 +59,7 @@ def benchmark(values):
             for border in BORDERS
         ]
     destination, machine = benchmark_report.prepare(values, "borders", [PAGE], config.weights)
-    configs = [
-        dataclasses.replace(config, weights=machine["weights"]).resolved() for config in configs
-    ]
+    configs = benchmark_report.with_weights(configs, machine)
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)
     report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}

@@ -53,10 +53,7 @@ def benchmark(values):
             config, cli_flags.expanded(cli_flags.required(values, "styles")), values.full_size
         )
     destination, machine = benchmark_report.prepare(values, "print_sizes", [PAGE], config.weights)
-    pairs = [
-        [dataclasses.replace(each, weights=machine["weights"]).resolved() for each in pair]
-        for pair in pairs
-    ]
+    pairs = [benchmark_report.with_weights(pair, machine) for pair in pairs]
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, pairs, folder)
     settings = config.as_dict() | {"full_size": values.full_size}

@@ -282,6 +282,13 @@ def update(page: Path, markers: tuple[str, str], text: str | None = None) -> Non
             files.write_atomically(page, changed.encode())
 
 
+def with_weights(configs: Iterable[TransferConfig], described: Machine) -> list[TransferConfig]:
+    """Return resolved settings with the weights that the machine was described with."""
+    return [
+        dataclasses.replace(config, weights=described["weights"]).resolved() for config in configs
+    ]
+
+
 def finished_transfers(
     configs: Sequence[TransferConfig], folder: Path
 ) -> dict[TransferConfig, Any]:

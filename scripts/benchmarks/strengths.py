@@ -80,9 +80,7 @@ def benchmark(values):
             for weight in [*({"strength": strength} for strength in strengths), {"lambda_os": 0.0}]
         ]
     destination, machine = benchmark_report.prepare(values, "strengths", [PAGE], config.weights)
-    configs = [
-        dataclasses.replace(config, weights=machine["weights"]).resolved() for config in configs
-    ]
+    configs = benchmark_report.with_weights(configs, machine)
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)
     report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}

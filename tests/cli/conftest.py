@@ -9,17 +9,23 @@ from gatys_norm.network import weights
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Run in an empty folder, where pictures count as there and TensorFlow must not be started."""
+def empty_folder(tmp_path, monkeypatch):
+    """Run in an empty folder, where weights count as there and TensorFlow must not be started."""
 
     def start_tensorflow():
         raise TensorFlowStartedError
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
-    monkeypatch.setattr(transfer_command, "load_inputs", inputs_without_files)
     monkeypatch.setattr(weights, "check_path", lambda source: None)
     return tmp_path
+
+
+@pytest.fixture
+def folder(empty_folder, monkeypatch):
+    """The same, where pictures count as there too."""
+    monkeypatch.setattr(transfer_command, "load_inputs", inputs_without_files)
+    return empty_folder
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ pytest.importorskip("cv2")
 from gatys_norm.cli import film as film_command
 from gatys_norm.cli import loading
 from gatys_norm.cli import main as cli
-from gatys_norm.network import weights
 
 SIDE, COUNT = 32, 3
 GIVEN = {
@@ -36,19 +35,12 @@ GIVEN = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(empty_folder):
     """Run in a folder with a film and a picture, where TensorFlow must not be started."""
-
-    def start_tensorflow():
-        raise TensorFlowStartedError
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "start_tensorflow", start_tensorflow)
-    monkeypatch.setattr(weights, "check_path", lambda source: None)
     frames = [clips.pan(SIDE).frame(index) for index in range(COUNT)]
-    write_film(tmp_path / "clip.mp4", frames, sound="aac")
+    write_film(empty_folder / "clip.mp4", frames, sound="aac")
     Image.fromarray(np.rot90(frames[0])).save("style.png")
-    return tmp_path
+    return empty_folder
 
 
 def call(*words, **changes):
