@@ -62,13 +62,18 @@ def test_no_pixel_fits_into_too_little():
         (1024, Strips(128, kept=3), {}, 2.16),
         (1024, Strips(64), {}, 1.86),
         (1024, Strips(32), {"history": 2}, 1.68),
+        (2048, Strips(128, kept=5), {"history": 2}, 5.44),
+        (2048, Strips(128, kept=3), {"history": 2}, 3.77),
+        (2048, Strips(64), {"history": 2}, 2.64),
         (2048, Strips(32), {"history": 2}, 2.52),
+        (4096, Strips(32), {"history": 2}, 5.71),
+        (8192, Strips(32), {"history": 2}, 20.2),
     ],
 )
 def test_estimate_is_what_was_measured(size, strips, change, gigabytes):
-    """Peaks of whole processes; pictures 4:3. The fit is off by a fifth at the most."""
+    """Peaks of whole processes; pictures 4:3. The fit is off by 15 % at the most."""
     config = dataclasses.replace(CONFIG, **change)
-    assert estimate(size, strips, config) / 1e9 == pytest.approx(gigabytes, rel=0.2)
+    assert estimate(size, strips, config) / 1e9 == pytest.approx(gigabytes, rel=0.15)
 
 
 def test_the_fastest_way_is_taken_that_leaves_a_comfortable_share():
