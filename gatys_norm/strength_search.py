@@ -5,7 +5,10 @@ at `PROXY_SHARE` of the size, with L-BFGS over pixels. Its unit is the balanced 
 content loss of a picture unrelated to the content equals the style loss of the content picture. In
 that unit the curves of all pairs of content and style, and of both losses, are alike: the first
 probe is near already. Each later one begins with the picture of the one before, so that the last
-one is as near to its end as a transfer of all these iterations.
+one has all these iterations behind it.
+
+A transfer has more of them, and its strength falls to its end like 1/n, n being the number of
+iterations. By how much, the two halves of the first probe tell: see `strength_at`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 PROXY_SHARE = 3 / 8  # of the last size; an evaluation then takes a seventh of its time
 PROXY_SIZES = 128, 384  # least and most, long side of x in pixels
-FIRST_ITERATIONS = 80
+FIRST_ITERATIONS = 120
 LATER_ITERATIONS = 50
 MAX_PROBES = 6
 TOLERANCE = 0.02  # within which the strength of a probe ends the search
@@ -123,6 +126,20 @@ def next_logarithm(probes: Sequence[tuple[float, float]], target: float) -> floa
     return min(max(logarithm + (strength - target) / fall, RANGE[0]), RANGE[1])
 
 
+def strength_at(last: int, iterations: int, strength: float, overshoot: float) -> float:
+    """Return the strength to be expected after more iterations, or fewer, than were made.
+
+    s(n) = s(∞) + c/n, so that s(last) = s(n) − c (1/n − 1/last).
+
+    Args:
+      last: number of iterations at which the strength is asked for.
+      iterations: n, of those that were made.
+      strength: s(n).
+      overshoot: c, at least 0; n (s(n/2) − s(n)) if s(n/2) is known too.
+    """
+    return max(0.0, strength - overshoot * (1 / iterations - 1 / last))
+
+
 class _Proxy:
     """The transfer, small, at any λ_os."""
 
@@ -146,6 +163,9 @@ class _Proxy:
         self._optimizer = base.load(config)
         self._start = first_picture(config, inputs, pictures)
         self._state: State | None = None
+        self._overshoot = 0.0
+        # The first half of the first probe is the earliest at which the strength is known to fall.
+        self._last = max(sum(filled_in(config.iterations)), FIRST_ITERATIONS // 2)
         pixel_count = math.prod(self.objective.shape[:2])
         # In the original loss the content's part grows with the number of pixels (Eq. 3).
         is_original = config.loss == "original"
@@ -160,35 +180,55 @@ class _Proxy:
         return self.lambda_os(logarithm) * self._scale
 
     def probe(self, logarithm: float, on_share: OnSearch) -> float:
-        """Minimize the loss from the picture of the probe before; return its strength.
+        """Minimize the loss from the picture of the probe before.
 
         Args:
           logarithm: log10 of λ_os over its balanced value.
           on_share: called with the share of the iterations that are done.
+
+        Returns:
+          The strength to be expected after as many iterations as the transfer has.
         """
         objective = _at(self.objective, self.lambda_os(logarithm))
         if self._state is None:
             position = objective.position(self._start)
             state = self._optimizer.init(objective.function, position, objective.data)
-            last = FIRST_ITERATIONS
+            half = FIRST_ITERATIONS // 2
+            state = self._minimized(objective, state, half, lambda share: on_share(share / 2))
+            earlier = self._strength(objective, state)
+            state = self._minimized(
+                objective, state, FIRST_ITERATIONS - half, lambda share: on_share((1 + share) / 2)
+            )
+            strength = self._strength(objective, state)
+            self._overshoot = max(0.0, FIRST_ITERATIONS * (earlier - strength))
         else:
             state = base.reevaluate(objective.function, self._state, objective.data)
-            last = state.iterations + LATER_ITERATIONS
+            state = self._minimized(objective, state, LATER_ITERATIONS, on_share)
+            strength = self._strength(objective, state)
+        self._state = state
+        return strength_at(self._last, state.iterations, strength, self._overshoot)
+
+    def _minimized(
+        self, objective: Objective, state: State, iterations: int, on_share: OnSearch
+    ) -> State:
+        """Return the state after more iterations."""
         first = state.iterations
 
         def on_piece(state: State, _: float) -> bool:
-            on_share((state.iterations - first) / (last - first))
+            on_share((state.iterations - first) / iterations)
             return False
 
-        self._state = base.minimize(
+        return base.minimize(
             self._optimizer,
             objective.function,
             state,
-            last,
+            first + iterations,
             on_piece=on_piece,
             data=objective.data,
         ).state
-        distances = objective.by_term(self._state.results.terms)
+
+    def _strength(self, objective: Objective, state: State) -> float:
+        distances = objective.by_term(state.results.terms)
         return strength_of(objective, distances, self._config)
 
 

@@ -15,6 +15,7 @@ from gatys_norm.images import io as picture_io
 from gatys_norm.network import vgg
 
 pytestmark = [pytest.mark.numeric]
+small = pytest.mark.usefixtures("eagerly", "small_network", "few_iterations")
 
 
 def curve(logarithm):
@@ -44,6 +45,38 @@ def test_a_curve_that_rises_does_not_turn_the_step_around():
     assert strength_search.next_logarithm(probes, 0.7) < -1.5
 
 
+def test_a_strength_that_falls_like_one_over_n_is_foreseen_exactly():
+    end, overshoot = 0.5, 4.0
+    strengths = {n: end + overshoot / n for n in (40, 80, 130, 600)}
+    measured = 80 * (strengths[40] - strengths[80])
+    assert measured == pytest.approx(overshoot)
+    for made, last in ((80, 600), (130, 600), (80, 40)):
+        foreseen = strength_search.strength_at(last, made, strengths[made], measured)
+        assert foreseen == pytest.approx(strengths[last])
+
+
+def test_a_strength_that_does_not_fall_is_taken_as_it_is():
+    assert strength_search.strength_at(600, 80, 0.3, 0.0) == 0.3
+
+
+def test_no_strength_below_zero_is_foreseen():
+    assert strength_search.strength_at(600, 80, 0.01, 4.0) == 0
+
+
+@small
+@pytest.mark.parametrize(("iterations", "last"), [((600,), 600), ((2,), 6), ((200, 100), 300)])
+def test_probes_speak_of_the_end_of_the_transfer(search, monkeypatch, iterations, last):
+    """Of a transfer with few iterations: of the end of the first half of the first probe."""
+    strengths = iter([0.32, 0.3, 0.28])  # halfway, after the first probe, after the second
+    monkeypatch.setattr(strength_search._Proxy, "_strength", lambda *_: next(strengths))
+    monkeypatch.setattr(strength_search, "MAX_PROBES", 2)
+    monkeypatch.setattr(strength_search, "TOLERANCE", 0)
+    size = tuple(range(24, 24 + len(iterations)))
+    found = search(strength=0.29, iterations=iterations, size=size)
+    expected = [0.3 - 0.24 * (1 / 12 - 1 / last), 0.28 - 0.24 * (1 / 18 - 1 / last)]
+    assert [probe["strength"] for probe in found["probes"]] == pytest.approx(expected)
+
+
 @pytest.fixture
 def search(tmp_path):
     """Function that searches λ_os for settings, changed, and returns the result."""
@@ -55,9 +88,6 @@ def search(tmp_path):
         return strength_search.search(config, picture_inputs.load(config), extractor)
 
     return run
-
-
-small = pytest.mark.usefixtures("eagerly", "small_network", "few_iterations")
 
 
 @pytest.fixture
