@@ -10,7 +10,7 @@ values at all, its number is None and the number of the other loss comes from al
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments.common_level import (
     Crossings,
     Curve,
@@ -425,7 +425,7 @@ def _mean_over_styles(
 
 def evidence_of(values: Numbers, reduce: ReduceRows) -> Evidence:
     """Return the values of each row, for the intervals; undefined values are left out."""
-    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in LOSSES}
+    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in PAPER_LOSSES}
     for value in values:
         if value.value is not None:
             earlier = by_row[value.loss].get(value.style, ())
@@ -436,7 +436,8 @@ def evidence_of(values: Numbers, reduce: ReduceRows) -> Evidence:
 def _of_losses(values: Numbers, reduce: Reduce) -> dict[str, float | None]:
     """Return {loss: `reduce` of its values}, for both losses."""
     return {
-        loss: reduce([value.value for value in values if value.loss == loss]) for loss in LOSSES
+        loss: reduce([value.value for value in values if value.loss == loss])
+        for loss in PAPER_LOSSES
     }
 
 
@@ -459,7 +460,7 @@ def _by_run(values: Sequence[Measured[T]]) -> dict[str, dict[str, dict[float | s
             }
             for style in dict.fromkeys(value.style for value in values if value.loss == loss)
         }
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
     }
 
 
@@ -467,7 +468,7 @@ def _by_style(values: Sequence[Measured[T]]) -> dict[str, dict[str, T]]:
     """Return {loss: {style: value}}, for details."""
     return {
         loss: {value.style: value.value for value in values if value.loss == loss}
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
     }
 
 
@@ -480,5 +481,5 @@ def _by_layer(values: Numbers) -> dict[str, dict[float | str, float | None]]:
             )
             for layer in dict.fromkeys(value.varied for value in values if value.loss == loss)
         }
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments import figures as paper_figures
 from gatys_norm.experiments import findings as findings_of_runs
 from gatys_norm.experiments import measurements, pairing, statistics
@@ -136,7 +136,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
         of_each_style(measurements.layer_powers) if "4" in figures else {},
         {
             loss: of_each_style(measurements.gradient_norms, loss=loss, lambda_os=None)
-            for loss in LOSSES
+            for loss in PAPER_LOSSES
         }
         if "gradients" in figures
         else {},
@@ -355,7 +355,7 @@ def _sections(
             section_plots = tuple(plot[name] for name in PLOTS_OF.get(kind, ()) if name in plot)
             sections.append(report_page.Section(title, text, described, section_plots))
     for (title, text), names in (
-        (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
+        (CURVES_TEXT, [f"figure-3-{loss}" for loss in PAPER_LOSSES]),
         (NETWORK_TEXT, ["figure-4", "gradients"]),
     ):
         section_plots = tuple(plot[name] for name in names if name in plot)

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.text import finite_or_none
 
 DRAWS = 1000
@@ -65,19 +65,19 @@ def intervals(evidence: Evidence, rows: Rows) -> dict[str, list[float]]:
       with fewer than six styles, or if a number is undefined in every draw.
     """
     complete = frozenset(
-        name for name in rows if all(name in evidence.by_row.get(loss, {}) for loss in LOSSES)
+        name for name in rows if all(name in evidence.by_row.get(loss, {}) for loss in PAPER_LOSSES)
     )
     if len({rows[name][0] for name in complete}) < LEAST_STYLES:
         return {}
     numbers = []
     places = tuple((name, *rows[name]) for name in sorted(complete))
     for draw in _draws(places, evidence.draws_contents):
-        pair = [_number(evidence, loss, draw) for loss in LOSSES]
+        pair = [_number(evidence, loss, draw) for loss in PAPER_LOSSES]
         if None not in pair:
             numbers.append(pair)
     if not numbers:
         return {}
-    by_loss = dict(zip(LOSSES, np.array(numbers, float).T, strict=True))
+    by_loss = dict(zip(PAPER_LOSSES, np.array(numbers, float).T, strict=True))
     series = by_loss | {"difference": by_loss["normalized"] - by_loss["original"]}
     ends = (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE))
     return {name: np.percentile(values, ends).tolist() for name, values in series.items()}

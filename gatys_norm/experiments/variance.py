@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments.claims import ALL_MEASURES
 from gatys_norm.experiments.finding import Finding, joined, plain
 from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
@@ -90,12 +90,14 @@ _REDUCTIONS = {
 
 def _of_measure(sweeps: Runs, rows: Rows, measure: str) -> list[Finding]:
     paired, notes = in_both_losses(sweeps, _complete_rows(sweeps, measure))
-    by_row = {loss: {row.style: row.value for row in paired if row.loss == loss} for loss in LOSSES}
+    by_row = {
+        loss: {row.style: row.value for row in paired if row.loss == loss} for loss in PAPER_LOSSES
+    }
     findings = []
     for name, (reduce, words, lacking) in _REDUCTIONS.items():
         evidence = Evidence(by_row, reduce, draws_contents=False)
-        numbers = {loss: reduce(all_rows(evidence, loss, rows)) for loss in LOSSES}
-        undefined = any(by_row[loss] and numbers[loss] is None for loss in LOSSES)
+        numbers = {loss: reduce(all_rows(evidence, loss, rows)) for loss in PAPER_LOSSES}
+        undefined = any(by_row[loss] and numbers[loss] is None for loss in PAPER_LOSSES)
         findings.append(
             Finding(
                 name=f"{name}_{measure}",

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.text import NOTHING, finite_or_none, one_line
 
 VERDICTS = {True: "yes", False: "no", None: "not measured"}
@@ -44,8 +44,15 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
         for claim, group in itertools.groupby(findings, lambda finding: finding["claim"])
         for index, finding in enumerate(group)
     ]
-    columns = ("claim", "measured", *LOSSES, "as the paper says", "difference, 95 %", "verdict")
-    numbers = [columns.index(loss) for loss in LOSSES]
+    columns = (
+        "claim",
+        "measured",
+        *PAPER_LOSSES,
+        "as the paper says",
+        "difference, 95 %",
+        "verdict",
+    )
+    numbers = [columns.index(loss) for loss in PAPER_LOSSES]
     parts = [table(columns, [[*map(cell, row)] for row in rows], numbers)]
     parts += [f"Note {number}: {one_line(note)}" for number, note in enumerate(notes, start=1)]
     return "\n\n".join(parts)
@@ -57,7 +64,7 @@ def _finding_row(finding: Mapping[str, Any], notes: Sequence[str]) -> tuple[str,
     verdict = VERDICTS[finding["holds"]]
     return (
         f"{measure} ({unit})" if unit else measure,
-        *(_number(finding[loss]) for loss in LOSSES),
+        *(_number(finding[loss]) for loss in PAPER_LOSSES),
         f"{verdict} (note {notes.index(note) + 1})" if note else verdict,
         interval(finding["intervals"].get("difference")),
         finding["verdict"],

@@ -14,7 +14,7 @@ from gatys_norm import strength_search
 from gatys_norm.cli import compare as compare_command
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
 from gatys_norm.runs import folder as run_folder
@@ -114,7 +114,7 @@ def test_each_loss_finds_its_own_weight_for_a_strength(compare, monkeypatch):
     code, out, err = compare("--output=both.png", "--strength=0.2", "--report")
     assert code == 0, err
     assert "original loss, strength 0.2\n" in out
-    records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in LOSSES]
+    records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in PAPER_LOSSES]
     weights = [record["strength_search"]["lambda_os"] for record in records]
     assert weights[0] != weights[1]
     for record, weight in zip(records, weights, strict=True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments import variance
 from gatys_norm.experiments.pairing import Measured
 from gatys_norm.experiments.resampling import Drawn
@@ -60,7 +60,7 @@ def test_deviation_is_that_of_the_styles_means():
 def sweeps(value):
     return [
         Measured(loss, name, at, value(loss, name, at))
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
         for name in ROWS
         for at in LAMBDAS
     ]
@@ -102,7 +102,7 @@ def test_one_content_leaves_the_share_undefined_and_says_why():
     rows = {style: (style, "town") for style in "abc"}
     runs = [
         Measured(loss, style, at, {"content_distance": {"conv4_2": float(ord(style))}})
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
         for style in rows
         for at in LAMBDAS
     ]
