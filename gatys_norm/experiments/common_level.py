@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gatys_norm.config import PAPER_LOSSES
+from gatys_norm.config import LOSSES
 from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
 from gatys_norm.experiments.statistics import Metrics, mean_over_layers
 from gatys_norm.text import finite_or_none
@@ -84,7 +84,7 @@ def interpolated(curve: Curve, position: float) -> float | None:
 def _curves(sweeps: Runs, measure: str) -> list[Measured[Curve]]:
     """Return the curve of each loss and style."""
     by_style: dict[tuple[str, str], list[Measured[Metrics | None]]] = {}
-    for run in sorted(sweeps, key=lambda run: PAPER_LOSSES.index(run.loss)):
+    for run in sorted(sweeps, key=lambda run: LOSSES.index(run.loss)):
         by_style.setdefault((run.loss, run.style), []).append(run)
     return [
         Measured(

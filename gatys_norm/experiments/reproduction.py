@@ -109,7 +109,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
 
     Args:
       study: `paper_figures.Study`.
-      figures: names in `paper_figures.FIGURES`.
+      figures: names in `paper_figures.FIGURES` or `paper_figures.OPTIONAL_FIGURES`.
       results: {settings: `RunResult`} for all of `configs_of`. If they have independent measures,
         the claims are tested with these too.
 

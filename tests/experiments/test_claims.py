@@ -632,7 +632,8 @@ def test_details_are_plain_json():
         described = finding.as_dict()
         assert json.loads(json.dumps(described, allow_nan=False)) == described
         assert described["holds"] is finding.holds
-        assert set(described) == {*vars(finding), "holds", "intervals", "verdict"} - {"evidence"}
+        added, left_out = {"holds", "intervals", "verdict"}, {"evidence", "style_aware"}
+        assert set(described) == {*vars(finding), *added} - left_out
 
 
 @pytest.mark.parametrize(
