@@ -56,6 +56,8 @@ def compare(values: flags.FlagValues) -> int:
     from gatys_norm.runs import folder as run_folder
 
     sheet = Path(cli_flags.required(values, "output"))
+    if values.loss not in PAPER_LOSSES:
+        raise InputError(f"--loss: this command runs {' and '.join(PAPER_LOSSES)}; leave it out")
     configs = {loss: config_for(values, loss) for loss in PAPER_LOSSES}
     outputs = {loss: with_part(sheet, loss) for loss in PAPER_LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()

@@ -139,10 +139,16 @@ def test_a_result_of_8_bits_is_no_result_of_16(tmp_path, monkeypatch, bit_depth,
     ("flags", "words"),
     [
         (("--output=both.jpg", "--bit_depth=16"), "--bit_depth: both-original.jpg: "),
+        (
+            ("--loss=style_aware",),
+            "--loss: this command runs original and normalized; leave it out",
+        ),
         (("--output=both.tif", "--report"), "--report: no browser shows .tif; choose .png, "),
     ],
 )
-def test_what_cannot_be_stored_or_shown_is_refused_before_the_work(compare, tmp_path, flags, words):
+def test_what_cannot_be_compared_stored_or_shown_is_refused_before_the_work(
+    compare, tmp_path, flags, words
+):
     before = set(tmp_path.iterdir())
     code, out, err = compare(*flags)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
