@@ -282,7 +282,8 @@ def test_every_figure_is_available_alone(study, tmp_path, figures):
 @pytest.mark.usefixtures("no_network", "blank_plots")
 def test_a_third_loss_adds_findings_and_changes_none(study, tmp_path):
     figures = ("2a", "6a")
-    for name, asked in (("two", figures), ("three", (*figures, "style_aware"))):
+    third = ("style_aware",)
+    for name, asked in (("two", figures), ("three", figures + third), ("alone", third)):
         folder = tmp_path / name
         done = reproduction.collect(study, asked, results_of(study, asked, folder))
         reproduction.write(folder, done)
@@ -307,6 +308,7 @@ def test_a_third_loss_adds_findings_and_changes_none(study, tmp_path):
     page = (tmp_path / "three" / "report.html").read_text()
     assert page.count("Style-aware loss: ") == sum("style_aware" in entry for entry in three) > 0
     assert "Style-aware loss: " not in (tmp_path / "two" / "report.html").read_text()
+    assert "A third loss" in (tmp_path / "alone" / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
