@@ -87,13 +87,15 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
     """Return the names of the figures that --figures asks for, in the order of the paper."""
-    known = (*paper_figures.FIGURES, *paper_figures.OPTIONAL_FIGURES)
-    unknown = [name for name in values.figures if name not in ("all", *known)]
-    if unknown or not values.figures:
+    names, optional = values.figures, paper_figures.OPTIONAL_FIGURES
+    if "all" in names and set(names) <= {"all", *optional}:
+        names = [*paper_figures.FIGURES, *(name for name in names if name != "all")]
+    known = (*paper_figures.FIGURES, *optional)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
         raise InputError(
             f"--figures: must be all, or some of {', '.join(known)}, not {','.join(unknown)!r}"
         )
-    names = {*values.figures, *(paper_figures.FIGURES if "all" in values.figures else ())}
     return tuple(name for name in known if name in names)
 
 
