@@ -23,8 +23,11 @@ LAYERS = tuple(
 )
 # In the paper's sweeps of λ_os the normalized loss has one good range for every style, 1e-3 to
 # 1e-2. The original loss has a different one per style; 1e-4 is the middle of the three.
-DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4}
-LOSSES = ("original", "normalized")
+# Near its target a style term of the style-aware loss is half that of the normalized one, so half
+# the λ_os gives about the same.
+DEFAULT_LAMBDA_OS = {"normalized": 1e-3, "original": 1e-4, "style_aware": 5e-4}
+PAPER_LOSSES = ("original", "normalized")  # which the paper compares
+LOSSES = (*PAPER_LOSSES, "style_aware")
 # {optimizer, a module of `optimizers`: the settings that only this optimizer uses}
 OPTIMIZER_SETTINGS = {"lbfgs": ("history", "line_search"), "adam": ("learning_rate",)}
 # {what a convolution sees beyond the edges of its map: axes of H × W on which that is the far side}
@@ -98,7 +101,8 @@ class TransferConfig:
     )
     loss: str = _setting(
         "normalized",
-        "original (Gatys et al., Eq. 3-4) or normalized (Choi and Kim, Eq. 11-14)",
+        "original (Gatys et al., Eq. 3-4), normalized (Choi and Kim, Eq. 11-14), or style_aware "
+        "(Cheng et al.: each style term divided by its upper bound)",
         LOSSES,
     )
     lambda_os: float | None = _setting(

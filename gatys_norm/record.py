@@ -26,7 +26,10 @@ class InitialAndFinal(TypedDict):
 
 
 class TermRecord(InitialAndFinal):
-    """The squared distance of a term at the beginning and the end, and its coefficient."""
+    """The distance of a term at the beginning and the end, and its coefficient.
+
+    The distance is the squared one, but for the style terms of the style-aware loss.
+    """
 
     coefficient: float
 
@@ -162,7 +165,7 @@ def lambda_os_of(record: Record) -> float:
 
 
 def term_value(row: HistoryRow, term: str) -> float:
-    """Return the squared distance of a term in a row of the history."""
+    """Return the distance of a term in a row of the history; see `TermRecord`."""
     return cast(Mapping[str, float], row)[term]
 
 

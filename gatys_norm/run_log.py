@@ -32,7 +32,7 @@ class RunLog:
         self.stages = list(stages)
 
     def add_row(self, stage: Stage, state: State) -> None:
-        """Add a row for the present x: its loss, and the squared distance of each term.
+        """Add a row for the present x: its loss, and the distance of each term.
 
         The values come from the evaluation that the optimizer made at x, so that the log needs no
         evaluations. Where the network computes in bfloat16, they have the accuracy of bfloat16. If

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gatys_norm.config import PRESETS, filled_in
 from gatys_norm.images.inputs import LoadedInputs, resized
-from gatys_norm.losses import functional
 from gatys_norm.losses.objective import Objective, build_objective, strength_of
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers import base
@@ -256,7 +255,7 @@ def _balanced(objective: Objective) -> float:
         coefficients[term] * distance for term, distance in objective.unrelated_distances.items()
     )
     style = math.fsum(
-        coefficients[term] * float(functional.squared_distance(objective.targets[term], gram))
+        coefficients[term] * float(objective.style_distance(gram, objective.targets[term]))
         for term, gram in objective.content_grams.items()
     )
     return style / content if content > 0 and style > 0 else 1.0

@@ -548,10 +548,11 @@ class Transfer:
     def _measures(self, present: _Present) -> Metrics:
         """Measure the present picture, by the whole network in float32."""
         config, objective, state = self._config, present.stage.objective, present.state
-        if present.objective is objective:
+        compared = objective.with_squared_distances()
+        if present.objective is compared:
             distances = objective.by_term(state.results.terms)
         else:
-            distances = objective.terms(state.position)
+            distances = compared.terms(state.position)
         by_layer = metrics.measure(
             distances,
             objective.targets,

@@ -10,6 +10,7 @@ from helpers.small_transfers import noise, small_config
 from helpers.transfers import run_transfer
 
 from gatys_norm import strength_search, transfer
+from gatys_norm.config import LOSSES
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import vgg
@@ -97,7 +98,7 @@ def few_iterations(monkeypatch):
 
 
 @small
-@pytest.mark.parametrize("loss", ["original", "normalized"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_a_transfer_reaches_its_strength(tmp_path, loss):
     config = small_config(tmp_path, strength=0.2, loss=loss, iterations=(30,))
     record = run_transfer(config).record

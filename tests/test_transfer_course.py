@@ -408,7 +408,9 @@ def continuation(config, monkeypatch):
     return dataclasses.replace(config, continuation="rank", iterations=(12,), loss="normalized")
 
 
-def test_continuation_ends_with_the_loss_of_the_whole_network(continuation):
+@pytest.mark.parametrize("loss", ["normalized", "style_aware"])
+def test_continuation_ends_with_the_loss_of_the_whole_network(continuation, loss):
+    continuation = dataclasses.replace(continuation, loss=loss)
     result = stylize(continuation)
     assert result.record["loss"]["final"] == loss_of(continuation, WIDTH, result.image)
     plain = stylize(continuation, continuation="none")

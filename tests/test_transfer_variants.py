@@ -197,6 +197,31 @@ def test_a_start_from_the_style_is_from_the_first():
     assert distances[0] < 0.5 * distances[1]
 
 
+# --- the style-aware loss -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, BY_ADAM, {"parametrization": "fourier"}], ids=["lbfgs", "adam", "fourier"]
+)
+@all_ways
+def test_the_style_aware_loss_falls_and_is_measured_like_the_others(changes, strips, monkeypatch):
+    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, strips))
+    result = stylize(REGIONS, loss="style_aware", **changes)
+    loss = result.record["loss"]
+    assert loss["final"] < loss["initial"]
+    posed = objective_at(dataclasses.replace(REGIONS, loss="style_aware"), WIDTH)
+    compared = posed.with_squared_distances().terms(posed.position(result.image))
+    for term, values in result.record["terms"].items():
+        if not is_style(term):
+            continue
+        assert 0 < values["final"] < 1
+        style, layer = term[6:].split("]/")
+        energy = float(functional.energy(posed.targets[term]))
+        expected = pytest.approx(compared[term] / energy, rel=1e-4)
+        assert result.record["metrics"]["style_distance"][f"{style}/{layer}"] == expected
+        assert compared[term] / energy != pytest.approx(values["final"], rel=0.1)
+
+
 # --- regions ------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Draw the sample pictures in data/: a town view (content), its masks, three paintings (styles).
+"""Draw the sample pictures in data/: two contents, masks of the first, six paintings (styles).
 
     python data/draw/draw.py
 
@@ -10,10 +10,14 @@ import io
 import sys
 from pathlib import Path
 
+import dots
+import glass
 import planes
 import strokes
+import table
 import town
 import washes
+import woodcut
 from absl import flags
 
 from gatys_norm import files
@@ -29,6 +33,10 @@ PICTURES = {
     "flowing_strokes": strokes.draw_flowing_strokes,
     "angular_planes": planes.draw_angular_planes,
     "soft_washes": washes.draw_soft_washes,
+    "kitchen_table": table.draw_kitchen_table,
+    "bright_dots": dots.draw_bright_dots,
+    "carved_lines": woodcut.draw_carved_lines,
+    "leaded_glass": glass.draw_leaded_glass,
 }
 
 

@@ -14,7 +14,7 @@ from gatys_norm.cli import errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.cli.errors import InputError, refusing
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.record import Record, lambda_os_of
 from gatys_norm.text import duration
 
@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
 def define_flags(values: flags.FlagValues) -> None:
     """Add --report and one λ_os per loss, because the same number rarely fits both losses."""
     flags.DEFINE_bool("report", False, "write an HTML page of both results", flag_values=values)
-    for loss in LOSSES:
+    for loss in PAPER_LOSSES:
         flags.DEFINE_float(
             f"lambda_os_{loss}",
             None,
@@ -56,8 +56,10 @@ def compare(values: flags.FlagValues) -> int:
     from gatys_norm.runs import folder as run_folder
 
     sheet = Path(cli_flags.required(values, "output"))
-    configs = {loss: config_for(values, loss) for loss in LOSSES}
-    outputs = {loss: with_part(sheet, loss) for loss in LOSSES}
+    if values.loss not in PAPER_LOSSES:
+        raise InputError(f"--loss: this command runs {' and '.join(PAPER_LOSSES)}; leave it out")
+    configs = {loss: config_for(values, loss) for loss in PAPER_LOSSES}
+    outputs = {loss: with_part(sheet, loss) for loss in PAPER_LOSSES}
     parts = (*inputs_of(configs["original"]), "curves") if values.report else ()
     page_pictures = {part: with_part(sheet, part.replace(" ", "-")) for part in parts}
     page = run_folder.derived_path(sheet, ".html")
@@ -210,10 +212,10 @@ def print_measures(records: Mapping[str, Record]) -> None:
         }
         for loss, metrics in measured.items()
     }
-    longest = max(len(layer) for _, layer in rows[LOSSES[0]])
-    print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in LOSSES))
-    for measure, layer in rows[LOSSES[0]]:
-        values = [rows[loss][measure, layer] for loss in LOSSES]
+    longest = max(len(layer) for _, layer in rows[PAPER_LOSSES[0]])
+    print(" " * (20 + longest) + "".join(f"{loss:>12}" for loss in PAPER_LOSSES))
+    for measure, layer in rows[PAPER_LOSSES[0]]:
+        values = [rows[loss][measure, layer] for loss in PAPER_LOSSES]
         cells = ["undefined" if value is None else f"{value:.4f}" for value in values]
         print(
             f"{measure.replace('_', ' '):18}{layer:{longest + 2}}"
@@ -240,7 +242,7 @@ def write_sheet(
                 f"{loss} loss\n{found_weight(records[loss])}",
                 picture_io.load_picture(outputs[loss]),
             )
-            for loss in LOSSES
+            for loss in PAPER_LOSSES
         ),
     ]
     picture_io.save_picture(sheet, contact_sheet.labeled_row(pictures, pictures[-1][1].shape[0]))

@@ -197,4 +197,5 @@ def print_findings(findings: Iterable[Finding]) -> None:
     print(f"{'claim':44}{'original':>14}{'normalized':>14}  {'as the paper says':18} verdict")
     for finding in findings:
         values = f"{number(finding.original):>14}{number(finding.normalized):>14}"
-        print(f"{finding.name:44}{values}  {VERDICTS[finding.holds]:18} {finding.verdict}")
+        third = "" if finding.style_aware is None else f"; style_aware {finding.style_aware:.3g}"
+        print(f"{finding.name:44}{values}  {VERDICTS[finding.holds]:18} {finding.verdict}{third}")

@@ -55,7 +55,11 @@ def define_flags(values: flags.FlagValues) -> None:
     def define_numbers(name: str, explanation: str) -> None:
         define_list(name, [f"{value:g}" for value in default[name]], explanation)
 
-    define_list("figures", ["all"], f"all, or some of {', '.join(paper_figures.FIGURES)}")
+    optional = ", ".join(paper_figures.OPTIONAL_FIGURES)
+    explanation = (
+        f"all, or some of {', '.join(paper_figures.FIGURES)}; also {optional}, which all leaves out"
+    )
+    define_list("figures", ["all"], explanation)
     define_list("styles", samples(*STYLES), "the paths of the style pictures")
     define_path("output_dir", "results/reproduction", "folder for everything; made if missing")
     define_path("summary_dir", None, "folder for a small version to keep: claims and figures")
@@ -83,16 +87,16 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def figures_from_flags(values: flags.FlagValues) -> tuple[str, ...]:
     """Return the names of the figures that --figures asks for, in the order of the paper."""
-    names = values.figures
-    if names == ["all"]:
-        return paper_figures.FIGURES
-    unknown = [name for name in names if name not in paper_figures.FIGURES]
+    names, optional = values.figures, paper_figures.OPTIONAL_FIGURES
+    if "all" in names and set(names) <= {"all", *optional}:
+        names = [*paper_figures.FIGURES, *(name for name in names if name != "all")]
+    known = (*paper_figures.FIGURES, *optional)
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise InputError(
-            f"--figures: must be all, or some of {', '.join(paper_figures.FIGURES)}, "
-            f"not {','.join(unknown)!r}"
+            f"--figures: must be all, or some of {', '.join(known)}, not {','.join(unknown)!r}"
         )
-    return tuple(name for name in paper_figures.FIGURES if name in names)
+    return tuple(name for name in known if name in names)
 
 
 def pictures_of(flag: str, paths: Iterable[str]) -> tuple[str, ...]:

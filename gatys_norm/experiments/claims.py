@@ -10,7 +10,6 @@ values at all, its number is None and the number of the other loss comes from al
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from gatys_norm.config import LOSSES
 from gatys_norm.experiments.common_level import (
     Crossings,
     Curve,
@@ -19,7 +18,7 @@ from gatys_norm.experiments.common_level import (
     interpolated,
 )
 from gatys_norm.experiments.finding import Finding, joined, plain
-from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
+from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses, losses_of
 from gatys_norm.experiments.resampling import Evidence, ReduceRows, mean_of, spread_of
 from gatys_norm.experiments.statistics import (
     CONTENT_DISTANCE,
@@ -178,6 +177,7 @@ def _balance_of(
         unit="",
         original=numbers["original"],
         normalized=numbers["normalized"],
+        style_aware=numbers.get("style_aware"),
         evidence=evidence_of(paired, mean_of),
         expected="more",
         details=plain({**_crossings_details(crossings), **details, **averages}),
@@ -417,6 +417,7 @@ def _mean_over_styles(
         **texts,
         original=numbers["original"],
         normalized=numbers["normalized"],
+        style_aware=numbers.get("style_aware"),
         evidence=evidence_of([value for value in by_style if value.value is not None], mean_of),
         details=plain(details | {"by_style": _by_style(by_style)}),
         note=joined(notes),
@@ -425,7 +426,7 @@ def _mean_over_styles(
 
 def evidence_of(values: Numbers, reduce: ReduceRows) -> Evidence:
     """Return the values of each row, for the intervals; undefined values are left out."""
-    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in LOSSES}
+    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in losses_of(values)}
     for value in values:
         if value.value is not None:
             earlier = by_row[value.loss].get(value.style, ())
@@ -434,9 +435,10 @@ def evidence_of(values: Numbers, reduce: ReduceRows) -> Evidence:
 
 
 def _of_losses(values: Numbers, reduce: Reduce) -> dict[str, float | None]:
-    """Return {loss: `reduce` of its values}, for both losses."""
+    """Return {loss: `reduce` of its values}."""
     return {
-        loss: reduce([value.value for value in values if value.loss == loss]) for loss in LOSSES
+        loss: reduce([value.value for value in values if value.loss == loss])
+        for loss in losses_of(values)
     }
 
 
@@ -459,7 +461,7 @@ def _by_run(values: Sequence[Measured[T]]) -> dict[str, dict[str, dict[float | s
             }
             for style in dict.fromkeys(value.style for value in values if value.loss == loss)
         }
-        for loss in LOSSES
+        for loss in losses_of(values)
     }
 
 
@@ -467,7 +469,7 @@ def _by_style(values: Sequence[Measured[T]]) -> dict[str, dict[str, T]]:
     """Return {loss: {style: value}}, for details."""
     return {
         loss: {value.style: value.value for value in values if value.loss == loss}
-        for loss in LOSSES
+        for loss in losses_of(values)
     }
 
 
@@ -480,5 +482,5 @@ def _by_layer(values: Numbers) -> dict[str, dict[float | str, float | None]]:
             )
             for layer in dict.fromkeys(value.varied for value in values if value.loss == loss)
         }
-        for loss in LOSSES
+        for loss in losses_of(values)
     }

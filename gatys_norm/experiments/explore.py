@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatys_norm.config import TransferConfig
+from gatys_norm.config import DEFAULT_LAMBDA_OS, TransferConfig
 from gatys_norm.experiments import statistics
 from gatys_norm.record import Record
 from gatys_norm.text import finite_or_none
 
 NAME_BYTES = 60  # of a content or a style within the name of a cell
-# Ten times, once and a tenth of each loss's default.
-DEFAULT_LAMBDAS = {"normalized": (1e-2, 1e-3, 1e-4), "original": (1e-3, 1e-4, 1e-5)}
+DEFAULT_LAMBDAS = {
+    loss: (value * 10, value, value / 10) for loss, value in DEFAULT_LAMBDA_OS.items()
+}
 
 
 class Axis(NamedTuple):

@@ -13,11 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig, filled_in
+from gatys_norm.config import (
+    LARGEST_WEIGHT,
+    PAPER_LOSSES,
+    ConfigError,
+    TransferConfig,
+    filled_in,
+)
 
 SWEEP, RAISED, SIZES, RECURSIVE = "λ_os", "raised layer", "size", "recursive"
 STARTS = "noise start"
 INSTABILITY = "instability"
+STYLE_AWARE = "style_aware"
 GRIDS = {
     "2a": (SWEEP, "original"),
     "2b": (RAISED, "original"),
@@ -29,8 +36,10 @@ GRIDS = {
     "6c recursive": (RECURSIVE, "normalized"),
     f"{INSTABILITY} original": (STARTS, "original"),
     f"{INSTABILITY} normalized": (STARTS, "normalized"),
+    STYLE_AWARE: (SWEEP, "style_aware"),
 }
 FIGURES = ("2a", "2b", "2c", "3", "4", "6a", "6b", "6c", "gradients", INSTABILITY)
+OPTIONAL_FIGURES = (STYLE_AWARE,)  # drawn only if they are named
 CURVES_CELL = (0, 3)  # Fig. 3 shows the run of row 1, column 4 of Fig. 2(a)
 PAPER_FIRST_VALUE_RATIOS = (1, 245.9, 1317.6, 381620, 77.33)  # Fig. 3, of conv1_2 to conv5_4
 
@@ -172,7 +181,7 @@ class Grid:
 
 
 def grids(study: Study, figures: Collection[str]) -> dict[str, Grid]:
-    """Return {name: Grid} of the given figures, which are names in `FIGURES`.
+    """Return {name: Grid} of the given figures: names in `FIGURES` or `OPTIONAL_FIGURES`.
 
     A grid belongs to the figure that its name begins with: the recursive transfers to the
     resolution figures. Figure 3 uses one cell of 2(a) and
@@ -194,16 +203,17 @@ def curves_configs(study: Study) -> dict[str, TransferConfig]:
     return {
         loss: grid(study, name).cells[row][column]
         for name, (kind, loss) in GRIDS.items()
-        if kind == SWEEP
+        if kind == SWEEP and loss in PAPER_LOSSES
     }
 
 
 def _sweep(study: Study, name: str, loss: str) -> Grid:
-    """Fig. 2(a), 6(a): λ_os falls along the columns."""
+    """Fig. 2(a), 6(a), and one like 6(a) for the style-aware loss: λ_os falls along the columns."""
+    figure = f"Figure {printed(name)}: {loss}" if loss in PAPER_LOSSES else "Style-aware"
     lambdas = study.lambdas_original if loss == "original" else study.lambdas_normalized
     return Grid(
         name,
-        f"Figure {printed(name)}: {loss} loss, λ_os falling to the right",
+        f"{figure} loss, λ_os falling to the right",
         loss,
         SWEEP,
         tuple(row.name for row in study.rows),

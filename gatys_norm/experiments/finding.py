@@ -29,6 +29,7 @@ class Finding:
       unit: unit of both numbers; "" if they have none.
       original: number of the original loss; None if it is undefined.
       normalized: number of the normalized loss; None if it is undefined.
+      style_aware: number of the style-aware loss; None if it is undefined or was not asked for.
       expected: "less" if the paper expects normalized < original, "more" for the opposite.
       details: the values from which the two numbers were computed, as plain JSON values.
       note: why a number is None, or what to consider when reading it.
@@ -45,6 +46,7 @@ class Finding:
     details: dict[str, Any]
     note: str = ""
     evidence: resampling.Evidence | None = None
+    style_aware: float | None = None
 
     @property
     def intervals(self) -> dict[str, list[float]]:
@@ -84,13 +86,16 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """Return the finding and what it says as plain JSON values, without NaN or infinity.
 
-        The evidence is left out, because the details have the same values.
+        The evidence is left out, because the details have the same values, and so is the number of
+        the style-aware loss if there is none.
         """
         values = {
             attribute.name: getattr(self, attribute.name)
             for attribute in dataclasses.fields(self)
-            if attribute.name != "evidence"
+            if attribute.name not in ("evidence", "style_aware")
         }
+        if self.style_aware is not None:
+            values["style_aware"] = self.style_aware
         judged = {"holds": self.holds, "intervals": self.intervals, "verdict": self.verdict}
         return plain(values | judged)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments.finding import Finding, joined, plain
 from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
 from gatys_norm.experiments.resampling import Drawn, Evidence, Rows, all_rows
@@ -58,13 +58,13 @@ def dependence(
       One finding, the squared correlation r² of trace and distance over rows, from 0 to 1.
     """
     paired, notes = in_both_losses(runs, distances)
-    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in LOSSES}
+    by_row: dict[str, dict[str, tuple[float, ...]]] = {loss: {} for loss in PAPER_LOSSES}
     for distance in paired:
         trace = traces.get(distance.style)
         if trace is not None:
             by_row[distance.loss][distance.style] = (trace, distance.value)
     evidence = Evidence(by_row, squared_correlation)
-    numbers = {loss: squared_correlation(all_rows(evidence, loss, rows)) for loss in LOSSES}
+    numbers = {loss: squared_correlation(all_rows(evidence, loss, rows)) for loss in PAPER_LOSSES}
     few = [f"fewer than {LEAST_ROWS} rows"] if paired and None in numbers.values() else []
     return [
         Finding(

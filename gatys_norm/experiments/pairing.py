@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import LOSSES, PAPER_LOSSES
 from gatys_norm.experiments.figures import RAISED, STARTS, SWEEP, Grid, Study, printed
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class Correspondence:
     original: RunResult
     normalized: RunResult
     rated: bool
+
+
+def losses_of(values: Iterable[Measured[Any]]) -> tuple[str, ...]:
+    """Return both losses of the paper, and any other that has values."""
+    present = {value.loss for value in values}
+    return tuple(loss for loss in LOSSES if loss in present or loss in PAPER_LOSSES)
 
 
 def runs_of(kind: str, study: Study, grids: Iterable[Grid], results: Results) -> Runs:
@@ -156,7 +162,7 @@ def correspondences(
 def in_both_losses(
     runs: Runs, values: Sequence[Measured[T | None]]
 ) -> tuple[list[Measured[T]], list[str]]:
-    """Leave out values that one of the losses does not have.
+    """Leave out values that one of the losses, `losses_of` the runs, does not have.
 
     Args:
       runs: all runs of a claim.
@@ -166,7 +172,8 @@ def in_both_losses(
       (values that both losses have, notes that name the others). If a loss has no value at all, all
       values of the other loss are returned.
     """
-    styles = dict.fromkeys(run.style for loss in LOSSES for run in runs if run.loss == loss)
+    all_losses = losses_of(runs)
+    styles = dict.fromkeys(run.style for loss in all_losses for run in runs if run.loss == loss)
     if not styles:
         return [], [NOT_RUN]
     defined = {
@@ -174,7 +181,7 @@ def in_both_losses(
         for value in values
         if value.value is not None
     }
-    losses = [loss for loss in LOSSES if loss in {loss for loss, _, _ in defined}]
+    losses = [loss for loss in all_losses if loss in {loss for loss, _, _ in defined}]
     all_varied = dict.fromkeys(value.varied for value in values)
     paired: list[Measured[T]] = []
     left_out: list[str] = []
@@ -188,7 +195,7 @@ def in_both_losses(
         left_out += _left_out(style, lacking)
     notes = [
         f"{loss}: {'no value' if any(run.loss == loss for run in runs) else NOT_RUN}"
-        for loss in LOSSES
+        for loss in all_losses
         if loss not in losses
     ]
     if left_out:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments import figures as paper_figures
 from gatys_norm.experiments import findings as findings_of_runs
 from gatys_norm.experiments import measurements, pairing, statistics
@@ -64,6 +64,11 @@ TEXTS = {
         "divides by the square of its norm.",
     ),
 }
+THIRD_LOSS_TEXT = (
+    "A third loss: the style-aware one",
+    "Like Figure 6(a), with the style terms of Cheng et al. (CVPR 2021): each is divided by an "
+    "upper bound that contains x. Near its target a term is half that of the normalized loss.",
+)
 PLOTS_OF = {SWEEP: ("sweep", "sweep-independent"), STARTS: ("instability",)}
 CURVES_TEXT = (
     "Figure 3: how the partial style losses fall",
@@ -109,7 +114,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
 
     Args:
       study: `paper_figures.Study`.
-      figures: names in `paper_figures.FIGURES`.
+      figures: names in `paper_figures.FIGURES` or `paper_figures.OPTIONAL_FIGURES`.
       results: {settings: `RunResult`} for all of `configs_of`. If they have independent measures,
         the claims are tested with these too.
 
@@ -136,7 +141,7 @@ def collect(study: Study, figures: tuple[str, ...], results: Results) -> Reprodu
         of_each_style(measurements.layer_powers) if "4" in figures else {},
         {
             loss: of_each_style(measurements.gradient_norms, loss=loss, lambda_os=None)
-            for loss in LOSSES
+            for loss in PAPER_LOSSES
         }
         if "gradients" in figures
         else {},
@@ -349,13 +354,20 @@ def _sections(
     plot = {name: (caption, folder / f"{name}.png") for name, (caption, _) in pictures.items()}
     sections = []
     for kind, (title, text) in TEXTS.items():
-        grids = [grid for grid in reproduction.grids.values() if grid.kind == kind]
-        if grids:
-            described = tuple(_described_grid(reproduction, grid) for grid in grids)
-            section_plots = tuple(plot[name] for name in PLOTS_OF.get(kind, ()) if name in plot)
+        described = tuple(
+            _described_grid(reproduction, grid)
+            for grid in reproduction.grids.values()
+            if grid.kind == kind and grid.loss in PAPER_LOSSES
+        )
+        section_plots = tuple(plot[name] for name in PLOTS_OF.get(kind, ()) if name in plot)
+        if described:
             sections.append(report_page.Section(title, text, described, section_plots))
+    for grid in reproduction.grids.values():
+        if grid.loss not in PAPER_LOSSES:
+            described = (_described_grid(reproduction, grid),)
+            sections.append(report_page.Section(*THIRD_LOSS_TEXT, described))
     for (title, text), names in (
-        (CURVES_TEXT, [f"figure-3-{loss}" for loss in LOSSES]),
+        (CURVES_TEXT, [f"figure-3-{loss}" for loss in PAPER_LOSSES]),
         (NETWORK_TEXT, ["figure-4", "gradients"]),
     ):
         section_plots = tuple(plot[name] for name in names if name in plot)

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.text import finite_or_none
 
 DRAWS = 1000
@@ -38,7 +38,7 @@ ReduceRows: TypeAlias = "Callable[[Sequence[Drawn]], float | None]"
 
 
 class Evidence(NamedTuple):
-    """The values from which a number of both losses was computed, and how.
+    """The values from which a number of each loss was computed, and how.
 
     Attributes:
       by_row: {loss: {name of a row: values}}.
@@ -61,24 +61,28 @@ def intervals(evidence: Evidence, rows: Rows) -> dict[str, list[float]]:
       rows: style and content of each row.
 
     Returns:
-      {"original": [low, high], "normalized": …, "difference": of normalized − original}; empty
-      with fewer than six styles, or if a number is undefined in every draw.
+      {"original": [low, high], "normalized": …, "difference": of normalized − original}; for a
+      third loss also its own and that of it − normalized. Empty with fewer than six styles, or if a
+      number is undefined in every draw.
     """
+    losses = tuple(dict.fromkeys((*PAPER_LOSSES, *evidence.by_row)))
     complete = frozenset(
-        name for name in rows if all(name in evidence.by_row.get(loss, {}) for loss in LOSSES)
+        name for name in rows if all(name in evidence.by_row.get(loss, {}) for loss in losses)
     )
     if len({rows[name][0] for name in complete}) < LEAST_STYLES:
         return {}
     numbers = []
     places = tuple((name, *rows[name]) for name in sorted(complete))
     for draw in _draws(places, evidence.draws_contents):
-        pair = [_number(evidence, loss, draw) for loss in LOSSES]
-        if None not in pair:
-            numbers.append(pair)
+        of_losses = [_number(evidence, loss, draw) for loss in losses]
+        if None not in of_losses:
+            numbers.append(of_losses)
     if not numbers:
         return {}
-    by_loss = dict(zip(LOSSES, np.array(numbers, float).T, strict=True))
+    by_loss = dict(zip(losses, np.array(numbers, float).T, strict=True))
     series = by_loss | {"difference": by_loss["normalized"] - by_loss["original"]}
+    for loss in losses[len(PAPER_LOSSES) :]:
+        series[f"{loss} − normalized"] = by_loss[loss] - by_loss["normalized"]
     ends = (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE))
     return {name: np.percentile(values, ends).tolist() for name, values in series.items()}
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gatys_norm.config import LOSSES
 from gatys_norm.experiments.claims import ALL_MEASURES
 from gatys_norm.experiments.finding import Finding, joined, plain
-from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses
+from gatys_norm.experiments.pairing import Measured, Runs, in_both_losses, losses_of
 from gatys_norm.experiments.resampling import Drawn, Evidence, Rows, all_rows
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 
@@ -90,12 +89,13 @@ _REDUCTIONS = {
 
 def _of_measure(sweeps: Runs, rows: Rows, measure: str) -> list[Finding]:
     paired, notes = in_both_losses(sweeps, _complete_rows(sweeps, measure))
-    by_row = {loss: {row.style: row.value for row in paired if row.loss == loss} for loss in LOSSES}
+    losses = losses_of(sweeps)
+    by_row = {loss: {row.style: row.value for row in paired if row.loss == loss} for loss in losses}
     findings = []
     for name, (reduce, words, lacking) in _REDUCTIONS.items():
         evidence = Evidence(by_row, reduce, draws_contents=False)
-        numbers = {loss: reduce(all_rows(evidence, loss, rows)) for loss in LOSSES}
-        undefined = any(by_row[loss] and numbers[loss] is None for loss in LOSSES)
+        numbers = {loss: reduce(all_rows(evidence, loss, rows)) for loss in losses}
+        undefined = any(by_row[loss] and numbers[loss] is None for loss in losses)
         findings.append(
             Finding(
                 name=f"{name}_{measure}",

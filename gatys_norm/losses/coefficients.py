@@ -1,7 +1,7 @@
-"""The coefficients, in which the original and the normalized loss differ. No tensors here.
+"""The coefficients, in which the losses differ. No tensors here.
 
-Both losses are L(x) = Σ coefficient · squared distance(features of x, target). Equation numbers
-are those of Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
+Every loss is L(x) = Σ coefficient · distance(features of x, target); see `functional`. Equation
+numbers are those of Choi and Kim, JBE 25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
 """
 
 import math
@@ -96,6 +96,30 @@ def normalized_coefficients(
     }
 
 
+def style_aware_coefficients(
+    lambda_os: float,
+    content_weights: Mapping[str, float],
+    style_weights: Mapping[str, float],
+    energies: Mapping[str, float],
+    pixel_count: int,
+    blend: Mapping[str, float] = ONE_STYLE,
+) -> dict[str, float]:
+    """Coefficients of the style-aware loss (Cheng et al., CVPR 2021), but for its content terms.
+
+    content/j: λ_os · w · λᴿ_o(j) / E°_j, as in the normalized loss; style/j: β · w · λᴿ_s(j), since
+    `functional.bounded_squared_distance` is divided already.
+
+    Args, returns and raises: as for `normalized_coefficients`.
+    """
+    style_terms = _style_weights(style_weights, blend)
+    for term in style_terms:  # at a target of zero the quotient is 1 for every x
+        _nonzero_energy(term, energies[term])
+    undivided = {**energies, **dict.fromkeys(style_terms, 1.0)}
+    return normalized_coefficients(
+        lambda_os, content_weights, style_weights, undivided, pixel_count, blend
+    )
+
+
 def temporal_coefficients(
     weight: float, energies: Mapping[str, float], pixel_count: int
 ) -> dict[str, float]:
@@ -142,7 +166,7 @@ def _nonzero_energy(term: str, value: float) -> float:
     if not value > 0:
         picture = f"{kind} picture {style_of(term)}".strip()
         raise ZeroEnergyError(
-            f"layer {layer} is zero everywhere for the {picture}, so the normalized loss "
+            f"layer {layer} is zero everywhere for the {picture}, so the loss "
             f"cannot be divided by its energy; leave {layer} out of {kind}_layers"
         )
     return value

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from gatys_norm.losses.functional import (
+    Distance,
     at_least_float32,
     gram_matrix,
     guided_gram_matrix,
@@ -65,15 +66,20 @@ def distances(
     strips: Strips = WHOLE,
     masks: Mapping[str, tf.Tensor] | None = None,
     workspace: Workspace | None = None,
+    style_distance: Distance = squared_distance,
 ) -> dict[str, tf.Tensor]:
-    """Return {term: squared distance from its target}; differentiable; arguments as for `compute`.
+    """Return {term: distance from its target}; differentiable; arguments as for `compute`.
 
-    In strips, which can have a workspace, the features that belong to a content term are compared
+    The distance is the squared one; that of style terms can be another. In strips, which can have a
+    workspace, the features that belong to a content term are compared
     with their target strip by strip, and never held as a whole.
     """
     if strips == WHOLE:
         values = compute(extractor, image, tuple(targets), strips, masks)
-        return {term: squared_distance(values[term], targets[term]) for term in targets}
+        return {
+            term: (style_distance if is_style(term) else squared_distance)(values[term], target)
+            for term, target in targets.items()
+        }
     content = {term: target for term, target in targets.items() if not is_style(term)}
     values = network_strips.compute(
         extractor,
@@ -85,7 +91,7 @@ def distances(
         workspace=workspace,
     )
     return {
-        term: squared_distance(values[term], target) if is_style(term) else values[term]
+        term: style_distance(values[term], target) if is_style(term) else values[term]
         for term, target in targets.items()
     }
 

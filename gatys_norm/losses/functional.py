@@ -1,13 +1,16 @@
 """Gram matrices, distances and their weighted sum, as functions of tensors.
 
-Both losses are L(x) = Σ coefficient · squared distance(features of x, target); they differ in the
-coefficients alone. Equation numbers are those of Choi and Kim, JBE 25(6), 2020, doi
-10.5909/JBE.2020.25.6.980.
+Every loss is L(x) = Σ coefficient · distance(features of x, target); the distance is the squared
+one but for the style terms of the style-aware loss. Equation numbers are those of Choi and Kim, JBE
+25(6), 2020, doi 10.5909/JBE.2020.25.6.980.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from typing import TypeAlias
 
 import tensorflow as tf
+
+Distance: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (value, target) → scalar
 
 
 def guided_gram_matrix(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -55,6 +58,19 @@ def at_least_float32(values: tf.Tensor) -> tf.Tensor:
 def squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """‖a − b‖², summed over all elements."""
     return tf.reduce_sum(tf.math.squared_difference(a, b))
+
+
+def bounded_squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """‖a − b‖² / (‖a‖² + ‖b‖²), which lies between 0 and 1 for two Gram matrices.
+
+    Gram matrices are positive semidefinite, so their inner product is not negative, and ‖a‖² + ‖b‖²
+    is the least upper bound of their squared distance that holds for all with these norms (Cheng et
+    al., CVPR 2021, arXiv 2104.10064). The gradient goes through both a's.
+
+    Args:
+      a, b: of the same shape, not both zero.
+    """
+    return squared_distance(a, b) / (energy(a) + energy(b))
 
 
 def energy(values: tf.Tensor) -> tf.Tensor:

@@ -20,6 +20,7 @@ from gatys_norm.losses import functional, parametrization, strength
 from gatys_norm.losses.coefficients import (
     normalized_coefficients,
     original_coefficients,
+    style_aware_coefficients,
     temporal_coefficients,
 )
 from gatys_norm.losses.strength import Moments
@@ -49,8 +50,9 @@ class Objective:
     """The loss L(x) = Σ_t c_t · d_t(x) at one size, as a function of a flat position.
 
     t runs over the terms; d_t is the squared distance of its features, or Gram matrices, of x from
-    its target, and c_t its coefficient. x is a picture, H × W × 3, RGB, 0–255. The optimizer moves
-    the position, a vector of 3 · H · W values, from which x follows by the parametrization.
+    its target, or their `style_distance`, and c_t its coefficient. x is a picture, H × W × 3, RGB,
+    0–255. The optimizer moves the position, a vector of 3 · H · W values, from which x follows by
+    the parametrization.
 
     The optimizer sees L / unit, with unit = max_t c_t, so that multiplying all coefficients by the
     same constant does not change a single bit of the result. Objectives of the same extractor,
@@ -69,6 +71,7 @@ class Objective:
       masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
       workspace: of evaluations in strips.
       warped: {temporal term: (picture, H × W × 3, mask, H × W)} of a frame of a film.
+      style_distance: d_t of style terms, as a function of Gram matrix and target.
     """
 
     extractor: Extractor
@@ -83,6 +86,7 @@ class Objective:
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     workspace: Workspace = dataclasses.field(default_factory=Workspace)
     warped: dict[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
+    style_distance: functional.Distance = functional.squared_distance
 
     @property
     def unit(self) -> float:
@@ -95,7 +99,9 @@ class Objective:
 
         It is compiled, unless the network is computed in strips, each of which is compiled.
         """
-        return _compile(self.extractor, self.parametrization, self.strips, self.is_grey)
+        return _compile(
+            self.extractor, self.parametrization, self.strips, self.is_grey, self.style_distance
+        )
 
     @property
     def data(self) -> tuple[Any, ...]:
@@ -122,12 +128,18 @@ class Objective:
         """Return L / unit and its gradient."""
         return self.function(position, *self.data)[:2]
 
+    def with_squared_distances(self) -> Objective:
+        """Return the objective whose d_t are all squared distances, which the measures need."""
+        if self.style_distance is functional.squared_distance:
+            return self
+        return dataclasses.replace(self, style_distance=functional.squared_distance)
+
     def terms(self, position: tf.Tensor) -> dict[str, float]:
-        """Return {term: squared distance} at a position, as floats."""
+        """Return {term: d_t} at a position, as floats."""
         return self.by_term(self.function(position, *self.data)[2])
 
     def by_term(self, distances: tf.Tensor) -> dict[str, float]:
-        """Return {term: squared distance} for the squared distances that `function` returned."""
+        """Return {term: d_t} for the d_t that `function` returned."""
         return dict(zip(self.coefficients, distances.numpy().tolist(), strict=True))
 
     def terms_not_finite(self, position: tf.Tensor) -> list[str]:
@@ -148,11 +160,13 @@ class Objective:
         return names or list(self.coefficients)
 
     def gradients(self, position: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return {term: gradient of coefficient / unit · squared distance} (Eq. 9–10)."""
+        """Return {term: gradient of coefficient / unit · distance} (Eq. 9–10)."""
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = self.image(position)
-            values = _distances(self.extractor, image, self.strips, *self.data[1:])
+            values = _distances(
+                self.extractor, image, self.strips, self.style_distance, *self.data[1:]
+            )
             terms = {name: value * values[name] for name, value in self._relative().items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
@@ -163,7 +177,11 @@ class Objective:
 
 @functools.lru_cache(maxsize=8)
 def _compile(
-    extractor: Extractor, kind: str, strips: Strips, is_grey: bool
+    extractor: Extractor,
+    kind: str,
+    strips: Strips,
+    is_grey: bool,
+    style_distance: functional.Distance,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Return `Objective.function`."""
 
@@ -180,7 +198,15 @@ def _compile(
             tape.watch(position)
             image = parametrization.to_image(position, shape, kind, is_grey)
             distances = _distances(
-                extractor, image, strips, targets, masks, coefficients, warped, workspace
+                extractor,
+                image,
+                strips,
+                style_distance,
+                targets,
+                masks,
+                coefficients,
+                warped,
+                workspace,
             )
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
@@ -195,14 +221,17 @@ def _distances(
     extractor: Extractor,
     image: tf.Tensor,
     strips: Strips,
+    style_distance: functional.Distance,
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
     warped: _Warped,
     workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Return {term: squared distance} of x = `image`."""
-    distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
+    """Return {term: d_t} of x = `image`."""
+    distances = loss_features.distances(
+        extractor, image, targets, strips, masks, workspace, style_distance
+    )
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
     for term, (picture, mask) in warped.items():
@@ -217,7 +246,7 @@ def _is_finite(tensor: tf.Tensor) -> bool:
 def build_objective(
     config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips = WHOLE
 ) -> Objective:
-    """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14).
+    """Set up the loss of `config` (Eq. 2 with 3–4 or 11–14, or the style-aware one).
 
     Args:
       config: resolved `TransferConfig`.
@@ -229,8 +258,8 @@ def build_objective(
       Objective.
 
     Raises:
-      ZeroEnergyError: the loss is the normalized one and a layer is zero everywhere.
-      NonFiniteError: the loss is the normalized one and the energy of a layer is not finite.
+      ZeroEnergyError: the loss is not the original one and a layer is zero everywhere.
+      NonFiniteError: the loss is not the original one and the energy of a layer is not finite.
     """
     shape = inputs.content.shape
     masks = region_masks(config, config.style_names, inputs.content_masks, shape)
@@ -258,6 +287,9 @@ def build_objective(
         config.color == "luminance",
         masks,
         warped=warped,
+        style_distance=functional.bounded_squared_distance
+        if config.loss == "style_aware"
+        else functional.squared_distance,
     )
 
 
@@ -297,8 +329,9 @@ def with_corrected_targets(
     """Return an objective whose loss at a position is that of another one, term by term.
 
     Targets become t' = f(x) + (t − f*(x)) with the values f and f* that the two networks compute at
-    that x: the differences from the targets are then the same in both, and so is the loss. The
-    gradients differ as far as the derivatives of f and f* do.
+    that x: the differences from the targets are then the same in both, and so is the loss, but for
+    the norms by which the style-aware loss divides. The gradients differ as far as the derivatives
+    of f and f* do.
 
     Args:
       objective: whose features a cheaper network computes.
@@ -488,7 +521,10 @@ def _coefficients(
         energies = {term: float(functional.energy(target)) for term, target in targets.items()}
         of_shot = frame.content_energies if frame else {}
         energies |= {content_term(layer): energy for layer, energy in of_shot.items()}
-        coefficients = normalized_coefficients(
+        coefficients_of = (
+            style_aware_coefficients if config.loss == "style_aware" else normalized_coefficients
+        )
+        coefficients = coefficients_of(
             lambda_os,
             content_weights,
             style_weights,

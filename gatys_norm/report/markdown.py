@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.text import NOTHING, finite_or_none, one_line
 
 VERDICTS = {True: "yes", False: "no", None: "not measured"}
@@ -33,7 +33,8 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of findings, one row each, and their notes below it.
 
     The last two columns say how sure the order of the two numbers is: the interval of normalized −
-    original over styles and contents, and the verdict.
+    original over styles and contents, and the verdict. Where a finding has a number of the
+    style-aware loss, two more columns have it and its interval.
 
     Args:
       findings: see `report.page.write`. A claim is named in the first of its consecutive rows.
@@ -44,8 +45,26 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> str:
         for claim, group in itertools.groupby(findings, lambda finding: finding["claim"])
         for index, finding in enumerate(group)
     ]
-    columns = ("claim", "measured", *LOSSES, "as the paper says", "difference, 95 %", "verdict")
-    numbers = [columns.index(loss) for loss in LOSSES]
+    columns = [
+        "claim",
+        "measured",
+        *PAPER_LOSSES,
+        "as the paper says",
+        "difference, 95 %",
+        "verdict",
+    ]
+    numbers = [columns.index(loss) for loss in PAPER_LOSSES]
+    if any("style_aware" in finding for finding in findings):
+        columns += ["style-aware", "style-aware − normalized, 95 %"]
+        numbers.append(columns.index("style-aware"))
+        rows = [
+            (
+                *row,
+                _number(finding.get("style_aware")),
+                interval(finding["intervals"].get("style_aware − normalized")),
+            )
+            for row, finding in zip(rows, findings, strict=True)
+        ]
     parts = [table(columns, [[*map(cell, row)] for row in rows], numbers)]
     parts += [f"Note {number}: {one_line(note)}" for number, note in enumerate(notes, start=1)]
     return "\n\n".join(parts)
@@ -57,7 +76,7 @@ def _finding_row(finding: Mapping[str, Any], notes: Sequence[str]) -> tuple[str,
     verdict = VERDICTS[finding["holds"]]
     return (
         f"{measure} ({unit})" if unit else measure,
-        *(_number(finding[loss]) for loss in LOSSES),
+        *(_number(finding[loss]) for loss in PAPER_LOSSES),
         f"{verdict} (note {notes.index(note) + 1})" if note else verdict,
         interval(finding["intervals"].get("difference")),
         finding["verdict"],

@@ -135,8 +135,9 @@ def write(
       findings: dicts of `name`, `claim` (what the paper says), `measure`, `unit`, `original`,
         `normalized` (the two numbers, or None), `expected` ("less" or "more" if the paper expects
         the number of the normalized loss to be less or more, or other words), `holds` (None if not
-        measured), `note` and `details` (dict, text or None); perhaps of `verdict` (words) and
-        `intervals` ({"difference": [low, high]} or empty). Those of one claim follow each other.
+        measured), `note` and `details` (dict, text or None); perhaps of `style_aware` (its number),
+        `verdict` (words) and `intervals` ({"difference": [low, high]} or empty). Those of one claim
+        follow each other.
       settings: {name of a group: {name: value}}; values may be dicts too.
 
     Raises:

@@ -14,7 +14,7 @@ import sys
 import report as benchmark_report
 
 from gatys_norm.cli import console, errors, loading, program
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 
 PAGE = benchmark_report.ROOT / "docs" / "optimizers.md"
 LOG_EVERY = 5
@@ -40,9 +40,9 @@ def compare(values):
     )
     destination, machine = benchmark_report.prepare(values, "optimizers", [PAGE], config.weights)
     config = dataclasses.replace(config, weights=machine["weights"])
-    runs = {loss: {} for loss in LOSSES}
-    with benchmark_report.progress_bar("transfers", len(LOSSES) * len(CONTESTANTS)) as bar:
-        for loss in LOSSES:
+    runs = {loss: {} for loss in PAPER_LOSSES}
+    with benchmark_report.progress_bar("transfers", len(PAPER_LOSSES) * len(CONTESTANTS)) as bar:
+        for loss in PAPER_LOSSES:
             for name, changes in CONTESTANTS.items():
                 contestant = dataclasses.replace(config, loss=loss, **changes)
                 runs[loss][name] = benchmark_report.in_own_process(run, contestant)
@@ -86,7 +86,7 @@ def tables(report):
     titles = "optimizer | " + " | ".join(f"after {count}" for count in counts)
     titles += " | stored, bytes per pixel | peak of the process, MiB"
     parts = [benchmark_report.machine_line(report["machine"])]
-    for loss in LOSSES:
+    for loss in PAPER_LOSSES:
         lines = []
         for name, outcome in report["runs"][loss].items():
             losses = [f"{loss_after(outcome['rows'], count):.4g}" for count in counts]

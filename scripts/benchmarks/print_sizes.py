@@ -20,7 +20,7 @@ from absl import flags
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import LOSSES, PRESETS, SIZE_RANGE, ConfigError
+from gatys_norm.config import PAPER_LOSSES, PRESETS, SIZE_RANGE, ConfigError
 from gatys_norm.experiments.explore import DEFAULT_LAMBDAS
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 
@@ -68,7 +68,7 @@ def cells(config, styles, full_size):
             dataclasses.replace(config, loss=loss, style=(style,), lambda_os=lambda_os, size=size)
             for size in (config.size, (full_size,))
         )
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
         for style, lambda_os in itertools.product(styles, DEFAULT_LAMBDAS[loss])
     ]
 
@@ -116,7 +116,7 @@ def row(cell):
 def conclusion(cells):
     """Return the sentence that says how large the changes are with each loss."""
     parts = []
-    for loss, (name, label) in itertools.product(LOSSES, MEASURES.items()):
+    for loss, (name, label) in itertools.product(PAPER_LOSSES, MEASURES.items()):
         changes = [abs(cell[name][1] - cell[name][0]) for cell in cells if cell["loss"] == loss]
         parts.append(f"{label}, {loss} {statistics.mean(changes):.3f}")
     return f"Mean change from small to large: {'; '.join(parts)}."

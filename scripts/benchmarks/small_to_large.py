@@ -15,7 +15,7 @@ from absl import flags
 
 from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import LOSSES, ConfigError
+from gatys_norm.config import PAPER_LOSSES, ConfigError
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 from gatys_norm.runs import folder as run_folder
 
@@ -52,7 +52,7 @@ def benchmark(values):
     )
     config = dataclasses.replace(config, weights=machine["weights"])
     measured = []
-    for loss in LOSSES:
+    for loss in PAPER_LOSSES:
         for count in (1, len(sizes)):
             chosen = dataclasses.replace(
                 config, loss=loss, size=sizes[:count], iterations=iterations[:count]

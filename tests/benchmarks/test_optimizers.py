@@ -65,7 +65,7 @@ def report_of(optimizers):
     return {
         "machine": machine,
         "settings": settings,
-        "runs": dict.fromkeys(optimizers.LOSSES, runs),
+        "runs": dict.fromkeys(optimizers.PAPER_LOSSES, runs),
     }
 
 

@@ -14,7 +14,7 @@ from gatys_norm import strength_search
 from gatys_norm.cli import compare as compare_command
 from gatys_norm.cli import main as cli
 from gatys_norm.cli import transfer as transfer_command
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import weights
 from gatys_norm.runs import folder as run_folder
@@ -114,7 +114,7 @@ def test_each_loss_finds_its_own_weight_for_a_strength(compare, monkeypatch):
     code, out, err = compare("--output=both.png", "--strength=0.2", "--report")
     assert code == 0, err
     assert "original loss, strength 0.2\n" in out
-    records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in LOSSES]
+    records = [json.loads(Path(f"both-{loss}.json").read_text()) for loss in PAPER_LOSSES]
     weights = [record["strength_search"]["lambda_os"] for record in records]
     assert weights[0] != weights[1]
     for record, weight in zip(records, weights, strict=True):
@@ -139,10 +139,16 @@ def test_a_result_of_8_bits_is_no_result_of_16(tmp_path, monkeypatch, bit_depth,
     ("flags", "words"),
     [
         (("--output=both.jpg", "--bit_depth=16"), "--bit_depth: both-original.jpg: "),
+        (
+            ("--loss=style_aware",),
+            "--loss: this command runs original and normalized; leave it out",
+        ),
         (("--output=both.tif", "--report"), "--report: no browser shows .tif; choose .png, "),
     ],
 )
-def test_what_cannot_be_stored_or_shown_is_refused_before_the_work(compare, tmp_path, flags, words):
+def test_what_cannot_be_compared_stored_or_shown_is_refused_before_the_work(
+    compare, tmp_path, flags, words
+):
     before = set(tmp_path.iterdir())
     code, out, err = compare(*flags)
     assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -68,8 +68,16 @@ def test_sizes_follow_the_size():
     assert study_flags.study_from_flags(flags("--size=256")).sizes == (128, 256, 512)
 
 
-def test_figures_stand_in_the_papers_order():
-    assert study_flags.figures_from_flags(flags("--figures=6a,3,2a")) == ("2a", "3", "6a")
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("6a,3,2a", ("2a", "3", "6a")),
+        ("style_aware,2a", ("2a", "style_aware")),
+        ("style_aware,all", (*paper_figures.FIGURES, "style_aware")),
+    ],
+)
+def test_figures_stand_in_the_papers_order(named, expected):
+    assert study_flags.figures_from_flags(flags(f"--figures={named}")) == expected
 
 
 @pytest.mark.parametrize(

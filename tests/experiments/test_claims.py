@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.measured import LAYERS, measured, metrics, sweep, without
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments import claims
 from gatys_norm.experiments.finding import Finding
 from gatys_norm.experiments.pairing import Measured
@@ -228,7 +228,7 @@ def test_content_distance_is_the_mean_over_layers_and_undefined_with_one():
         return {"content_distance": dict(zip(LAYERS, values, strict=False))}
 
     curve = {1.0: of_layers(0, 0.5), 0.1: of_layers(1, None), 0.01: of_layers(0.5, 1)}
-    sweeps = {loss: {"planes": curve, "strokes": curve} for loss in LOSSES}
+    sweeps = {loss: {"planes": curve, "strokes": curve} for loss in PAPER_LOSSES}
     finding = content_spread(sweeps)
     assert finding.details["curves"]["original"]["planes"] == [[1, 0.25], [0.01, 0.75]]
     assert finding.details["lambda_os"]["original"]["planes"] == pytest.approx(0.1)
@@ -299,7 +299,7 @@ def test_balance_at_the_content_level():
 def test_balance_reads_layers_where_they_are_defined():
     """conv4_4 bridges its gap, 0 to 1 over three decades; met at -1.5, conv1_2 is 0.5 there."""
     gap = {"planes": sweep((0, -1, -2, -3), (0, 0, 1, 1), (0, 0.5, 0.5, 1), (0, None, None, 1))}
-    findings = by_name(balance(dict.fromkeys(LOSSES, gap)))
+    findings = by_name(balance(dict.fromkeys(PAPER_LOSSES, gap)))
     assert numbers(findings["balance_mean"]) == pytest.approx((0.5, 0.5))
     assert findings["balance_mean"].details["reflection"]["original"]["planes"] == pytest.approx(
         {"conv1_2": 0.5, "conv4_4": 0.5}
@@ -586,7 +586,9 @@ def test_what_was_not_run_is_a_finding_without_numbers(function):
 
 
 def test_everything_failed():
-    lost = [Measured(loss, style, 0.1, None) for loss in LOSSES for style in ("planes", "strokes")]
+    lost = [
+        Measured(loss, style, 0.1, None) for loss in PAPER_LOSSES for style in ("planes", "strokes")
+    ]
     findings = [
         *claims.one_lambda(lost),
         *claims.balance(lost),
@@ -630,7 +632,8 @@ def test_details_are_plain_json():
         described = finding.as_dict()
         assert json.loads(json.dumps(described, allow_nan=False)) == described
         assert described["holds"] is finding.holds
-        assert set(described) == {*vars(finding), "holds", "intervals", "verdict"} - {"evidence"}
+        added, left_out = {"holds", "intervals", "verdict"}, {"evidence", "style_aware"}
+        assert set(described) == {*vars(finding), *added} - left_out
 
 
 @pytest.mark.parametrize(

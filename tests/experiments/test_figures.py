@@ -29,6 +29,7 @@ def varied(study, config):
     [
         ("2a", "original", (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)),
         ("6a", "normalized", (1, 1e-1, 1e-2, 1e-3, 1e-4)),
+        ("style_aware", "style_aware", (1, 1e-1, 1e-2, 1e-3, 1e-4)),
     ],
 )
 def test_sweeps_vary_style_and_lambda_alone(study, name, loss, lambdas):
@@ -99,7 +100,7 @@ def test_curves_of_short_sweeps_follow_the_last_column(study):
 
 def test_cells_are_shared_between_figures(study):
     chosen = grids(study, paper_figures.FIGURES)
-    assert list(chosen) == list(paper_figures.GRIDS)
+    assert list(chosen) == [name for name in paper_figures.GRIDS if name != "style_aware"]
     cells = [config for figure in chosen.values() for config in figure.configs]
     sweeps, raised, other_sizes, recursive = 2 * 15, 2 * 15, 2 * 3 * 2, 2 * 3 * 2
     starts = 2 * 3 * 3
@@ -191,3 +192,13 @@ def test_boost_and_layers_of_the_base():
 def test_what_makes_no_figure_is_refused(study, changes, named):
     with pytest.raises(ConfigError, match=f"^{named}: "):
         dataclasses.replace(study, **changes)
+
+
+def test_the_third_loss_is_run_only_if_it_is_named(study):
+    def losses(figures):
+        return {config.loss for each in grids(study, figures).values() for config in each.configs}
+
+    assert losses(paper_figures.FIGURES) == {"original", "normalized"}
+    assert losses(("style_aware",)) == {"style_aware"}
+    assert grid(study, "style_aware").title == "Style-aware loss, λ_os falling to the right"
+    assert list(paper_figures.curves_configs(study)) == ["original", "normalized"]

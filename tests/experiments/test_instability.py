@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import PAPER_LOSSES
 from gatys_norm.experiments import instability
 from gatys_norm.experiments.pairing import Measured
 from gatys_norm.experiments.resampling import Drawn
@@ -20,7 +20,12 @@ def dependence(distances, traces=None):
         for loss, values in distances.items()
         for style, value in zip(ROWS, values, strict=False)
     ]
-    runs = [Measured(loss, style, seed, {}) for loss in LOSSES for style in ROWS for seed in (0, 1)]
+    runs = [
+        Measured(loss, style, seed, {})
+        for loss in PAPER_LOSSES
+        for style in ROWS
+        for seed in (0, 1)
+    ]
     (finding,) = instability.dependence(runs, measured, traces or TRACES, ROWS)
     return finding
 

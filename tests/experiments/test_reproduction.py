@@ -280,6 +280,38 @@ def test_every_figure_is_available_alone(study, tmp_path, figures):
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
+def test_a_third_loss_adds_findings_and_changes_none(study, tmp_path):
+    figures = ("2a", "6a")
+    third = ("style_aware",)
+    for name, asked in (("two", figures), ("three", figures + third), ("alone", third)):
+        folder = tmp_path / name
+        done = reproduction.collect(study, asked, results_of(study, asked, folder))
+        reproduction.write(folder, done)
+        reproduction.write_summary(folder, done, "gatys-norm reproduce")
+    two, three = (
+        json.loads((tmp_path / name / "claims.json").read_text()) for name in ("two", "three")
+    )
+    assert three[: len(two)] == two
+    added = {entry["name"]: entry for entry in three[len(two) :]}
+    assert list(added) == [
+        *(f"lambda_spread_{measure}_of_three" for measure in statistics.MEASURES),
+        *(
+            f"{kind}_{measure}_of_three"
+            for measure in statistics.MEASURES
+            for kind in ("style_share", "style_deviation")
+        ),
+    ]
+    spread = added["lambda_spread_content_distance_of_three"]
+    assert spread["original"] == pytest.approx(len(STYLES) - 1)
+    assert (spread["normalized"], spread["style_aware"]) == pytest.approx((0, 0))
+    assert (tmp_path / "three" / "figure-style_aware.png").exists()
+    page = (tmp_path / "three" / "report.html").read_text()
+    assert page.count("Style-aware loss: ") == sum("style_aware" in entry for entry in three) > 0
+    assert "Style-aware loss: " not in (tmp_path / "two" / "report.html").read_text()
+    assert "A third loss" in (tmp_path / "alone" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_network", "blank_plots")
 def test_summary(study, tmp_path):
     results = results_of(study, paper_figures.FIGURES, tmp_path)
     done = reproduction.collect(study, paper_figures.FIGURES, results)

@@ -139,3 +139,16 @@ def test_evidence_is_not_written():
     assert "evidence" not in written
     assert written["intervals"]["difference"] == [-4, -4]
     assert written["verdict"] == "comes out"
+
+
+def test_a_third_loss_gets_the_same_draws():
+    two = evidence(range(8), [0] * 8)
+    third = {name: (float(index) - 0.5,) for index, name in enumerate(STYLES)}
+    three = two._replace(by_row={**two.by_row, "style_aware": third})
+    intervals = resampling.intervals(three, ROWS)
+    low, high = intervals["original"]
+    assert intervals["style_aware"] == pytest.approx([low - 0.5, high - 0.5])
+    assert intervals["style_aware − normalized"] == pytest.approx([low - 0.5, high - 0.5])
+    assert intervals["difference"] == pytest.approx([-high, -low])
+    del third["a"]  # which is then left out of all three
+    assert resampling.intervals(three, ROWS)["original"][0] > low

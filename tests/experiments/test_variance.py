@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatys_norm.config import LOSSES
+from gatys_norm.config import LOSSES, PAPER_LOSSES
 from gatys_norm.experiments import variance
 from gatys_norm.experiments.pairing import Measured
 from gatys_norm.experiments.resampling import Drawn
@@ -57,10 +57,10 @@ def test_deviation_is_that_of_the_styles_means():
     assert variance.style_deviation(table([[0, 2]])) is None
 
 
-def sweeps(value):
+def sweeps(value, losses=PAPER_LOSSES):
     return [
         Measured(loss, name, at, value(loss, name, at))
-        for loss in LOSSES
+        for loss in losses
         for name in ROWS
         for at in LAMBDAS
     ]
@@ -88,6 +88,21 @@ def test_findings_of_both_losses():
     assert share.with_intervals(ROWS).intervals["original"] == pytest.approx([1, 1])
 
 
+def test_a_third_loss_has_a_number_of_its_own():
+    share, deviation = variance.style_effect(
+        sweeps(distance_of, LOSSES), ROWS, ["content_distance"]
+    )
+    assert (share.original, share.normalized, share.style_aware) == pytest.approx((1, 0, 0))
+    assert deviation.as_dict()["style_aware"] == pytest.approx(0)
+    assert set(share.with_intervals(ROWS).intervals) == {
+        *LOSSES,
+        "difference",
+        "style_aware − normalized",
+    }
+    two, _ = variance.style_effect(sweeps(distance_of), ROWS, ["content_distance"])
+    assert "style_aware" not in two.as_dict()
+
+
 def test_a_row_that_failed_once_is_left_out_of_both():
     def value(loss, name, at):
         failed = (loss, name, at) == ("normalized", "a on sea", 0.1)
@@ -102,7 +117,7 @@ def test_one_content_leaves_the_share_undefined_and_says_why():
     rows = {style: (style, "town") for style in "abc"}
     runs = [
         Measured(loss, style, at, {"content_distance": {"conv4_2": float(ord(style))}})
-        for loss in LOSSES
+        for loss in PAPER_LOSSES
         for style in rows
         for at in LAMBDAS
     ]

@@ -25,6 +25,7 @@ from gatys_norm.losses.coefficients import (
     normalized_coefficients,
     original_coefficients,
     relative_weights,
+    style_aware_coefficients,
 )
 from gatys_norm.terms import TOTAL_VARIATION, is_style, layer_of, term_names
 
@@ -213,6 +214,67 @@ class TestGramMatrix:
         shuffled = np.random.default_rng(3).permutation(places).reshape(features.shape)
         gram = functional.gram_matrix(tf.constant(shuffled))
         assert_is_gram(gram, numpy_gram(features), features)
+
+
+class TestBoundedSquaredDistance:
+    @pytest.mark.parametrize(
+        ("a", "b", "expected"),
+        [
+            ([[2.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 3.0]], 1),  # nothing in common
+            ([[0.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 5.0]], 1),
+            ([[1.0, 2.0], [2.0, 5.0]], [[1.0, 2.0], [2.0, 5.0]], 0),
+            ([[2.0, 4.0], [4.0, 10.0]], [[1.0, 2.0], [2.0, 5.0]], 1 / 5),  # (2 − 1)² / (2² + 1²)
+        ],
+    )
+    def test_hand_made(self, a, b, expected):
+        distance = functional.bounded_squared_distance(tf.constant(a), tf.constant(b))
+        assert float(distance) == pytest.approx(expected, rel=1e-6)
+        assert float(functional.bounded_squared_distance(tf.constant(b), tf.constant(a))) == float(
+            distance
+        )
+
+    def test_is_half_the_relative_distance_near_the_target(self):
+        target = numpy_gram(STYLE["relu3_1"])
+        near = tf.constant(target * 1.001)
+        distance = float(functional.bounded_squared_distance(near, tf.constant(target)))
+        relative = float(functional.squared_distance(near, tf.constant(target)))
+        relative /= float(functional.energy(tf.constant(target)))
+        assert distance == pytest.approx(relative / 2, rel=2e-3)
+
+    @pytest.mark.parametrize("size", [1e-15, 1e15])  # squares of squares would not be finite
+    def test_value_and_gradient_are_finite_for_large_and_small_matrices(self, size):
+        a, b = (
+            size * tf.constant(numpy_gram(features["relu3_1"]) / 1e3, tf.float32)
+            for features in (RESULT, STYLE)
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(a)
+            distance = functional.bounded_squared_distance(a, b)
+        gradient = tape.gradient(distance, a).numpy().astype(float) * size
+        x, s = (matrix.numpy().astype(float) for matrix in (a, b))
+        bound = np.sum(x**2) + np.sum(s**2)
+        expected = 2 * size * ((x - s) - np.sum((x - s) ** 2) / bound * x) / bound
+        assert float(distance) == pytest.approx(np.sum((x - s) ** 2) / bound, rel=1e-5)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * expected.max())
+
+
+ENERGIES = {
+    term: 2.0 + index for index, term in enumerate(term_names(CONTENT_WEIGHTS, STYLE_WEIGHTS))
+}
+
+
+class TestStyleAwareCoefficients:
+    def test_content_is_that_of_the_normalized_loss_and_style_is_not_divided(self):
+        given = LAMBDA_OS, CONTENT_WEIGHTS, STYLE_WEIGHTS, ENERGIES, PIXELS
+        normalized = normalized_coefficients(*given)
+        for term, value in style_aware_coefficients(*given).items():
+            factor = ENERGIES[term] if is_style(term) else 1
+            assert value == pytest.approx(normalized[term] * factor)
+
+    def test_a_style_of_zero_is_refused(self):
+        energies = ENERGIES | {"style/conv4_2": 0.0}
+        with pytest.raises(ZeroEnergyError, match="layer conv4_2 is zero everywhere for the style"):
+            style_aware_coefficients(LAMBDA_OS, CONTENT_WEIGHTS, STYLE_WEIGHTS, energies, PIXELS)
 
 
 DELTA = 1e-2  # of features near 5, for differences of Gram matrices

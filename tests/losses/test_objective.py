@@ -48,6 +48,7 @@ CASES = [
     dataclasses.replace(SETTINGS, loss="normalized", tv_weight=0.0),
     dataclasses.replace(SETTINGS, loss="normalized", tv_weight=1e-4),
 ]
+STYLE_AWARE = dataclasses.replace(SETTINGS, loss="style_aware")
 all_cases = pytest.mark.parametrize(
     "config", CASES, ids=[f"{case.loss}-tv{case.tv_weight:g}" for case in CASES]
 )
@@ -339,6 +340,74 @@ def map_error(position, kind):
     return 0.0 if kind == "pixel" else filter_error(position, GAIN)
 
 
+def numpy_style_aware(small_model, config, image, scene=ONE_STYLE):
+    """{term: (distance, coefficient)} of the style-aware loss, and the energies of the targets.
+
+    Cheng et al.: ‖G_s − G_x‖² / (‖G_s‖² + ‖G_x‖²) in each style layer; the content as in Eq. 11.
+    """
+    normalized = numpy_terms(
+        small_model, dataclasses.replace(config, loss="normalized"), image, scene
+    )
+    posed = objective.build_objective(
+        config.resolved(), vgg.Extractor(small_model, LAYERS, compute_dtype=tf.float64), scene
+    )
+    features, _ = numpy_features(small_model, image)
+    terms = {}
+    for name, term in normalized.items():
+        if not is_style(name):
+            terms[name] = term.distance, term.coefficient
+            continue
+        mask = posed.masks.get(name, np.ones(features[layer_of(name)].shape[:2]))
+        gram = np.einsum("hw,hwa,hwb->ab", mask, *[features[layer_of(name)]] * 2)
+        energy = np.sum(np.square(posed.targets[name]))
+        bound = energy + np.sum(gram**2)
+        terms[name] = term.distance / bound, term.coefficient * energy
+    return terms
+
+
+@pytest.mark.parametrize("kind", ["one style", *SCENES])
+def test_style_terms_of_the_style_aware_loss_are_divided_by_their_bound(
+    kind, small_model, extractor
+):
+    scene = SCENES.get(kind, ONE_STYLE)
+    changes = {} if kind == "one style" else {"style": ("a", "b c.jpg"), "style_blend": SHARES}
+    config = dataclasses.replace(STYLE_AWARE, **changes).resolved()
+    posed = objective.build_objective(config, extractor, scene)
+    expected = numpy_style_aware(small_model, config, RESULT, scene)
+    terms = posed.terms(flat(RESULT))
+    assert set(terms) == set(expected)
+    for name, (distance, coefficient) in expected.items():
+        assert terms[name] == pytest.approx(distance, rel=TIGHT_FLOAT32)
+        assert posed.coefficients[name] == pytest.approx(coefficient, rel=TIGHT_FLOAT32)
+        assert not is_style(name) or 0 < terms[name] < 1
+    value, _ = posed.value_and_gradient(flat(RESULT))
+    total = sum(math.prod(pair) for pair in expected.values())
+    assert float(value) * posed.unit == pytest.approx(total, rel=TIGHT_FLOAT32)
+
+
+@pytest.mark.parametrize("kind", ["pixel", "fourier"])
+def test_gradient_of_the_style_aware_loss_equals_central_differences(kind, extractor):
+    """The quotient is no polynomial: the differences are right to the step's fourth power."""
+    posed = pose(STYLE_AWARE, extractor, parametrization=kind, lambda_os=1e-6)
+    position = posed.position(RESULT)
+    _, gradient = posed.value_and_gradient(position)
+    places = np.arange(0, RESULT.size, 3)
+    slopes = [slope(posed.value_and_gradient, position, index) for index in places]
+    largest = np.abs(gradient).max()
+    np.testing.assert_allclose(gradient.numpy()[places], slopes, rtol=0, atol=1e-6 * largest)
+    undivided = posed.with_squared_distances().value_and_gradient(position)[1]
+    direction = np.sum(gradient * undivided) / np.linalg.norm(gradient) / np.linalg.norm(undivided)
+    assert direction < 0.999  # the bound changes it
+
+
+def test_the_measures_compare_squared_distances_whatever_the_loss(extractor):
+    posed, normalized = (
+        pose(SETTINGS, extractor, loss=loss) for loss in ("style_aware", "normalized")
+    )
+    assert posed.with_squared_distances().terms(flat(RESULT)) == normalized.terms(flat(RESULT))
+    assert normalized.with_squared_distances() is normalized
+
+
 @pytest.mark.parametrize("kind", ["pixel", "fourier"])
 def test_the_position_of_a_picture_gives_it_again(kind, extractor):
     posed = pose(SETTINGS, extractor, parametrization=kind)
@@ -512,6 +581,7 @@ def deep_extractor():
         ({"loss": "original", "color": "luminance", "tv_weight": 1e-3}, False),
         ({"loss": "original"} | BLENDED, True),
         ({"loss": "normalized", "parametrization": "fourier"} | BLENDED, True),
+        ({"loss": "style_aware"} | BLENDED, True),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -542,7 +612,7 @@ def test_strips_give_the_value_and_gradient(changes, regions, deep_extractor):
 
 # Not what rounding allows, which is more, but what the program's users may count on.
 @needs_bfloat16
-@pytest.mark.parametrize("config", [CASES[0], CASES[2]], ids=["original", "normalized"])
+@pytest.mark.parametrize("config", [CASES[0], CASES[2], STYLE_AWARE], ids=lambda case: case.loss)
 def test_bfloat16_changes_the_value_by_one_and_the_gradient_by_five_per_cent(config, small_model):
     content, style, result = (np.float32(image) for image in (CONTENT, STYLE, RESULT))
     extractor, coarser = (
@@ -625,14 +695,15 @@ def test_objectives_of_one_extractor_and_shape_share_their_graph(small_model):
     assert float(posed.value_and_gradient(flat(RESULT))[0]) == float(value)
 
 
-def test_silent_layer_is_refused_by_the_normalized_loss_alone(small_model):
+def test_silent_layer_is_refused_by_the_losses_that_divide(small_model):
     silent = tf.keras.models.clone_model(small_model)
     silent.set_weights(small_model.get_weights())
     last = silent.get_layer("block2_conv2")
     last.set_weights([0 * value for value in last.get_weights()])
     extractor = vgg.Extractor(silent, LAYERS, compute_dtype=tf.float64)
-    with pytest.raises(ZeroEnergyError, match=r"conv2_2 .* style picture"):
-        pose(dataclasses.replace(SETTINGS, loss="normalized"), extractor)
+    for loss in ("normalized", "style_aware"):
+        with pytest.raises(ZeroEnergyError, match=r"conv2_2 .* style picture"):
+            pose(dataclasses.replace(SETTINGS, loss=loss), extractor)
     posed = pose(dataclasses.replace(SETTINGS, loss="original"), extractor)
     assert posed.terms(flat(RESULT))["style/conv2_2"] == 0
 
@@ -926,7 +997,15 @@ def test_regions_in_another_precision_are_those_of_the_first(small_model):
     assert float(other_value) == pytest.approx(float(value), rel=0.03)
 
 
-@both_losses
+@pytest.mark.parametrize(
+    "config",
+    [
+        TWO_STYLES[0],
+        TWO_STYLES[2],
+        dataclasses.replace(STYLE_AWARE, style=("a", "b"), style_blend=SHARES),
+    ],
+    ids=lambda case: case.loss,
+)
 @all_ways
 def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
     config, strips, small_model, whole_model
@@ -942,6 +1021,8 @@ def test_corrected_targets_give_the_loss_of_another_network_at_one_picture(
     corrected = objective.with_corrected_targets(other, exact, place)
     assert corrected.extractor is other.extractor
     assert corrected.coefficients == exact.coefficients
+    # In the style-aware loss the norms that it divides by remain those of the other network.
+    corrected, exact, other = (each.with_squared_distances() for each in (corrected, exact, other))
     terms, others = exact.terms(place), other.terms(place)
     for name, value in corrected.terms(place).items():
         assert value == pytest.approx(terms[name], rel=1e-6), name

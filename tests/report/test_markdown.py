@@ -67,3 +67,15 @@ def test_findings_share_their_claims_and_notes():
 
 def test_a_table_of_no_findings_has_a_head_only():
     assert len(markdown.findings_table([]).splitlines()) == 2
+
+
+def test_a_third_loss_has_columns_of_its_own():
+    intervals = {"difference": [-2, -1], "style_aware − normalized": [0.25, 0.5]}
+    findings = [finding(), finding(style_aware=1.5, intervals=intervals)]
+    assert markdown.findings_table(findings).splitlines() == [
+        "| claim | measured | original | normalized | as the paper says | difference, 95 % "
+        "| verdict | style-aware | style-aware − normalized, 95 % |",
+        "| --- | --- | ---: | ---: | --- | --- | --- | ---: | --- |",
+        "| Says so. | a length (decades) | 2 | 1 | yes | – | cannot tell | – | – |",
+        "|  | a length (decades) | 2 | 1 | yes | -2 … -1 | cannot tell | 1.5 | 0.25 … 0.5 |",
+    ]
