@@ -7,19 +7,22 @@ import itertools
 import json
 import math
 import statistics
+import sys
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 import report as benchmark_report
-from clips import Clip
 
 from gatys_norm.experiments.statistics import CONTENT_DISTANCE, STYLE_REFLECTION, mean_over_layers
 from gatys_norm.film import measures
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.images import io as picture_io
 from gatys_norm.runs import folder as run_folder
+
+sys.path.append(str(benchmark_report.ROOT / "data" / "draw"))
+import clips
 
 
 class Film(NamedTuple):
@@ -33,7 +36,7 @@ class Film(NamedTuple):
         by the number of pixels, as in Ruder, Dosovitskiy and Brox.
     """
 
-    clip: Clip
+    clip: clips.Clip
     config: FilmConfig
     grain: int = 0
     is_relative: bool = True

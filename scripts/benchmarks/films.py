@@ -14,11 +14,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import clips
 import film_measures
 import report as benchmark_report
 from absl import flags
-from film_measures import Film
+from film_measures import Film, clips
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
@@ -60,12 +59,12 @@ def define_flags(values):
         ("sizes", list(SIZES), "sizes at which one temporal weight is tried"),
     ):
         flags.DEFINE_list(name, default, explanation, flag_values=values)
-    for name, default, least, explanation in (
-        ("frames", 6, 3, "number of frames of most films"),
-        ("equal_frames", 100, 2, "number of frames of the films without motion"),
-        ("later_iterations", 100, 1, "most iterations of each frame after the first"),
-    ):
-        flags.DEFINE_integer(name, default, explanation, lower_bound=least, flag_values=values)
+    explanation = "number of frames of most films"
+    flags.DEFINE_integer("frames", 6, explanation, 3, flag_values=values)
+    explanation = "number of frames of the films without motion"
+    flags.DEFINE_integer("equal_frames", 100, explanation, 2, flag_values=values)
+    explanation = "most iterations of each frame after the first"
+    flags.DEFINE_integer("later_iterations", 100, explanation, 1, flag_values=values)
     benchmark_report.define_update(values, [PAGE])
 
 
