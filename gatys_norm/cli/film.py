@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,8 @@ def _make(
         except OSError as error:
             note = "the frames so far are kept, continue with --resume"
             return errors.report_unwritten(output, error, note)
+    if record["frames"]:
+        _draw_curves(output, record)
     if record["status"] == "interrupted":
         return _report_interrupted(output, record, received)
     seconds = duration(time.monotonic() - began)
@@ -198,6 +201,20 @@ def _state(run: FilmRun, output: str, resume: bool, reporter: _Reporter) -> Stat
         return run.begin(reporter.on_frame)
     with refusing(CheckpointError, CheckpointMismatchError, prefix="--resume: "):
         return run.resume(output)
+
+
+def _draw_curves(output: str, record: dict[str, Any]) -> None:
+    """Write the picture of the measures by frame; if that fails, warn, as the film is there."""
+    from gatys_norm.film import store
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.report import plots
+
+    path = store.curves_path(output)
+    try:
+        picture_io.save_picture(path, plots.film_curves(record["frames"]))
+    except OSError as error:
+        reason = errors.reason(error)
+        warnings.warn(f"{path}: could not be written ({reason})", stacklevel=2)
 
 
 def _report_interrupted(output: str, record: dict[str, Any], received: Sequence[int]) -> int:

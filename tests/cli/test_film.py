@@ -1,5 +1,6 @@
 """The command `gatys-norm film`: what it refuses, what it leaves, how it is stopped and resumed."""
 
+import errno
 import json
 import os
 import re
@@ -111,6 +112,9 @@ def test_files_of_others_are_left_alone(folder):
     (folder / "out.mp4.json").write_text("{}")
     assert "out.mp4.json: is there already and was not written by this program" in refusal()
     (folder / "out.mp4.json").unlink()
+    (folder / "out.mp4.curves.png").write_bytes((folder / "style.png").read_bytes())
+    assert "out.mp4.curves.png: is there already and was not written by this" in refusal()
+    (folder / "out.mp4.curves.png").unlink()
     (folder / "out.mp4.frames").mkdir()
     (folder / "out.mp4.frames" / "000001.png").touch()
     assert "out.mp4.frames: is there already and is not empty" in refusal()
@@ -137,6 +141,25 @@ def test_film_is_made(small_film):
     assert "Traceback" not in err
     assert sound_packets("out.mp4") == sound_packets("clip.mp4")
     assert not (small_film / "out.mp4.frames").exists()
+    with Image.open("out.mp4.curves.png") as curves:
+        assert len(curves.getcolors(2**24)) > 10
+
+
+def test_curves_that_cannot_be_written_cost_nothing_else(small_film, monkeypatch):
+    from gatys_norm.images import io as picture_io
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save(path, *given):
+        (full if "curves" in str(path) else save_picture)(path, *given)
+
+    save_picture = picture_io.save_picture
+    monkeypatch.setattr(picture_io, "save_picture", save)
+    code, out, err = call()
+    assert code == 0
+    assert "out.mp4.curves.png: could not be written (No space left on device)" in err
+    assert "completed in" in out
 
 
 def measures_in(record):
@@ -162,6 +185,7 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     assert code == 128 + signal.SIGINT
     assert out == "interrupted; the 2 frames so far are out.mp4, continue with --resume\n"
     assert len(list(decode.read("out.mp4"))) == 2
+    assert (small_film / "out.mp4.curves.png").is_file()
     code, _, err = call("--resume", temporal_weight="7")
     assert code == 2
     assert "--resume: the checkpoint is of another film: settings differs" in err
