@@ -169,12 +169,14 @@ def _make(
 
     library = loading.start_tensorflow()
     from gatys_norm.film.run import FilmRun
+    from gatys_norm.network import strips
 
     input_errors = (*library.INPUT_ERRORS, FilmError)
     with (
         transfer_command.refusing_inputs(input_errors, config.transfer),
         console.signals_noted() as received,
         contextlib.closing(_Reporter(received)) as reporter,
+        strips.watched_by(reporter.on_strip),
     ):
         run = FilmRun(config, facts, inputs)
         state = _state(run, output, values.resume, reporter)
@@ -232,6 +234,7 @@ class _Reporter:
     def __init__(self, received_signals: Sequence[int]) -> None:
         self.received_signals = received_signals
         self.bar: tqdm | None = None
+        self.is_stopping = False
 
     def close(self) -> None:
         """Close the bar."""
@@ -249,6 +252,25 @@ class _Reporter:
         if self.bar is None:
             self.bar = reporter.progress_bar(None, "looking for shots: frame {n_fmt}")
         self.bar.update(number - self.bar.n)
+
+    def on_strip(self, share: float) -> None:
+        """End a long evaluation if a signal asks for that.
+
+        Args:
+          share: of the evaluation that is done, 0 to 1.
+
+        Raises:
+          Interrupted: there is nothing yet to keep.
+          EvaluationStoppedError: the film has to end with the frame before.
+        """
+        if not self.received_signals or self.is_stopping:
+            return
+        self.is_stopping = True
+        if self.bar is not None and self.bar.total is None:
+            raise console.Interrupted(self.received_signals[-1])
+        from gatys_norm.optimizers.base import EvaluationStoppedError
+
+        raise EvaluationStoppedError
 
     def on_progress(self, progress: FilmProgress) -> bool:
         """Show the present frame; return whether the film has to stop."""

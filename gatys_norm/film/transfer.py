@@ -23,6 +23,7 @@ from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
+from gatys_norm.optimizers.base import EvaluationStoppedError
 from gatys_norm.record import lambda_os_of, running_iterations
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
@@ -148,7 +149,8 @@ class FilmTransfer:
           lambda_os: λ_os of the frame before it, if a film is resumed there. Where a strength is
             given, λ_os is found in the first frame of each shot, and holds for all of it.
           on_progress: called during each frame with its number and `Progress`; a true value ends
-            the film with the frame before.
+            the film with the frame before, as an EvaluationStoppedError within an evaluation does
+            (see `network.strips.watched_by`).
 
         Yields:
           `Done`, whose row has the number of the frame, and of its shot; status, iterations,
@@ -194,7 +196,7 @@ class FilmTransfer:
     def _transfer(
         self, frame: _Frame, lambda_os: float | None, on_progress: OnProgress | None
     ) -> TransferResult | None:
-        """Compute one frame; None if `on_progress` ended it.
+        """Compute one frame; None if `on_progress`, or a stop within an evaluation, ended it.
 
         Args:
           frame: the frame.
@@ -225,7 +227,10 @@ class FilmTransfer:
             return is_stopped or _is_settled(progress, config.size[-1])
 
         strips = self.strips[-len(config.size) :]
-        result = Transfer(config, inputs, self.weights_file, strips).run(watch)
+        try:
+            result = Transfer(config, inputs, self.weights_file, strips).run(watch)
+        except EvaluationStoppedError:
+            return None
         return None if is_stopped else result
 
     def _compared(self, frame: _Frame) -> FilmFrame:

@@ -268,7 +268,8 @@ def film_curves(frames: Sequence[Mapping[str, Any]]) -> np.ndarray:
     for axes in panels:
         for line in axes.lines:  # a point between two gaps would not be seen
             line.set(marker=".", markersize=4)
-        axes.set_ylim(0, None)
+        heights = [charts.floats(line.get_ydata()) for line in axes.lines]
+        axes.set_ylim(0, 1.1 * charts.positive(np.concatenate(heights)).max(initial=0) or 1)
     _mark_shots(panels, frames)
     panels[-1].set_xlabel("frame")
     panels[-1].xaxis.get_major_locator().set_params(integer=True)

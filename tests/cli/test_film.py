@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.commands import outcome
 from helpers.films import sound_packets, write_film
+from helpers.strips import LOW_STRIPS
 from helpers.transfer_command import TensorFlowStartedError
 from PIL import Image
 
@@ -198,3 +199,62 @@ def test_resume_without_a_checkpoint(small_film):
     code, _, err = call("--resume")
     assert code == 2
     assert "out.mp4.checkpoint.npz: there is no checkpoint to continue from" in err
+
+
+@pytest.fixture
+def in_strips(monkeypatch):
+    """Compute the network in strips; gives the frame of each strip, as the command sees them."""
+    from gatys_norm.network import memory
+
+    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, LOW_STRIPS))
+    frames = []
+    on_strip, on_progress = film_command._Reporter.on_strip, film_command._Reporter.on_progress
+
+    def watch_progress(reporter, progress):
+        reporter.frame = progress.frame
+        return on_progress(reporter, progress)
+
+    def watch_strip(reporter, share):
+        frames.append(getattr(reporter, "frame", 0))
+        on_strip(reporter, share)
+
+    monkeypatch.setattr(film_command._Reporter, "on_progress", watch_progress)
+    monkeypatch.setattr(film_command._Reporter, "on_strip", watch_strip)
+    return frames
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2])
+def test_film_in_strips_is_stopped_within_an_evaluation(small_film, in_strips, monkeypatch, frame):
+    """After the third strip that follows the first progress of a frame; 0: of none."""
+    on_strip = film_command._Reporter.on_strip
+
+    def interrupt(reporter, share):
+        if in_strips[-2:] == [frame, frame]:
+            os.kill(os.getpid(), signal.SIGINT)
+        on_strip(reporter, share)
+
+    monkeypatch.setattr(film_command._Reporter, "on_strip", interrupt)
+    code, out, err = call()
+    assert code == 128 + signal.SIGINT
+    assert "Traceback" not in err
+    assert in_strips.count(frame) == 3
+    assert max(in_strips) == frame
+    assert (small_film / "out.mp4").exists() == (frame == 2)
+    assert ("the 1 frames so far are out.mp4" in out) == (frame == 2)
+
+
+def test_stop_within_the_first_evaluation_of_a_frame_keeps_the_frames_before(
+    small_film, in_strips, monkeypatch
+):
+    from gatys_norm.film import transfer
+
+    class Stopped(transfer.Transfer):
+        def run(self, *given):
+            if self._inputs.frame.warped[1].mask.any():
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().run(*given)
+
+    monkeypatch.setattr(transfer, "Transfer", Stopped)
+    code, out, _ = call()
+    assert code == 128 + signal.SIGINT
+    assert out == "interrupted; the 1 frames so far are out.mp4, continue with --resume\n"
