@@ -94,7 +94,7 @@ def make(film, output):
 
 
 def divided_by_pixels():
-    """Return a context in which temporal terms are not divided by their energy."""
+    """Return a context in which the normalized loss's temporal terms are not relative."""
     from gatys_norm.losses import objective
 
     def coefficients(weight, energies, pixel_count, *_):
