@@ -154,8 +154,8 @@ class FilmRun:
         transfer = dataclasses.replace(self.transfer, strips=state.strips)
         rows, results = list(state.rows), dict(state.results)
         watch = self._watch(state.shots, rows, on_progress)
-        lambda_os = rows[-1]["lambda_os"] if rows else None
-        for done in transfer.run(pixels(), state.shots, results, len(rows), lambda_os, watch):
+        before = rows[-1] if rows else None
+        for done in transfer.run(pixels(), state.shots, results, len(rows), before, watch):
             frame = shown[len(rows)]
             times = {"time": frame.time, "duration": frame.duration}
             rows.append(
