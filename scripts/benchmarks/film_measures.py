@@ -114,8 +114,8 @@ def facts(film, folder):
     }
 
 
-def facts_of_frames_alone(film, folder, **changes):
-    """Return the facts of the frames of a film's clip, each transferred as a picture.
+def frames_alone(film, folder, **changes):
+    """Transfer each frame of a film's clip as a picture; return (record and picture of each).
 
     Args:
       film: `Film`.
@@ -128,8 +128,13 @@ def facts_of_frames_alone(film, folder, **changes):
     configs = [dataclasses.replace(transfer, content=str(path)) for path in paths]
     results = benchmark_report.finished_transfers(configs, folder / "alone")
     chosen = [results[config] for config in configs]
-    pictures = [picture_io.load_picture(result.output) for result in chosen]
-    return facts_of([result.record["metrics"] for result in chosen], film.clip, pictures)
+    return [(result.record, picture_io.load_picture(result.output)) for result in chosen]
+
+
+def facts_of_frames_alone(film, folder, **changes):
+    """Return the facts of the frames of a film's clip, each made alone; see `frames_alone`."""
+    records, pictures = zip(*frames_alone(film, folder, **changes), strict=True)
+    return facts_of([record["metrics"] for record in records], film.clip, pictures)
 
 
 def facts_of(metrics, clip, frames):
@@ -153,32 +158,34 @@ def mean_warping_error(clip, frames):
     return measures.mean_error(errors)
 
 
-def errors_on_disc(film, folder, index, distance):
-    """Return the warping errors of a frame on the disc of its clip.
+def errors_on_disc(film, folder, distance):
+    """Return the warping errors of a film on the disc of its clip.
 
     Args:
       film: `Film` of `clips.returning`.
       folder: where its files go.
-      index: number of the frame.
-      distance: how many frames before the disc was seen as well.
+      distance: how many frames before the last one the disc was seen as well.
 
     Returns:
-      {"short": from the frame before, "long": from that at the distance}.
+      {"short": mean over all frames, from the frame before; "long": of the last frame, from that at
+      the distance}.
     """
     _, frames = made(film, folder)
-    clip = film.clip
-    view = clip.view(index)
+    last = len(frames) - 1
+    short = [error_on_disc(film.clip, frames, index, index - 1) for index in range(1, last + 1)]
+    long = error_on_disc(film.clip, frames, last, last - distance)
+    return {"short": measures.mean_error(short), "long": long}
+
+
+def error_on_disc(clip, frames, index, other):
+    """Return the warping error of a frame from another one, on the clip's disc; NaN without it."""
+    disc = clip.view(index).disc
+    if disc is None:
+        return math.nan
     points = np.stack(np.meshgrid(*[np.arange(clip.side)] * 2), axis=2)
-    is_disc = np.hypot(*np.moveaxis(points - view.disc, 2, 0)) < clip.radius
-    return {
-        name: measures.warping_error(
-            frames[index],
-            frames[index - step],
-            clip.flow(index, index - step),
-            is_disc & clip.visible(index, index - step),
-        )
-        for name, step in (("short", 1), ("long", distance))
-    }
+    is_disc = np.hypot(*np.moveaxis(points - disc, 2, 0)) < clip.radius
+    visible = is_disc & clip.visible(index, other)
+    return measures.warping_error(frames[index], frames[other], clip.flow(index, other), visible)
 
 
 def drift(film, folder):

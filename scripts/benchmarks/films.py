@@ -166,9 +166,8 @@ def returning(_, folder, make):
     facts = {}
     for distances in ((1,), (1, RETURN_DISTANCE)):
         film = make("returning", RETURN_COUNT, film={"temporal_frames": distances})
-        facts[",".join(map(str, distances))] = film_measures.errors_on_disc(
-            film, folder, RETURN_COUNT - 1, RETURN_DISTANCE
-        )
+        errors_on_disc = film_measures.errors_on_disc(film, folder, RETURN_DISTANCE)
+        facts[",".join(map(str, distances))] = errors_on_disc
     return facts
 
 
@@ -283,7 +282,7 @@ def effort(report):
 
 def return_table(report):
     """Return the table of the disc that comes back."""
-    titles = "compared with frames | error of one frame on the disc | error on its return | ratio"
+    titles = "compared with frames before | error on the disc, mean | error on its return | ratio"
     rows, ratios = [], []
     for distances, errors_on_disc in report["returning"].items():
         short, long = errors_on_disc["short"], errors_on_disc["long"]

@@ -136,6 +136,15 @@ def test_frames_of_the_clip_itself_have_its_own_error_and_other_frames_more(sett
     assert film_measures.mean_warping_error(film.clip, unsteady) > error + (50 / 255) ** 2
 
 
+def test_disc_that_comes_back_with_another_color_has_an_error_of_its_own(settings, tmp_path):
+    film = films.film_of(settings, tmp_path, "returning", 21)
+    frames, last = film_measures.drawn(film), 20
+    frames[last] = frames[last] + 51.0
+    assert film_measures.error_on_disc(film.clip, frames, last, 5) == pytest.approx(0.04, rel=0.2)
+    assert film_measures.error_on_disc(film.clip, frames, 4, 3) < 0.01
+    assert np.isnan(film_measures.error_on_disc(film.clip, frames, 12, 11))
+
+
 def test_grain_is_noise_of_its_own_in_each_frame(settings, tmp_path):
     same, grainy = (
         film_measures.drawn(films.film_of(settings, tmp_path, "still", COUNT, grain=grain))
