@@ -41,7 +41,7 @@ class FilmProgress:
       shots: number of shots.
       share: of the present frame that is done, 0 to 1.
       seconds_left: estimated time until the end; NaN before the first frame is done.
-      image: function that returns the present frame's picture, float32 H × W × 3, not clipped.
+      transfer: `Progress` of the transfer of the present frame.
     """
 
     frame: int
@@ -50,7 +50,7 @@ class FilmProgress:
     shots: int
     share: float
     seconds_left: float
-    image: Callable[[], np.ndarray]
+    transfer: Progress
 
 
 class FilmRun:
@@ -183,7 +183,7 @@ class FilmRun:
             share = progress.iteration / progress.iterations
             left = _seconds_left(shots, rows) - progress.seconds
             film_progress = FilmProgress(
-                number + 1, count, shots.index(shot) + 1, len(shots), share, left, progress.image
+                number + 1, count, shots.index(shot) + 1, len(shots), share, left, progress
             )
             return bool(on_progress(film_progress))
 

@@ -84,7 +84,6 @@ def refusal(*words, **changes):
         ({"frame_rate": "1e99999999"}, "--frame_rate: must be a number such as 25"),
         ({"frame_rate": "0"}, "--frame_rate: must be from 1/60 to 1000"),
         ({"size": "8"}, "--size: must be a whole number from 16"),
-        ({"preview": "0"}, "--preview: is not taken here; it shows pictures"),
         ({"bit_depth": "16"}, "--bit_depth: is not taken here; frames have 8 bits"),
     ],
 )
@@ -193,6 +192,37 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     code, _, err = call("--resume")
     assert code == 0, err
     assert measures_in(small_film / "out.mp4.json") == measures_in(small_film / "whole.mp4.json")
+
+
+def test_preview_shows_each_frame_and_can_stop_the_film(small_film, monkeypatch):
+    """As the page asks for it, in the second frame."""
+    from gatys_norm.web import live
+
+    titles, statuses, frames = [], [], []
+
+    class Watched(live.Preview):
+        def start(self, output, config):
+            titles.append(str(output))
+            super().start(output, config)
+
+        def update(self, progress):
+            frames.append(len(titles))
+            super().update(progress)
+            self.stop_asked = len(titles) == 2
+
+        def end(self, status):
+            super().end(status)
+            statuses.append((status, self._state.status))
+
+    monkeypatch.setattr(live, "Preview", Watched)
+    code, out, err = call(preview="0")
+    assert code == 128 + signal.SIGINT, err
+    assert "preview: http://" in out
+    assert "the 1 frames so far are out.mp4" in out
+    assert titles == [f"out.mp4, frame {number} of {COUNT}" for number in (1, 2)]
+    assert statuses == [("interrupted", "interrupted")]
+    assert frames.count(1) > 0
+    assert frames.count(2) == 1
 
 
 def test_resume_without_a_checkpoint(small_film):

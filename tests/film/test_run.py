@@ -83,7 +83,7 @@ def test_film_and_record(config, tmp_path):
     assert {(progress.frames, progress.shot, progress.shots) for progress in shown} == {
         (COUNT, 1, 1)
     }
-    assert shown[-1].image().shape == (SIDE, SIDE, 3)
+    assert shown[-1].transfer.image().shape == (SIDE, SIDE, 3)
     times = [frame.time for frame in decode.read(config.transfer.content)]
     assert [frame.time for frame in decode.read(output)] == times
     assert sound_packets(output) == sound_packets(config.transfer.content)
