@@ -57,6 +57,7 @@ class _Frame(NamedTuple):
       shot: its shot.
       motions: {distance: from the frame so many before, of the same shot}.
       moved: {distance: the result of that frame, moved}.
+      masks: {distance: where that frame is the nearest one that shows the same}.
       flow_seconds: time that the motions and the moves took.
     """
 
@@ -66,6 +67,7 @@ class _Frame(NamedTuple):
     shot: Shot
     motions: Mapping[int, Motion]
     moved: Mapping[int, np.ndarray]
+    masks: Mapping[int, np.ndarray]
     flow_seconds: float
 
 
@@ -201,8 +203,10 @@ class FilmTransfer:
         distances = [k for k in self.config.temporal_frames if index - k >= shot.first]
         motions = {k: flows.motion(contents[index - k], content) for k in distances}
         moved = {k: flows.warp(results[index - k], motions[k].flow) for k in distances}
+        masks = flows.without_nearer([motion.mask for motion in motions.values()])
+        by_distance = dict(zip(distances, masks, strict=True))
         seconds = time.perf_counter() - began
-        return _Frame(index, content, opening, shot, motions, moved, seconds)
+        return _Frame(index, content, opening, shot, motions, moved, by_distance, seconds)
 
     def _transfer(
         self, frame: _Frame, lambda_os: float | None, on_progress: OnProgress | None
@@ -221,8 +225,7 @@ class FilmTransfer:
             config = self.config.of_later_frames()
             if config.strength is not None:
                 config = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
-            mask = frame.motions[1].mask[..., np.newaxis]
-            start = mask * frame.moved[1] + (1 - mask) * content
+            start = _start(frame)
         pictures = dataclasses.replace(pictures, content=content, init=start)
         if config.color == "match":  # once for a shot, or the colors would flicker
             opening = frame.opening.astype(np.float32)
@@ -250,15 +253,23 @@ class FilmTransfer:
         All frames have the same terms, so that one graph serves them all: where there is no earlier
         frame, the mask is empty.
         """
-        distances, motions = list(frame.motions), frame.motions.values()
-        masks = flows.without_nearer([motion.mask for motion in motions])
         nothing = Warped(np.zeros((*self.shape, 3), np.float32), np.zeros(self.shape, np.float32))
         warped = dict.fromkeys(self.config.temporal_frames, nothing)
         is_grey = self.config.transfer.color == "luminance"
-        for distance, mask in zip(distances, masks, strict=True):
+        for distance, mask in frame.masks.items():
             picture = frame.moved[distance]
             warped[distance] = Warped(_grey(picture) if is_grey else picture, mask)
         return FilmFrame(self.config.temporal_weight, warped, frame.shot.energies)
+
+
+def _start(frame: _Frame) -> np.ndarray:
+    """Return the start of a later frame: the nearest result that shows the same, or the content."""
+    remaining = np.ones(frame.content.shape[:2], np.float32)
+    start = np.zeros(frame.content.shape, np.float32)
+    for distance, mask in frame.masks.items():
+        start += mask[..., np.newaxis] * frame.moved[distance]
+        remaining -= mask
+    return start + remaining[..., np.newaxis] * frame.content.astype(np.float32)
 
 
 def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | None) -> Row:

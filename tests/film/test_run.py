@@ -246,6 +246,35 @@ def test_later_frame_starts_from_the_moved_result_and_from_the_content(config, m
     assert abs(warped.picture[visible].mean() - first.image.mean()) < 20
 
 
+def test_start_is_the_nearest_result_that_shows_the_same(config, monkeypatch):
+    starts = []
+
+    class Watched(transfer.Transfer):
+        def run(self, *arguments):
+            starts.append(self._inputs.pictures.init)
+            return super().run(*arguments)
+
+    def motion(earlier, later):
+        """Nothing moves; of the frame before, only the upper half is reliable."""
+        mask = np.ones((SIDE, SIDE), np.float32)
+        if np.array_equal(earlier, frames[1]):
+            mask[SIDE // 2 :] = 0
+        else:
+            mask[:, SIDE // 2 :] = 0
+        return transfer.Motion(np.zeros((SIDE, SIDE, 2), np.float32), mask)
+
+    film = run.FilmRun(config)
+    frames = [clips.pan(SIDE).frame(index) for index in range(3)]
+    shots = film.transfer.shots(frames)
+    monkeypatch.setattr(transfer, "Transfer", Watched)
+    monkeypatch.setattr(transfer.flows, "motion", motion)
+    first, second, _ = film.transfer.run(frames, shots)
+    half = SIDE // 2
+    np.testing.assert_array_equal(starts[2][:half], second.image[:half])
+    np.testing.assert_array_equal(starts[2][half:, :half], first.image[half:, :half])
+    np.testing.assert_array_equal(starts[2][half:, half:], frames[2][half:, half:])
+
+
 @pytest.mark.parametrize("color", ["luminance", "match"])
 def test_colors(config, color, tmp_path):
     run.FilmRun(with_transfer(config, color=color)).run(tmp_path / "out")
