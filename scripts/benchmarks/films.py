@@ -30,9 +30,9 @@ CLIPS = ("pan", "zoom", "rotation", "passing")
 SIZES = ("128", "256", "512")
 STARTS = ("content", "noise")  # of frames that are made alone
 LEAST_SIZE = 64
-# The disc is away for 10 frames. 15 frames before each frame in which more of it is seen, the same
-# part of it was seen, up to this frame.
-RETURN_COUNT, RETURN_DISTANCE = 21, 15
+# The disc is away for 10 frames. In the last frame it is back where it was so many frames before,
+# far enough inside for its motion to be found.
+RETURN_COUNT, RETURN_DISTANCE = 23, 19
 ERROR_GOALS = {"content": 1 / 4, "noise": 1 / 10}
 REFLECTION_GOAL, RETURN_GOAL, DRIFT_GOAL, FADE_GOAL = 0.03, 2, 0.5, 1 / 2
 EVALUATIONS_GOAL, FLOW_GOAL, SIZES_GOAL = 1 / 4, 0.05, 1.2
