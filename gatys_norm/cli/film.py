@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import signal
 import time
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from gatys_norm.film.settings import FilmConfig
     from gatys_norm.film.store import State
     from gatys_norm.images.inputs import LoadedInputs
+    from gatys_norm.web.live import Preview
 
 USAGE = """Restyle a film in the manner of a picture, steady from frame to frame.
 
@@ -45,7 +48,6 @@ REFUSED = {  # {flag of a transfer: why it is not taken}
     "snapshot_every": "the frames are stored",
     "bit_depth": "frames have 8 bits",
     "dpi": "films have none",
-    "preview": "it shows pictures",
 }
 DEFAULT_FRAME_RATE = "25"
 
@@ -88,8 +90,12 @@ def film(values: flags.FlagValues) -> int:
     from gatys_norm.runs import folder as run_folder
 
     began = time.monotonic()
-    with refusing(run_folder.OutputError, prefix="--output: "), run_folder.locked(output):
-        return _make(config, facts, inputs, output, values, began)
+    with (
+        transfer_command.previewing(values) as preview,
+        refusing(run_folder.OutputError, prefix="--output: "),
+        run_folder.locked(output),
+    ):
+        return _make(config, facts, inputs, output, values, preview, began)
 
 
 def config_from_flags(values: flags.FlagValues) -> FilmConfig:
@@ -160,6 +166,7 @@ def _make(
     inputs: LoadedInputs,
     output: str,
     values: flags.FlagValues,
+    preview: Preview | None,
     began: float,
 ) -> int:
     """Make the film, with a progress bar; return the exit code."""
@@ -168,12 +175,14 @@ def _make(
 
     library = loading.start_tensorflow()
     from gatys_norm.film.run import FilmRun
+    from gatys_norm.network import strips
 
     input_errors = (*library.INPUT_ERRORS, FilmError)
     with (
         transfer_command.refusing_inputs(input_errors, config.transfer),
         console.signals_noted() as received,
-        contextlib.closing(_Reporter(received)) as reporter,
+        contextlib.closing(_Reporter(received, output, config, preview)) as reporter,
+        strips.watched_by(reporter.on_strip),
     ):
         run = FilmRun(config, facts, inputs)
         state = _state(run, output, values.resume, reporter)
@@ -182,6 +191,10 @@ def _make(
         except OSError as error:
             note = "the frames so far are kept, continue with --resume"
             return errors.report_unwritten(output, error, note)
+    if preview is not None:
+        preview.end(record["status"])
+    if record["frames"]:
+        _draw_curves(output, record)
     if record["status"] == "interrupted":
         return _report_interrupted(output, record, received)
     seconds = duration(time.monotonic() - began)
@@ -200,6 +213,20 @@ def _state(run: FilmRun, output: str, resume: bool, reporter: _Reporter) -> Stat
         return run.resume(output)
 
 
+def _draw_curves(output: str, record: dict[str, Any]) -> None:
+    """Write the picture of the measures by frame; if that fails, warn, as the film is there."""
+    from gatys_norm.film import store
+    from gatys_norm.images import io as picture_io
+    from gatys_norm.report import plots
+
+    path = store.curves_path(output)
+    try:
+        picture_io.save_picture(path, plots.film_curves(record["frames"]))
+    except OSError as error:
+        reason = errors.reason(error)
+        warnings.warn(f"{path}: could not be written ({reason})", stacklevel=2)
+
+
 def _report_interrupted(output: str, record: dict[str, Any], received: Sequence[int]) -> int:
     count = len(record["frames"])
     if count:
@@ -212,9 +239,20 @@ def _report_interrupted(output: str, record: dict[str, Any], received: Sequence[
 class _Reporter:
     """Shows how far a film is, and stops it when a signal asks for that."""
 
-    def __init__(self, received_signals: Sequence[int]) -> None:
+    def __init__(
+        self,
+        received_signals: list[int],
+        output: str,
+        config: FilmConfig,
+        preview: Preview | None,
+    ) -> None:
         self.received_signals = received_signals
+        self.output = output
+        self.config = config
+        self.preview = preview
+        self.shown_frame = 0  # on the page of the preview; the first one is 1
         self.bar: tqdm | None = None
+        self.is_stopping = False
 
     def close(self) -> None:
         """Close the bar."""
@@ -227,11 +265,30 @@ class _Reporter:
         Raises:
           Interrupted: a signal asks to end; there is nothing yet to keep.
         """
-        if self.received_signals:
+        if self._stop_asked():
             raise console.Interrupted(self.received_signals[-1])
         if self.bar is None:
             self.bar = reporter.progress_bar(None, "looking for shots: frame {n_fmt}")
         self.bar.update(number - self.bar.n)
+
+    def on_strip(self, share: float) -> None:
+        """End a long evaluation if a signal asks for that.
+
+        Args:
+          share: of the evaluation that is done, 0 to 1.
+
+        Raises:
+          Interrupted: there is nothing yet to keep.
+          EvaluationStoppedError: the film has to end with the frame before.
+        """
+        if self.is_stopping or not self._stop_asked():
+            return
+        self.is_stopping = True
+        if self.bar is not None and self.bar.total is None:
+            raise console.Interrupted(self.received_signals[-1])
+        from gatys_norm.optimizers.base import EvaluationStoppedError
+
+        raise EvaluationStoppedError
 
     def on_progress(self, progress: FilmProgress) -> bool:
         """Show the present frame; return whether the film has to stop."""
@@ -245,4 +302,18 @@ class _Reporter:
             refresh=False,
         )
         self.bar.update(progress.frame - 1 + progress.share - self.bar.n)
+        if self.preview is not None:
+            self._show_on_page(self.preview, progress)
+        return self._stop_asked()
+
+    def _show_on_page(self, preview: Preview, progress: FilmProgress) -> None:
+        if progress.frame != self.shown_frame:
+            title = f"{self.output}, frame {progress.frame} of {progress.frames}"
+            preview.start(title, self.config.transfer)
+            self.shown_frame = progress.frame
+        preview.update(progress.transfer)
+
+    def _stop_asked(self) -> bool:
+        if self.preview is not None and self.preview.stop_asked and not self.received_signals:
+            self.received_signals.append(signal.SIGINT)
         return bool(self.received_signals)

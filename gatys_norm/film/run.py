@@ -41,7 +41,7 @@ class FilmProgress:
       shots: number of shots.
       share: of the present frame that is done, 0 to 1.
       seconds_left: estimated time until the end; NaN before the first frame is done.
-      image: function that returns the present frame's picture, float32 H × W × 3, not clipped.
+      transfer: `Progress` of the transfer of the present frame.
     """
 
     frame: int
@@ -50,7 +50,7 @@ class FilmProgress:
     shots: int
     share: float
     seconds_left: float
-    image: Callable[[], np.ndarray]
+    transfer: Progress
 
 
 class FilmRun:
@@ -154,8 +154,8 @@ class FilmRun:
         transfer = dataclasses.replace(self.transfer, strips=state.strips)
         rows, results = list(state.rows), dict(state.results)
         watch = self._watch(state.shots, rows, on_progress)
-        lambda_os = rows[-1]["lambda_os"] if rows else None
-        for done in transfer.run(pixels(), state.shots, results, len(rows), lambda_os, watch):
+        before = rows[-1] if rows else None
+        for done in transfer.run(pixels(), state.shots, results, len(rows), before, watch):
             frame = shown[len(rows)]
             times = {"time": frame.time, "duration": frame.duration}
             rows.append(
@@ -183,7 +183,7 @@ class FilmRun:
             share = progress.iteration / progress.iterations
             left = _seconds_left(shots, rows) - progress.seconds
             film_progress = FilmProgress(
-                number + 1, count, shots.index(shot) + 1, len(shots), share, left, progress.image
+                number + 1, count, shots.index(shot) + 1, len(shots), share, left, progress
             )
             return bool(on_progress(film_progress))
 

@@ -64,6 +64,11 @@ def frame_path(output: StrPath, number: int) -> Path:
     return frames_folder(output) / f"{number + 1:06d}.png"
 
 
+def curves_path(output: StrPath) -> Path:
+    """Return the path of the picture of the measures by frame, `out.mp4.curves.png`."""
+    return run_folder.derived_path(output, ".curves.png")
+
+
 def check_output(
     output: StrPath, inputs: Collection[StrPath], sound_of: StrPath | None, resume: bool
 ) -> None:
@@ -80,7 +85,9 @@ def check_output(
       FilmError: see `encode.check_output`.
     """
     output = Path(output)
-    targets = [run_folder.record_path(output), run_folder.checkpoint_path(output)]
+    record, checkpoint = run_folder.record_path(output), run_folder.checkpoint_path(output)
+    curves = curves_path(output)
+    targets = [record, checkpoint, curves]
     if not is_folder(output):
         encode.check_output(output, sound_of)
         targets.append(output)
@@ -88,10 +95,11 @@ def check_output(
     folder = frames_folder(output)
     if folder.is_dir() and any(Path(path).is_dir() and folder.samefile(path) for path in inputs):
         raise OutputError(f"{folder}: is one of the inputs; choose another name")
-    run_folder.check_ours(run_folder.record_path(output), _is_record)
+    run_folder.check_ours(record, _is_record)
+    run_folder.check_ours(curves, run_folder.is_our_picture)
     if resume:
         return
-    run_folder.check_ours(run_folder.checkpoint_path(output), checkpoints.is_checkpoint)
+    run_folder.check_ours(checkpoint, checkpoints.is_checkpoint)
     try:
         is_taken = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
     except OSError as error:

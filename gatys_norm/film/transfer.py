@@ -23,6 +23,7 @@ from gatys_norm.images.sizes import resize
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
+from gatys_norm.optimizers.base import EvaluationStoppedError
 from gatys_norm.record import lambda_os_of, running_iterations
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
@@ -56,6 +57,8 @@ class _Frame(NamedTuple):
       shot: its shot.
       motions: {distance: from the frame so many before, of the same shot}.
       moved: {distance: the result of that frame, moved}.
+      masks: {distance: where that frame is the nearest one that shows the same}.
+      flow_seconds: time that the motions and the moves took.
     """
 
     number: int
@@ -64,6 +67,8 @@ class _Frame(NamedTuple):
     shot: Shot
     motions: Mapping[int, Motion]
     moved: Mapping[int, np.ndarray]
+    masks: Mapping[int, np.ndarray]
+    flow_seconds: float
 
 
 @dataclass
@@ -134,10 +139,14 @@ class FilmTransfer:
         shots: tuple[Shot, ...],
         earlier: Mapping[int, np.ndarray] | None = None,
         first: int = 0,
-        lambda_os: float | None = None,
+        row: Row | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Done]:
         """Yield the frames of the result one after the other, until the film or `on_progress` ends.
+
+        Where a strength is given, λ_os is found in the first frame of each shot, and holds for all
+        of it. A frame that is the same as the one before keeps its result: computed once more, it
+        would be a little nearer to its minimum, and a still film would drift.
 
         Args:
           frames: of the film, from its beginning, uint8.
@@ -145,14 +154,15 @@ class FilmTransfer:
           earlier: {number: image} of the results before frame `first` that it is compared with, if
             a film is resumed there.
           first: number of the first frame to be computed.
-          lambda_os: λ_os of the frame before it, if a film is resumed there. Where a strength is
-            given, λ_os is found in the first frame of each shot, and holds for all of it.
+          row: of the frame before it, if a film is resumed there.
           on_progress: called during each frame with its number and `Progress`; a true value ends
-            the film with the frame before.
+            the film with the frame before, as an EvaluationStoppedError within an evaluation does
+            (see `network.strips.watched_by`).
 
         Yields:
-          `Done`, whose row has the number of the frame, and of its shot; status, iterations,
-          evaluations and seconds; the measures of `losses.metrics.measure`; the share of reliable
+          `Done`, whose row has the number of the frame, and of its shot; status ("settled" where
+          the loss stopped falling, "repeated" for a kept result), iterations, evaluations and
+          seconds; the measures of `losses.metrics.measure`; the share of reliable
           pixels, and the warping error of the result and of the film, None in a shot's first frame.
         """
         results = dict(earlier or {})
@@ -162,17 +172,21 @@ class FilmTransfer:
             shot = plan.shot_of(shots, index)
             contents[index] = self.resized(pixels)
             if index == shot.first:
-                opening, lambda_os = contents[index], None
+                opening = contents[index]
             if index >= first:
-                began = time.perf_counter()
-                frame = self._frame(index, shot, contents, filled_in(opening), results)
-                flow_seconds = time.perf_counter() - began
-                result = self._transfer(frame, lambda_os, on_progress)
-                if result is None:
-                    return
-                results[index], lambda_os = result.image, lambda_os_of(result.record)
-                row = _row(frame, shots.index(shot), result, contents.get(index - 1))
-                yield Done(contents[index], result.image, row | {"flow_seconds": flow_seconds})
+                before = row if index > shot.first else None
+                if before and np.array_equal(contents[index], contents[index - 1]):
+                    done = Done(contents[index], results[index - 1], _repeated(before))
+                else:
+                    frame = self._frame(index, shot, contents, filled_in(opening), results)
+                    lambda_os = before["lambda_os"] if before else None
+                    result = self._transfer(frame, lambda_os, on_progress)
+                    if result is None:
+                        return
+                    row = _row(frame, shots.index(shot), result, contents.get(index - 1))
+                    done = Done(contents[index], result.image, row)
+                results[index], row = done.image, done.row
+                yield done
             for numbers in (contents, results):
                 numbers.pop(index - self.config.temporal_frames[-1], None)
 
@@ -185,16 +199,19 @@ class FilmTransfer:
         results: Mapping[int, np.ndarray],
     ) -> _Frame:
         """Find the motion from the earlier frames of the shot, and move their results."""
-        content = contents[index]
+        began, content = time.perf_counter(), contents[index]
         distances = [k for k in self.config.temporal_frames if index - k >= shot.first]
         motions = {k: flows.motion(contents[index - k], content) for k in distances}
         moved = {k: flows.warp(results[index - k], motions[k].flow) for k in distances}
-        return _Frame(index, content, opening, shot, motions, moved)
+        masks = flows.without_nearer([motion.mask for motion in motions.values()])
+        by_distance = dict(zip(distances, masks, strict=True))
+        seconds = time.perf_counter() - began
+        return _Frame(index, content, opening, shot, motions, moved, by_distance, seconds)
 
     def _transfer(
         self, frame: _Frame, lambda_os: float | None, on_progress: OnProgress | None
     ) -> TransferResult | None:
-        """Compute one frame; None if `on_progress` ended it.
+        """Compute one frame; None if `on_progress`, or a stop within an evaluation, ended it.
 
         Args:
           frame: the frame.
@@ -208,8 +225,7 @@ class FilmTransfer:
             config = self.config.of_later_frames()
             if config.strength is not None:
                 config = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
-            mask = frame.motions[1].mask[..., np.newaxis]
-            start = mask * frame.moved[1] + (1 - mask) * content
+            start = _start(frame)
         pictures = dataclasses.replace(pictures, content=content, init=start)
         if config.color == "match":  # once for a shot, or the colors would flicker
             opening = frame.opening.astype(np.float32)
@@ -225,7 +241,10 @@ class FilmTransfer:
             return is_stopped or _is_settled(progress, config.size[-1])
 
         strips = self.strips[-len(config.size) :]
-        result = Transfer(config, inputs, self.weights_file, strips).run(watch)
+        try:
+            result = Transfer(config, inputs, self.weights_file, strips).run(watch)
+        except EvaluationStoppedError:
+            return None
         return None if is_stopped else result
 
     def _compared(self, frame: _Frame) -> FilmFrame:
@@ -234,15 +253,23 @@ class FilmTransfer:
         All frames have the same terms, so that one graph serves them all: where there is no earlier
         frame, the mask is empty.
         """
-        distances, motions = list(frame.motions), frame.motions.values()
-        masks = flows.without_nearer([motion.mask for motion in motions])
         nothing = Warped(np.zeros((*self.shape, 3), np.float32), np.zeros(self.shape, np.float32))
         warped = dict.fromkeys(self.config.temporal_frames, nothing)
         is_grey = self.config.transfer.color == "luminance"
-        for distance, mask in zip(distances, masks, strict=True):
+        for distance, mask in frame.masks.items():
             picture = frame.moved[distance]
             warped[distance] = Warped(_grey(picture) if is_grey else picture, mask)
         return FilmFrame(self.config.temporal_weight, warped, frame.shot.energies)
+
+
+def _start(frame: _Frame) -> np.ndarray:
+    """Return the start of a later frame: the nearest result that shows the same, or the content."""
+    remaining = np.ones(frame.content.shape[:2], np.float32)
+    start = np.zeros(frame.content.shape, np.float32)
+    for distance, mask in frame.masks.items():
+        start += mask[..., np.newaxis] * frame.moved[distance]
+        remaining -= mask
+    return start + remaining[..., np.newaxis] * frame.content.astype(np.float32)
 
 
 def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | None) -> Row:
@@ -255,6 +282,7 @@ def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | 
         "iterations": record["iterations"],
         "evaluations": record["evaluations"],
         "seconds": record["timing"]["seconds"],
+        "flow_seconds": frame.flow_seconds,
         "lambda_os": lambda_os_of(record),
         "metrics": record["metrics"],
         "reliable_share": None,
@@ -271,6 +299,13 @@ def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | 
         "warping_error": finite_or_none(error),
         "warping_error_of_film": finite_or_none(of_film),
     }
+
+
+def _repeated(before: Row) -> Row:
+    """Return the row of a frame that keeps the result of the one before, from the row of that."""
+    work = dict.fromkeys(("iterations", "evaluations", "seconds", "flow_seconds"), 0)
+    errors = {"reliable_share": 1.0, "warping_error": 0.0, "warping_error_of_film": 0.0}
+    return before | {"frame": before["frame"] + 1, "status": "repeated"} | work | errors
 
 
 def _is_settled(progress: Progress, size: int) -> bool:

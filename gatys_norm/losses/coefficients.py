@@ -121,22 +121,24 @@ def style_aware_coefficients(
 
 
 def temporal_coefficients(
-    weight: float, energies: Mapping[str, float], pixel_count: int
+    weight: float, energies: Mapping[str, float], style_scale: float
 ) -> dict[str, float]:
     """Coefficients of the terms that compare a frame of a film with earlier ones.
 
-    temporal/k: w · λ_t / Σ m ‖warped x‖², in the manner of Eq. 11; 0 where nothing is compared.
+    temporal/k: S · λ_t / Σ m ‖warped x‖², with S = Σ coefficient · Eᴳ over the style terms, in the
+    manner of Eq. 11; 0 where nothing is compared. So λ_t weighs relative squared distances against
+    those of the style. In the normalized loss S = w.
 
     Args:
       weight: λ_t.
       energies: {temporal term: Σ m ‖warped x‖²}.
-      pixel_count: w = H · W.
+      style_scale: S.
 
     Returns:
       {term: float}.
     """
     return {
-        term: pixel_count * weight / energy if energy else 0.0 for term, energy in energies.items()
+        term: style_scale * weight / energy if energy else 0.0 for term, energy in energies.items()
     }
 
 

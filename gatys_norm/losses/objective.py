@@ -273,8 +273,10 @@ def build_objective(
     warped = _warped_tensors(inputs.frame)
     if inputs.frame is not None:
         energies = {term: float(functional.masked_energy(*pair)) for term, pair in warped.items()}
-        weight = inputs.frame.temporal_weight
-        coefficients |= temporal_coefficients(weight, energies, math.prod(shape[:2]))
+        style_scale = math.fsum(
+            coefficients[term] * float(functional.energy(gram)) for term, gram in grams.items()
+        )
+        coefficients |= temporal_coefficients(inputs.frame.temporal_weight, energies, style_scale)
     return Objective(
         extractor,
         shape,

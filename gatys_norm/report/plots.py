@@ -6,11 +6,12 @@ its coefficient times its squared distance.
 
 from __future__ import annotations
 
+import itertools
 import math
 import string
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -236,6 +237,59 @@ def loss_curves(records: Mapping[str, Record]) -> np.ndarray:
     handles = [charts.line_handle(look, term) for term, look in looks.items()]
     charts.set_legend(figure, [charts.line_handle(charts.SUM_LOOK, "sum"), *handles])
     return charts.rendered(figure)
+
+
+@charts.in_our_style
+def film_curves(frames: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Draw the measures of a film's frames, with a vertical line where each later shot begins.
+
+    Args:
+      frames: `frames` of the record of a film, at least one: `shot`, `warping_error` and
+        `warping_error_of_film`, and `metrics`, of which the means over layers are drawn. None makes
+        a gap.
+    """
+    numbers = [row["frame"] + 1 for row in frames]
+    figure = charts.new_figure(9, 8.4)
+    panels = figure.subplots(1 + len(MEASURES), 1, sharex=True)
+    errors = {
+        "of the result": ([row["warping_error"] for row in frames], charts.line_look(0)),
+        "of the film itself": (
+            [row["warping_error_of_film"] for row in frames],
+            charts.line_look(1) | {"linestyle": "--"},
+        ),
+    }
+    for values, look in errors.values():
+        panels[0].plot(numbers, charts.floats(values), **look)
+    panels[0].set_ylabel("warping error")
+    for axes, (measure, name) in zip(panels[1:], MEASURES.items(), strict=True):
+        means = [_mean(row["metrics"][measure].values()) for row in frames]
+        axes.plot(numbers, charts.floats(means), **charts.line_look(0))
+        axes.set_ylabel(name)
+    for axes in panels:
+        for line in axes.lines:  # a point between two gaps would not be seen
+            line.set(marker=".", markersize=4)
+        heights = [charts.floats(line.get_ydata()) for line in axes.lines]
+        axes.set_ylim(0, 1.1 * charts.positive(np.concatenate(heights)).max(initial=0) or 1)
+    _mark_shots(panels, frames)
+    panels[-1].set_xlabel("frame")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    handles = [charts.line_handle(look, f"error {name}") for name, (_, look) in errors.items()]
+    charts.set_legend(figure, handles)
+    return charts.rendered(figure)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are defined; None if none is."""
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+def _mark_shots(panels: Iterable[Axes], frames: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a line between the frames of different shots."""
+    for before, row in itertools.pairwise(frames):
+        if row["shot"] != before["shot"]:
+            for axes in panels:
+                axes.axvline(row["frame"] + 0.5, **charts.LEVEL_LOOK)
 
 
 def _plot_losses(axes: Axes, record: Record, looks: Mapping[str, charts.Look]) -> None:

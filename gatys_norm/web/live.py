@@ -156,6 +156,10 @@ class Preview(web_server.Server):
         record = result.record
         self._change(status=record["status"], rows=record["history"], image=result.image)
 
+    def end(self, status: str) -> None:
+        """Show with which status a film ended; its last picture stays."""
+        self._change(status=status)
+
     def close(self) -> None:
         """Send the viewers the last event, and stop the server."""
         with self._changed:

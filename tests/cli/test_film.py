@@ -1,5 +1,6 @@
 """The command `gatys-norm film`: what it refuses, what it leaves, how it is stopped and resumed."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.commands import outcome
 from helpers.films import sound_packets, write_film
+from helpers.strips import LOW_STRIPS
 from helpers.transfer_command import TensorFlowStartedError
 from PIL import Image
 
@@ -82,7 +84,6 @@ def refusal(*words, **changes):
         ({"frame_rate": "1e99999999"}, "--frame_rate: must be a number such as 25"),
         ({"frame_rate": "0"}, "--frame_rate: must be from 1/60 to 1000"),
         ({"size": "8"}, "--size: must be a whole number from 16"),
-        ({"preview": "0"}, "--preview: is not taken here; it shows pictures"),
         ({"bit_depth": "16"}, "--bit_depth: is not taken here; frames have 8 bits"),
     ],
 )
@@ -111,6 +112,9 @@ def test_files_of_others_are_left_alone(folder):
     (folder / "out.mp4.json").write_text("{}")
     assert "out.mp4.json: is there already and was not written by this program" in refusal()
     (folder / "out.mp4.json").unlink()
+    (folder / "out.mp4.curves.png").write_bytes((folder / "style.png").read_bytes())
+    assert "out.mp4.curves.png: is there already and was not written by this" in refusal()
+    (folder / "out.mp4.curves.png").unlink()
     (folder / "out.mp4.frames").mkdir()
     (folder / "out.mp4.frames" / "000001.png").touch()
     assert "out.mp4.frames: is there already and is not empty" in refusal()
@@ -137,6 +141,25 @@ def test_film_is_made(small_film):
     assert "Traceback" not in err
     assert sound_packets("out.mp4") == sound_packets("clip.mp4")
     assert not (small_film / "out.mp4.frames").exists()
+    with Image.open("out.mp4.curves.png") as curves:
+        assert len(curves.getcolors(2**24)) > 10
+
+
+def test_curves_that_cannot_be_written_cost_nothing_else(small_film, monkeypatch):
+    from gatys_norm.images import io as picture_io
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save(path, *given):
+        (full if "curves" in str(path) else save_picture)(path, *given)
+
+    save_picture = picture_io.save_picture
+    monkeypatch.setattr(picture_io, "save_picture", save)
+    code, out, err = call()
+    assert code == 0
+    assert "out.mp4.curves.png: could not be written (No space left on device)" in err
+    assert "completed in" in out
 
 
 def measures_in(record):
@@ -162,6 +185,7 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     assert code == 128 + signal.SIGINT
     assert out == "interrupted; the 2 frames so far are out.mp4, continue with --resume\n"
     assert len(list(decode.read("out.mp4"))) == 2
+    assert (small_film / "out.mp4.curves.png").is_file()
     code, _, err = call("--resume", temporal_weight="7")
     assert code == 2
     assert "--resume: the checkpoint is of another film: settings differs" in err
@@ -170,7 +194,97 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     assert measures_in(small_film / "out.mp4.json") == measures_in(small_film / "whole.mp4.json")
 
 
+def test_preview_shows_each_frame_and_can_stop_the_film(small_film, monkeypatch):
+    """As the page asks for it, in the second frame."""
+    from gatys_norm.web import live
+
+    titles, statuses, frames = [], [], []
+
+    class Watched(live.Preview):
+        def start(self, output, config):
+            titles.append(str(output))
+            super().start(output, config)
+
+        def update(self, progress):
+            frames.append(len(titles))
+            super().update(progress)
+            self.stop_asked = len(titles) == 2
+
+        def end(self, status):
+            super().end(status)
+            statuses.append((status, self._state.status))
+
+    monkeypatch.setattr(live, "Preview", Watched)
+    code, out, err = call(preview="0")
+    assert code == 128 + signal.SIGINT, err
+    assert "preview: http://" in out
+    assert "the 1 frames so far are out.mp4" in out
+    assert titles == [f"out.mp4, frame {number} of {COUNT}" for number in (1, 2)]
+    assert statuses == [("interrupted", "interrupted")]
+    assert frames.count(1) > 0
+    assert frames.count(2) == 1
+
+
 def test_resume_without_a_checkpoint(small_film):
     code, _, err = call("--resume")
     assert code == 2
     assert "out.mp4.checkpoint.npz: there is no checkpoint to continue from" in err
+
+
+@pytest.fixture
+def in_strips(monkeypatch):
+    """Compute the network in strips; gives the frame of each strip, as the command sees them."""
+    from gatys_norm.network import memory
+
+    monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, LOW_STRIPS))
+    frames = []
+    on_strip, on_progress = film_command._Reporter.on_strip, film_command._Reporter.on_progress
+
+    def watch_progress(reporter, progress):
+        reporter.frame = progress.frame
+        return on_progress(reporter, progress)
+
+    def watch_strip(reporter, share):
+        frames.append(getattr(reporter, "frame", 0))
+        on_strip(reporter, share)
+
+    monkeypatch.setattr(film_command._Reporter, "on_progress", watch_progress)
+    monkeypatch.setattr(film_command._Reporter, "on_strip", watch_strip)
+    return frames
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2])
+def test_film_in_strips_is_stopped_within_an_evaluation(small_film, in_strips, monkeypatch, frame):
+    """After the third strip that follows the first progress of a frame; 0: of none."""
+    on_strip = film_command._Reporter.on_strip
+
+    def interrupt(reporter, share):
+        if in_strips[-2:] == [frame, frame]:
+            os.kill(os.getpid(), signal.SIGINT)
+        on_strip(reporter, share)
+
+    monkeypatch.setattr(film_command._Reporter, "on_strip", interrupt)
+    code, out, err = call()
+    assert code == 128 + signal.SIGINT
+    assert "Traceback" not in err
+    assert in_strips.count(frame) == 3
+    assert max(in_strips) == frame
+    assert (small_film / "out.mp4").exists() == (frame == 2)
+    assert ("the 1 frames so far are out.mp4" in out) == (frame == 2)
+
+
+def test_stop_within_the_first_evaluation_of_a_frame_keeps_the_frames_before(
+    small_film, in_strips, monkeypatch
+):
+    from gatys_norm.film import transfer
+
+    class Stopped(transfer.Transfer):
+        def run(self, *given):
+            if self._inputs.frame.warped[1].mask.any():
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().run(*given)
+
+    monkeypatch.setattr(transfer, "Transfer", Stopped)
+    code, out, _ = call()
+    assert code == 128 + signal.SIGINT
+    assert out == "interrupted; the 1 frames so far are out.mp4, continue with --resume\n"

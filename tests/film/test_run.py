@@ -15,6 +15,7 @@ from PIL import Image
 pytest.importorskip("av")
 pytest.importorskip("cv2")
 
+from gatys_norm import transfer as picture_transfer
 from gatys_norm.config import TransferConfig
 from gatys_norm.film import decode, run, store, transfer
 from gatys_norm.film.model import FilmError
@@ -82,7 +83,7 @@ def test_film_and_record(config, tmp_path):
     assert {(progress.frames, progress.shot, progress.shots) for progress in shown} == {
         (COUNT, 1, 1)
     }
-    assert shown[-1].image().shape == (SIDE, SIDE, 3)
+    assert shown[-1].transfer.image().shape == (SIDE, SIDE, 3)
     times = [frame.time for frame in decode.read(config.transfer.content)]
     assert [frame.time for frame in decode.read(output)] == times
     assert sound_packets(output) == sound_packets(config.transfer.content)
@@ -102,6 +103,60 @@ def test_stopped_and_resumed_film_has_the_same_frames_to_the_byte(config, tmp_pa
             assert len(list(output.glob("*.png"))) == len(record["frames"]) == number - 1
     assert record["status"] == "completed"
     assert files_below(output) == files_below(tmp_path / "whole")
+
+
+def test_resumed_film_has_the_lambda_that_its_strength_had_found(config, tmp_path, monkeypatch):
+    found = {"target": 0.5, "lambda_os": 0.37, "probes": [], "proxy_size": SIDE, "seconds": 0.0}
+    monkeypatch.setattr(picture_transfer, "search", lambda *_: found)
+    config = with_transfer(config, strength=0.5)
+    whole = run.FilmRun(config).run(tmp_path / "whole")
+    run.FilmRun(config).run(tmp_path / "out", on_progress=stopping_at(3))
+    film = run.FilmRun(config)
+    resumed = film.run(tmp_path / "out", film.resume(tmp_path / "out"))
+    for record in (whole, resumed):
+        assert [row["lambda_os"] for row in record["frames"]] == [0.37] * COUNT
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "whole")
+
+
+def still(count=COUNT):
+    """Return frames of which all but the last are the same."""
+    same = [clips.pan(SIDE).frame(0)] * (count - 1)
+    return [*same, clips.pan(SIDE).frame(1)]
+
+
+def test_a_frame_that_is_the_same_as_the_one_before_keeps_its_result(config):
+    film = run.FilmRun(config)
+    first, *repeated, last = film.transfer.run(still(), film.transfer.shots(still()))
+    for number, done in enumerate(repeated, start=1):
+        assert done.image.tobytes() == first.image.tobytes()
+        row = done.row
+        assert (row["frame"], row["status"], row["evaluations"]) == (number, "repeated", 0)
+        assert (row["warping_error"], row["reliable_share"]) == (0, 1)
+        assert row["metrics"] == first.row["metrics"]
+        assert row["lambda_os"] == first.row["lambda_os"]
+        assert set(row) == set(first.row)
+    assert last.row["evaluations"] > 0
+    assert last.row["warping_error"] > 0
+
+
+def test_same_frames_of_different_shots_are_computed(config):
+    """As where a shot begins after frames that were read, but not computed, of a resumed film."""
+    film = run.FilmRun(config)
+    shots = tuple(shot._replace(frame_count=1) for shot in film.transfer.shots(still(2)))
+    shots = (shots[0], shots[0]._replace(first=1))
+    frames = still(3)[:2]
+    for row in (None, next(film.transfer.run(frames, shots)).row):
+        done = list(film.transfer.run(frames, shots, first=int(row is not None), row=row))
+        assert [one.row["status"] for one in done] == ["completed"] * (2 if row is None else 1)
+
+
+def test_resumed_film_repeats_the_last_result_that_was_stored(config):
+    film = run.FilmRun(config)
+    shots = film.transfer.shots(still())
+    first, second = itertools.islice(film.transfer.run(still(), shots), 2)
+    rest = list(film.transfer.run(still(), shots, {1: second.image}, 2, second.row))
+    assert [done.row["status"] for done in rest] == ["repeated", "completed"]
+    assert rest[0].image.tobytes() == first.image.tobytes()
 
 
 def test_resumed_film_has_the_strips_of_its_beginning(config, tmp_path, monkeypatch):
@@ -189,6 +244,35 @@ def test_later_frame_starts_from_the_moved_result_and_from_the_content(config, m
     np.testing.assert_array_equal(start[~visible], frames[1][~visible])
     assert not inputs.frame.warped[2].mask.any()
     assert abs(warped.picture[visible].mean() - first.image.mean()) < 20
+
+
+def test_start_is_the_nearest_result_that_shows_the_same(config, monkeypatch):
+    starts = []
+
+    class Watched(transfer.Transfer):
+        def run(self, *arguments):
+            starts.append(self._inputs.pictures.init)
+            return super().run(*arguments)
+
+    def motion(earlier, later):
+        """Nothing moves; of the frame before, only the upper half is reliable."""
+        mask = np.ones((SIDE, SIDE), np.float32)
+        if np.array_equal(earlier, frames[1]):
+            mask[SIDE // 2 :] = 0
+        else:
+            mask[:, SIDE // 2 :] = 0
+        return transfer.Motion(np.zeros((SIDE, SIDE, 2), np.float32), mask)
+
+    film = run.FilmRun(config)
+    frames = [clips.pan(SIDE).frame(index) for index in range(3)]
+    shots = film.transfer.shots(frames)
+    monkeypatch.setattr(transfer, "Transfer", Watched)
+    monkeypatch.setattr(transfer.flows, "motion", motion)
+    first, second, _ = film.transfer.run(frames, shots)
+    half = SIDE // 2
+    np.testing.assert_array_equal(starts[2][:half], second.image[:half])
+    np.testing.assert_array_equal(starts[2][half:, :half], first.image[half:, :half])
+    np.testing.assert_array_equal(starts[2][half:, half:], frames[2][half:, half:])
 
 
 @pytest.mark.parametrize("color", ["luminance", "match"])

@@ -7,12 +7,13 @@ import pytest
 import tensorflow as tf
 from helpers.strips import LOW_STRIPS, without_graphs
 
-from gatys_norm.config import TransferConfig
+from gatys_norm.config import LOSSES, TransferConfig
 from gatys_norm.images.inputs import FilmFrame, ResizedInputs, Warped
 from gatys_norm.losses import functional, objective
 from gatys_norm.losses.coefficients import temporal_coefficients
 from gatys_norm.network import vgg
 from gatys_norm.network.memory import WHOLE
+from gatys_norm.network.vgg import feature_size
 
 CONFIG = TransferConfig(
     content_layers=("conv2_1",), style_layers=("conv1_2", "conv2_2"), lambda_os=0.3
@@ -55,23 +56,55 @@ def test_masked_energy_sums_what_the_mask_shows():
     assert float(functional.masked_energy(values, mask)) == expected
 
 
-@pytest.mark.parametrize("loss", ["normalized", "original"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_each_term_is_the_relative_squared_distance_from_the_warped_frame(extractor, loss):
+    """Times the loss of a picture without features, as style terms are relative as well."""
     with_film = pose(extractor, config=dataclasses.replace(CONFIG, loss=loss))
     without = pose(extractor, None, config=dataclasses.replace(CONFIG, loss=loss))
     terms = with_film.terms(flat(RESULT))
     assert set(terms) - set(without.coefficients) == {"temporal/1", "temporal/4"}
+    scale = sum(
+        coefficient * (without.targets[name].numpy() ** 2).sum()
+        for name, coefficient in without.coefficients.items()
+        if name.startswith("style/")
+    )
+    if loss == "normalized":
+        assert scale == pytest.approx(HEIGHT * WIDTH)
     for distance, warped in WARPED.items():
         name = f"temporal/{distance}"
         assert with_film.coefficients[name] * terms[name] == pytest.approx(
-            HEIGHT * WIDTH * WEIGHT * relative(warped, RESULT)
+            scale * WEIGHT * relative(warped, RESULT)
         )
     for name, coefficient in without.coefficients.items():
         assert with_film.coefficients[name] == coefficient
 
 
+def test_original_loss_with_the_weights_of_the_normalized_one_has_the_same_temporal_terms(
+    extractor,
+):
+    """Relative to the others: the original loss, with weights that make its style terms equal."""
+    normalized = pose(extractor)
+    energies = [
+        (normalized.targets[f"style/{layer}"].numpy() ** 2).sum() for layer in CONFIG.style_layers
+    ]
+    sizes = [
+        np.prod(feature_size(layer, HEIGHT, WIDTH)) * normalized.targets[f"style/{layer}"].shape[0]
+        for layer in CONFIG.style_layers
+    ]
+    weights = tuple(
+        (2 * float(size)) ** 2 / energy for size, energy in zip(sizes, energies, strict=True)
+    )
+    config = dataclasses.replace(CONFIG, loss="original", style_weights=weights)
+    original = pose(extractor, config=config)
+    for name in ("style/conv2_2", "temporal/1", "temporal/4"):
+        first = "style/conv1_2"
+        assert original.coefficients[name] / original.coefficients[first] == pytest.approx(
+            normalized.coefficients[name] / normalized.coefficients[first]
+        )
+
+
 def test_its_meaning_does_not_depend_on_size_or_exposure(extractor):
-    """The term divided by w, of the same pictures four times as large, or half as bright."""
+    """The term over w, or S, of the same pictures four times as large, or half as bright."""
 
     def value(scale, side):
         warped, picture = (

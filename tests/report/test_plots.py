@@ -152,6 +152,27 @@ def sweeps_of(styles=STYLE_NAMES):
     }
 
 
+def film_of(count, cuts=()):
+    """Return the rows of a film's frames; a shot begins at each cut, counted from 0."""
+    rows = []
+    for index in range(count):
+        is_first = index in (0, *cuts)
+        layers = {"conv1_2": 0.9 - index / 1000, "conv2_2": 0.7}
+        rows.append(
+            {
+                "frame": index,
+                "shot": sum(index >= cut for cut in cuts),
+                "warping_error": None if is_first else 1e-3 * (1 + index % 3),
+                "warping_error_of_film": None if is_first else 1e-3,
+                "metrics": {
+                    "content_distance": {"conv4_2": 0.5 + index / 1000},
+                    "style_reflection": layers | {"conv3_4": None},
+                },
+            }
+        )
+    return rows
+
+
 LEVELS = {"content_distance": 0.6, "style_reflection": 0.5}
 BOTH = {"original": record_of_layers(5), "normalized": record_of_layers(8)}
 LONG_TITLE = "Figure 3, original loss: flowing_strokes, λ_os = 0.0001, $5$ " * 3
@@ -170,6 +191,8 @@ DRAWINGS = {
     "nothing measured": (plots.sweeps, {"a": {"s": [(1e-3, None, None)]}}, {}),
     "losses": (plots.loss_curves, BOTH),
     "losses of two sizes": (plots.loss_curves, {"original": TWO_SIZES}),
+    "film": (plots.film_curves, film_of(200, cuts=[60, 61])),
+    "film of one frame": (plots.film_curves, film_of(1)),
 }
 
 
@@ -403,6 +426,20 @@ def test_the_common_level_is_a_dashed_line_where_there_is_one():
     assert all(set(line.get_ydata()) == {0.625} for lines in levels for line in lines)
     assert drawing.count("common level") == 1
     assert drawing.count("0.625") == 2
+
+
+def test_a_film_has_a_gap_and_a_line_where_a_shot_begins():
+    drawing = sketch(plots.film_curves, film_of(5, cuts=[3]))
+    (numbers, errors), (_, own_errors), (place, _) = drawing.curves(0)
+    assert [*numbers] == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(errors, [np.nan, 2e-3, 3e-3, np.nan, 2e-3])
+    np.testing.assert_array_equal(own_errors, [np.nan, 1e-3, 1e-3, np.nan, 1e-3])
+    (_, distances), (_, reflections) = (drawing.curves(panel)[0] for panel in (1, 2))
+    np.testing.assert_allclose(distances, [0.5, 0.501, 0.502, 0.503, 0.504])
+    np.testing.assert_allclose(reflections, [0.8, 0.7995, 0.799, 0.7985, 0.798])
+    for panel in range(3):
+        assert [*drawing.curves(panel)[-1][0]] == [3.5, 3.5]
+    assert [*place] == [3.5, 3.5]
 
 
 def test_losses_of_several_sizes_follow_one_another():
