@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from gatys_norm import sphere
+from gatys_norm.config import FLAT
 from gatys_norm.images import color as colors
 from gatys_norm.images import io as picture_io
 from gatys_norm.images import masks
@@ -187,6 +189,7 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
     Raises:
       PictureError: a picture would be too narrow at one of the sizes, or a mask cannot be used.
     """
+    _check_projection(config, pictures.content)
     shapes = {size: shapes_at(config, pictures, size) for size in config.size}
     for size, (content_shape, style_shapes) in shapes.items():
         _check_wide_enough("content", config.content, content_shape)
@@ -214,20 +217,30 @@ def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -
     With `style_size` "match" all have the same number of pixels. The Gram matrix of Eq. 5 grows
     with the number of positions, so G(φ_j(s)) and G(φ_j(x)) are comparable only for equal numbers.
     The paper does not say how large the style picture is. `stroke_size` multiplies its sides. Sides
-    of the content on which x is wrapped are rounded, see `sizes.size_for_wrapping`.
+    of the content on which x is wrapped are rounded, see `sizes.size_for_wrapping`. A panorama has
+    a width that `sphere` can divide, and counts the pixels of its sphere.
     """
     tall, wide = pictures.content.shape[:2]
-    content_shape = size_for_wrapping(*size_for_long_side(tall, wide, size), config.wrapped_axes)
+    content_shape = _content_shape(config, size_for_long_side(tall, wide, size))
+    is_flat = config.projection == FLAT
+    count = math.prod(content_shape) if is_flat else sphere.position_count(content_shape[1])
 
     def style_shape(height: int, width: int) -> Shape:
         if config.style_size == "match":
-            pixel_count = round(math.prod(content_shape) * config.stroke_size**2)
+            pixel_count = round(count * config.stroke_size**2)
             return size_for_pixel_count(height, width, pixel_count)
         is_native = config.style_size == "native"
         long_side = max(height, width) if is_native else int(config.style_size)
         return size_for_long_side(height, width, round(long_side * config.stroke_size))
 
     return Shapes(content_shape, tuple(style_shape(*style.shape[:2]) for style in pictures.styles))
+
+
+def _content_shape(config: TransferConfig, shape: Shape) -> Shape:
+    """Return the shape of x that is nearest to a shape, of those that the projection allows."""
+    if config.projection == FLAT:
+        return size_for_wrapping(*shape, config.wrapped_axes)
+    return sphere.picture_shape(shape[1])
 
 
 def _reference_shapes(
@@ -252,7 +265,7 @@ def resized(
     shapes = [inputs.shapes[size].content, *inputs.shapes[size].styles]
     references = _reference_shapes(config, pictures, size) if config.stroke_size != 1 else ()
     content_shape, *style_shapes = (_scaled(shape, scale) for shape in shapes)
-    content_shape = size_for_wrapping(*content_shape, config.wrapped_axes)
+    content_shape = _content_shape(config, content_shape)
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
         styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
@@ -280,6 +293,15 @@ def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larg
         raise picture_io.PictureError(
             f"{path}: would be {width}×{height} pixels as {role} at this size; "
             f"each side needs {MIN_SIDE}, so choose {remedy} or a less narrow picture"
+        )
+
+
+def _check_projection(config: TransferConfig, content: np.ndarray) -> None:
+    height, width = content.shape[:2]
+    if config.projection != FLAT and abs(width - 2 * height) > 1:
+        raise picture_io.PictureError(
+            f"{config.content}: is {width}×{height} pixels; with projection {config.projection} "
+            "a picture must be twice as wide as high"
         )
 
 

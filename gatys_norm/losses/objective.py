@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import BORDERS, filled_in
+from gatys_norm import sphere
+from gatys_norm.config import BORDERS, FLAT, filled_in
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import FilmFrame, ResizedInputs
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import functional, parametrization, strength
+from gatys_norm.losses.atlas import region_of, view_of, view_shape, weights_at
 from gatys_norm.losses.coefficients import (
     normalized_coefficients,
     original_coefficients,
@@ -28,6 +31,7 @@ from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
 from gatys_norm.terms import (
     TOTAL_VARIATION,
+    block_of,
     content_term,
     is_style,
     layer_of,
@@ -66,9 +70,11 @@ class Objective:
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
       strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
-      masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
+      masks: {term: H_j × W_j}: for styles that have a region of x, or for all terms of a panorama,
+        how much each position counts.
       workspace: of evaluations in strips.
       warped: {temporal term: (picture, H × W × 3, mask, H × W)} of a frame of a film.
+      projection: of x; the network looks at `atlas.view_of` x.
     """
 
     extractor: Extractor
@@ -83,6 +89,7 @@ class Objective:
     masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     workspace: Workspace = dataclasses.field(default_factory=Workspace)
     warped: dict[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
+    projection: str = FLAT
 
     @property
     def unit(self) -> float:
@@ -95,7 +102,9 @@ class Objective:
 
         It is compiled, unless the network is computed in strips, each of which is compiled.
         """
-        return _compile(self.extractor, self.parametrization, self.strips, self.is_grey)
+        return _compile(
+            self.extractor, self.parametrization, self.strips, self.is_grey, self.projection
+        )
 
     @property
     def data(self) -> tuple[Any, ...]:
@@ -112,11 +121,13 @@ class Objective:
 
     def image(self, position: tf.Tensor) -> tf.Tensor:
         """Return x, H × W × 3."""
-        return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
+        return parametrization.to_image(
+            position, self.shape, self.parametrization, self.is_grey, self.projection
+        )
 
     def position(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Return the flat position that belongs to x = `image`."""
-        return parametrization.from_image(image, self.parametrization)
+        return parametrization.from_image(image, self.parametrization, self.projection)
 
     def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return L / unit and its gradient."""
@@ -152,7 +163,7 @@ class Objective:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(position)
             image = self.image(position)
-            values = _distances(self.extractor, image, self.strips, *self.data[1:])
+            values = _distances(self.extractor, image, self.strips, self.projection, *self.data[1:])
             terms = {name: value * values[name] for name, value in self._relative().items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
 
@@ -163,7 +174,7 @@ class Objective:
 
 @functools.lru_cache(maxsize=8)
 def _compile(
-    extractor: Extractor, kind: str, strips: Strips, is_grey: bool
+    extractor: Extractor, kind: str, strips: Strips, is_grey: bool, projection: str
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Return `Objective.function`."""
 
@@ -178,9 +189,17 @@ def _compile(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
-            image = parametrization.to_image(position, shape, kind, is_grey)
+            image = parametrization.to_image(position, shape, kind, is_grey, projection)
             distances = _distances(
-                extractor, image, strips, targets, masks, coefficients, warped, workspace
+                extractor,
+                image,
+                strips,
+                projection,
+                targets,
+                masks,
+                coefficients,
+                warped,
+                workspace,
             )
             value = functional.weighted_sum(distances, coefficients)
         gradient = tape.gradient(value, position)
@@ -195,6 +214,7 @@ def _distances(
     extractor: Extractor,
     image: tf.Tensor,
     strips: Strips,
+    projection: str,
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
@@ -202,7 +222,8 @@ def _distances(
     workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: squared distance} of x = `image`."""
-    distances = loss_features.distances(extractor, image, targets, strips, masks, workspace)
+    view = view_of(image, projection)
+    distances = loss_features.distances(extractor, view, targets, strips, masks, workspace)
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
     for term, (picture, mask) in warped.items():
@@ -233,14 +254,16 @@ def build_objective(
       NonFiniteError: the loss is the normalized one and the energy of a layer is not finite.
     """
     shape = inputs.content.shape
-    masks = region_masks(config, config.style_names, inputs.content_masks, shape)
+    regions = _regions(config, inputs)
+    masks = _masks(config, config.style_names, regions, shape)
     terms = term_names(config.content_layers, config.style_layers, config.style_names)
-    content = loss_features.compiled(extractor, terms, strips)(tf.constant(inputs.content), masks)
+    view = view_of(inputs.content, config.projection)
+    content = loss_features.compiled(extractor, terms, strips)(view, masks)
     targets = {term: value for term, value in content.items() if not is_style(term)}
     grams, moments = _style_targets(config, extractor, inputs, strips)
-    unrelated = _unrelated_distances(config, targets, moments, inputs.content_masks)
+    unrelated = _unrelated_distances(config, targets, moments, regions, masks)
     targets |= grams
-    coefficients = _coefficients(config, targets, _shares(masks), shape[:2], inputs.frame)
+    coefficients = _coefficients(config, targets, _shares(masks), shape, inputs.frame)
     warped = _warped_tensors(inputs.frame)
     if inputs.frame is not None:
         energies = {term: float(functional.masked_energy(*pair)) for term, pair in warped.items()}
@@ -258,6 +281,7 @@ def build_objective(
         config.color == "luminance",
         masks,
         warped=warped,
+        projection=config.projection,
     )
 
 
@@ -286,7 +310,8 @@ def with_extractor(
     """
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, objective.strips)
-    targets = values_of(tf.constant(inputs.content), {})
+    masks = {term: mask for term, mask in objective.masks.items() if not is_style(term)}
+    targets = values_of(view_of(inputs.content, objective.projection), masks)
     targets |= _style_targets(config, extractor, inputs, objective.strips)[0]
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
@@ -305,12 +330,12 @@ def with_corrected_targets(
       exact: result of `build_objective`, with the same terms.
       position: where they are to agree.
     """
-    image = exact.image(position)
+    view = view_of(exact.image(position), exact.projection)
     terms = tuple(exact.targets)
 
     def values(objective: Objective) -> _Tensors:
         return loss_features.compute(
-            objective.extractor, image, terms, objective.strips, objective.masks
+            objective.extractor, view, terms, objective.strips, objective.masks
         )
 
     cheap, true = values(objective), values(exact)
@@ -331,6 +356,34 @@ def strength_of(
     terms = term_names(config.content_layers, ())
     weights = dict(zip(terms, filled_in(config.content_weights), strict=True))
     return strength.strength(distances, objective.unrelated_distances, weights)
+
+
+def _regions(config: TransferConfig, inputs: ResizedInputs) -> Sequence[np.ndarray]:
+    """Return the mask of each style as it lies over what the network looks at."""
+    if config.projection == FLAT:
+        return inputs.content_masks
+    return [region_of(mask, inputs.content.shape[1]) for mask in inputs.content_masks]
+
+
+def _masks(
+    config: TransferConfig,
+    styles: Sequence[str],
+    regions: Sequence[np.ndarray],
+    shape: _Shape,
+) -> dict[str, tf.Tensor]:
+    """Return `Objective.masks` of some styles, and of the content, for x of a shape."""
+    if config.projection == FLAT:
+        return region_masks(config, styles, regions, shape)
+    width = shape[1]
+    content = {
+        term: tf.constant(weights_at(layer_of(term), width))
+        for term in term_names(config.content_layers, ())
+    }
+    return content | {
+        style_term(layer, style): tf.constant(weights_at(layer, width, region))
+        for style, region in itertools.zip_longest(styles, regions)
+        for layer in config.style_layers
+    }
 
 
 def region_masks(
@@ -373,12 +426,11 @@ def _style_targets(
        {content term: moments of each style at its layer}).
     """
     targets: dict[str, tf.Tensor] = {}
+    regions = _regions(config, inputs)
     moments: dict[str, list[Moments]] = {term: [] for term in term_names(config.content_layers, ())}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
-        masks_of_image = region_masks(
-            config, [name], inputs.content_masks[selection], inputs.content.shape
-        )
+        shares_of_image = _shares_of_image(config, name, regions[selection], inputs.content.shape)
         masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
         terms = term_names(config.content_layers, config.style_layers, (name,))
         values = loss_features.compiled(extractor, terms, strips)(
@@ -387,9 +439,11 @@ def _style_targets(
         for term in moments:
             mask = inputs.style_masks[index] if inputs.style_masks else None
             moments[term].append(strength.moments(values.pop(term), mask))
-        if inputs.reference_shapes:
+        if config.projection != FLAT and config.style_size == "match":
+            values = _scaled_to_sphere(values, style.shape, inputs.content.shape[1])
+        elif inputs.reference_shapes:
             values = _scaled_to_shape(values, style.shape, inputs.reference_shapes[index])
-        targets |= _scaled_to_region(values, _shares(masks_of_style), _shares(masks_of_image))
+        targets |= _scaled_to_region(values, _shares(masks_of_style), shares_of_image)
     return targets, moments
 
 
@@ -397,18 +451,20 @@ def _unrelated_distances(
     config: TransferConfig,
     content_targets: _Tensors,
     moments: Mapping[str, Sequence[Moments]],
-    content_masks: Sequence[np.ndarray],
+    regions: Sequence[np.ndarray],
+    masks: _Tensors,
 ) -> dict[str, float]:
     """Return {content term: U_j}; see `losses.strength`."""
     blend = filled_in(config.style_blend)
-    return {
-        term: strength.unrelated_distance(
-            target,
-            moments[term],
-            strength.shares_of_styles(blend, content_masks, *target.shape[:2]),
-        )
-        for term, target in content_targets.items()
-    }
+    distances = {}
+    for term, target in content_targets.items():
+        shares = strength.shares_of_styles(blend, regions, *target.shape[:2])
+        if term in masks:  # the target is √m φ_j(o)
+            mask = tf.cast(masks[term], target.dtype)
+            target = tf.math.divide_no_nan(target, tf.sqrt(mask)[..., tf.newaxis])
+            shares = shares * mask.numpy()
+        distances[term] = strength.unrelated_distance(target, moments[term], shares)
+    return distances
 
 
 def _scaled_to_shape(
@@ -434,6 +490,24 @@ def _scaled_to_shape(
     }
 
 
+def _scaled_to_sphere(grams: _Tensors, shape: Sequence[int], width: int) -> dict[str, tf.Tensor]:
+    """Scale the Gram matrices of a style picture to the surface of a panorama, in positions.
+
+    Args:
+      grams: {term: G_s, C_j × C_j}.
+      shape: (H, W, …) of the style picture.
+      width: of the panorama.
+    """
+    return {
+        term: gram
+        * (
+            sphere.position_count(width, block_of(layer_of(term)) - 1)
+            / math.prod(feature_size(layer_of(term), shape[0], shape[1]))
+        )
+        for term, gram in grams.items()
+    }
+
+
 def _scaled_to_region(
     grams: _Tensors, style_shares: Mapping[str, float], image_shares: Mapping[str, float]
 ) -> dict[str, tf.Tensor]:
@@ -455,6 +529,17 @@ def _scaled_to_region(
     }
 
 
+def _shares_of_image(
+    config: TransferConfig, style: str, regions: Sequence[np.ndarray], shape: _Shape
+) -> dict[str, float]:
+    """Return {style term: share that the region of a style has in x, or in the whole sphere}."""
+    shares = _shares(_masks(config, [style], regions, shape))
+    if config.projection == FLAT:
+        return shares
+    whole = _shares(_masks(config, [style], (), shape))
+    return {term: share / whole[term] for term, share in shares.items()}
+
+
 def _shares(masks: _Tensors) -> dict[str, float]:
     """Return {term: share of the positions that lie in its region, the mean of the mask}."""
     return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
@@ -464,7 +549,7 @@ def _coefficients(
     config: TransferConfig,
     targets: _Tensors,
     shares: Mapping[str, float],
-    picture_shape: tuple[int, int],
+    shape: _Shape,
     frame: FilmFrame | None,
 ) -> dict[str, float]:
     lambda_os = filled_in(config.lambda_os)
@@ -476,7 +561,7 @@ def _coefficients(
     if config.loss == "original":
         shapes = {
             layer: (
-                *feature_size(layer, *picture_shape),
+                *feature_size(layer, *view_shape(shape, config.projection)),
                 targets[style_term(layer, config.style_names[0])].shape[-1],
             )
             for layer in config.style_layers
@@ -493,9 +578,16 @@ def _coefficients(
             content_weights,
             style_weights,
             energies,
-            pixel_count=int(np.prod(picture_shape)),
+            pixel_count=pixel_count(config, shape[:2]),
             blend=blend,
         )
     if config.tv_weight:
         coefficients[TOTAL_VARIATION] = config.tv_weight
     return coefficients
+
+
+def pixel_count(config: TransferConfig, shape: tuple[int, int]) -> int:
+    """Return w: the number of pixels of o, H × W; of a panorama, those of the sphere's surface."""
+    if config.projection == FLAT:
+        return math.prod(shape)
+    return round(sphere.position_count(shape[1]))
