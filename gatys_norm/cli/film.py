@@ -46,6 +46,7 @@ REFUSED = {  # {flag of a transfer: why it is not taken}
     "bit_depth": "frames have 8 bits",
     "dpi": "films have none",
     "preview": "it shows pictures",
+    "projection": "frames are flat pictures",
 }
 DEFAULT_FRAME_RATE = "25"
 

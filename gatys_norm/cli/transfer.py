@@ -12,6 +12,7 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, reporter
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.config import FLAT
 from gatys_norm.record import lambda_os_of
 from gatys_norm.text import duration, one_line
 
@@ -249,7 +250,14 @@ def _save_result(
     dpi = (values.dpi, values.dpi) if values.dpi else inputs.dpi
     bit_depth = int(values.bit_depth)
     try:
-        run_folder.save_result(output, result.image, result.record, bit_depth=bit_depth, dpi=dpi)
+        run_folder.save_result(
+            output,
+            result.image,
+            result.record,
+            bit_depth=bit_depth,
+            dpi=dpi,
+            is_panorama=inputs.is_panorama or result.record["config"]["projection"] != FLAT,
+        )
     except (OSError, picture_io.PictureError) as error:
         checkpoint = run_folder.checkpoint_path(output)
         note = "nothing of this run is kept"

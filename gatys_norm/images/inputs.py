@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from gatys_norm import sphere
-from gatys_norm.config import FLAT
+from gatys_norm.config import EQUIRECTANGULAR, FLAT
 from gatys_norm.images import color as colors
 from gatys_norm.images import io as picture_io
 from gatys_norm.images import masks
@@ -30,6 +31,7 @@ from gatys_norm.images.sizes import (
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
+_logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 _Other = TypeVar("_Other")
 Shape: TypeAlias = tuple[int, int]  # height, width
@@ -82,12 +84,14 @@ class LoadedInputs:
       shapes: {size: `Shapes`} for every size of the settings.
       dpi: resolution that the file of the content gives, in dots per inch (x, y), or None.
       frame: what a frame of a film takes from the others; None for a picture.
+      is_panorama: whether the file of the content says that it shows all directions.
     """
 
     pictures: Inputs[np.ndarray]
     shapes: Mapping[int, Shapes]
     dpi: Dpi | None = None
     frame: FilmFrame | None = None
+    is_panorama: bool = False
 
     @functools.cached_property
     def pixel_counts(self) -> dict[int, int]:
@@ -175,10 +179,17 @@ def load(config: TransferConfig) -> LoadedInputs:
 
     Raises:
       PictureError: a picture cannot be read, or a side of it would be too short for VGG-19; or a
-        mask is black, or does not have the proportions of its picture.
+        mask is black, or does not have the proportions of its picture; or the content does not
+        have those of a panorama, if it shall be one.
+
+    Warns:
+      UserWarning: the file of the content says that it is a panorama, and the settings do not.
     """
     inputs = check(config, paths(config).map(picture_io.load_picture))
-    return dataclasses.replace(inputs, dpi=picture_io.read_dpi(config.content))
+    is_panorama = picture_io.read_is_panorama(config.content)
+    _hint_at_projection(config, inputs.pictures.content, is_panorama)
+    dpi = picture_io.read_dpi(config.content)
+    return dataclasses.replace(inputs, dpi=dpi, is_panorama=is_panorama)
 
 
 def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
@@ -294,6 +305,17 @@ def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larg
             f"{path}: would be {width}×{height} pixels as {role} at this size; "
             f"each side needs {MIN_SIDE}, so choose {remedy} or a less narrow picture"
         )
+
+
+def _hint_at_projection(config: TransferConfig, content: np.ndarray, is_panorama: bool) -> None:
+    height, width = content.shape[:2]
+    if config.projection != FLAT or width != 2 * height:
+        return
+    hint = f"projection {EQUIRECTANGULAR} transfers it without a seam"
+    if is_panorama:
+        warnings.warn(f"{config.content}: is a panorama; {hint}", stacklevel=3)
+    else:
+        _logger.info("%s: if it is a panorama of all directions, %s", config.content, hint)
 
 
 def _check_projection(config: TransferConfig, content: np.ndarray) -> None:

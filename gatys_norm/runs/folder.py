@@ -296,6 +296,7 @@ def save_result(
     *,
     bit_depth: int = 8,
     dpi: Dpi | None = None,
+    is_panorama: bool = False,
 ) -> None:
     """Write the picture, with the settings if it is a PNG or TIFF, and the record next to it.
 
@@ -303,14 +304,16 @@ def save_result(
       output: path of the picture.
       image: float32 H × W × 3, RGB; clipped to 0–255.
       record: plain JSON values with a `config`.
-      bit_depth, dpi: see `images.io.save_picture`.
+      bit_depth, dpi, is_panorama: see `images.io.save_picture`.
 
     Raises:
       OSError: they could not be written; earlier files are unchanged.
     """
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may not be valid Unicode
     settings = {"config": json.dumps(record["config"])}
-    picture = picture_io.encode_picture(output, image, settings, bit_depth=bit_depth, dpi=dpi)
+    picture = picture_io.encode_picture(
+        output, image, settings, bit_depth=bit_depth, dpi=dpi, is_panorama=is_panorama
+    )
     contents = (text.encode() + b"\n", picture)
     # The record gets its name last: if it exists, the picture does too.
     files.write_together(dict(zip(result_paths(output), contents, strict=True)))

@@ -40,7 +40,9 @@ HALF = np.repeat([[1.0], [0.0]], [8, 8], axis=0).repeat(32, axis=1).astype(np.fl
 @pytest.fixture(scope="module")
 def extractor(small_model):
     layers = frozenset(CONFIG.content_layers + CONFIG.style_layers)
-    return vgg.Extractor(small_model, layers, border=CONFIG.network_border)
+    return vgg.Extractor(
+        small_model, layers, compute_dtype=tf.float64, border=CONFIG.network_border
+    )
 
 
 def built(extractor, inputs=None, strips=WHOLE, **changes):
