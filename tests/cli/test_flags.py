@@ -372,6 +372,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "preview": "0 picks any free",
     "version": "(default: 'false')",
     "devices": "(default: 'false')",
+    "viewer": "(default: 'false')",
     "resume": "(default: 'false')",
     "memory_limit": "default all that is free",
     "log_every": "(default: '10')",
