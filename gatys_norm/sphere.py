@@ -34,7 +34,7 @@ WIDTH_STEP = PARTS * SIDE_STEP
 SEAM = 3 / 5  # sine of the latitude where the charts meet
 BAND_HALF = math.atanh(SEAM)  # height of the band above the equator, in radii: ln 2
 CAP_RADIUS = 2 * math.sqrt((1 - SEAM) / (1 + SEAM))  # of a cap in its chart, in radii: 1
-MARGIN = 28  # pixels
+MARGIN = 24  # pixels
 # Of a panorama's width that the circumference has. The charts enlarge by more than 1 between the
 # equator and the poles: with 7/8 an atlas pixel is as large as one at the panorama's equator, on
 # average over the sphere.

@@ -12,7 +12,6 @@ from absl import flags
 from gatys_norm.cli import console, errors, loading, reporter, viewer
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
-from gatys_norm.config import FLAT
 from gatys_norm.record import lambda_os_of
 from gatys_norm.text import duration, one_line
 
@@ -260,7 +259,7 @@ def _save_result(
             result.record,
             bit_depth=bit_depth,
             dpi=dpi,
-            is_panorama=inputs.is_panorama or result.record["config"]["projection"] != FLAT,
+            is_panorama=inputs.is_panorama,
         )
     except (OSError, picture_io.PictureError) as error:
         checkpoint = run_folder.checkpoint_path(output)
