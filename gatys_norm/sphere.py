@@ -169,6 +169,22 @@ def position_weights(width: int) -> np.ndarray:
     return np.tile(np.minimum(weights, 1), PARTS).astype(np.float32)
 
 
+def waves_around(width: int) -> np.ndarray:
+    """Return how many waves the atlas can show around the circle of latitude of each row.
+
+    In the caps that is half of the circle's length in pixels of the atlas. A panorama's rows next
+    to the poles can hold more, which nobody would see but next to the poles, as rays.
+
+    Returns:
+      One number per row of the panorama; infinite in the band, in which all are shown.
+    """
+    height = width // 2
+    colatitude = math.pi * (0.5 + np.arange(height)) / height
+    radius = 2 * np.tan(np.minimum(colatitude, math.pi - colatitude) / 2)
+    waves = circumference(width) / 2 * radius
+    return np.where(radius < CAP_RADIUS, waves, np.inf)
+
+
 def taps(width: int) -> Taps:
     """Return how the first quarter of an atlas is made from a panorama of this width.
 

@@ -181,3 +181,17 @@ def test_rows_beyond_a_pole_continue_on_the_other_side():
     angle = np.mod(charts.longitude, 2 * math.pi)
     is_far = np.abs(np.cos(charts.latitude) * np.sin(angle)) > 4 * 2 * math.pi / around
     np.testing.assert_array_equal(seen[is_far] > 0.5, (angle < math.pi)[is_far])
+
+
+@all_widths
+def test_circles_show_as_many_waves_as_half_their_pixels(width):
+    waves = sphere.waves_around(width)
+    assert len(waves) == width // 2
+    np.testing.assert_allclose(waves, waves[::-1])
+    latitude = math.pi * (0.5 - (np.arange(len(waves)) + 0.5) / len(waves))
+    np.testing.assert_array_equal(np.isinf(waves), np.abs(np.sin(latitude)) <= sphere.SEAM)
+    caps = np.isfinite(waves)
+    scale = 2 / (1 + np.abs(np.sin(latitude)))  # of the stereographic projection
+    expected = sphere.circumference(width) * scale * np.cos(latitude) / 2
+    np.testing.assert_allclose(waves[caps], expected[caps])
+    assert waves[0] > 1
