@@ -332,7 +332,8 @@ def conclusion(report):
     """Return the sentences that say which goals are reached on the sphere."""
     on_sphere = [facts for facts in report["transfers"] if facts["projection"] == "equirectangular"]
     jumps = {name: statistics.mean(facts[name] for facts in on_sphere) for name in JUMPS}
-    frequency = statistics.mean(facts["frequency"] for facts in on_sphere)
+    textures = [facts for facts in on_sphere if facts["subject"] == "texture"]
+    frequency = statistics.mean(facts["frequency"] for facts in textures)
     turned = max(facts["turned"] for facts in report["styles"])
     time = statistics.mean(facts["time"] for facts in report["styles"])
     least, most = GOALS["jump"]
@@ -340,7 +341,7 @@ def conclusion(report):
     return (
         f"On the sphere, mean jumps are {_and(f'{value:.3f}' for value in jumps.values())} of "
         f"those next to them, which {_is(is_even)} within {least:.2f} to {most:.2f}; the mean "
-        f"frequency at the poles is {frequency:.2f} of that around, which "
+        f"frequency of textures at the poles is {frequency:.2f} of that around, which "
         f"{_is(GOALS['frequency'][0] <= frequency <= GOALS['frequency'][1])} within 10 %. Results "
         f"of the panorama turned by 90° differ by {turned:.2f} grey levels at most, which "
         f"{_is(turned <= GOALS['turned'])} at most {GOALS['turned']:g}. An evaluation takes "
