@@ -194,8 +194,8 @@ def test_an_image_loses_no_more_than_rays_next_to_the_poles(extractor):
     again = posed.image(posed.position(image)).numpy()
     is_band = np.isinf(sphere.waves_around(WIDTH))
     assert 0.3 < is_band.mean() < 0.5
-    np.testing.assert_allclose(image[is_band], RESULT[is_band], rtol=1e-12)
-    np.testing.assert_allclose(image.mean(axis=1), RESULT.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(image[is_band], RESULT[is_band], atol=1e-10)
+    np.testing.assert_allclose(image.mean(axis=1), RESULT.mean(axis=1), atol=1e-10)
     assert image[[0, -1]].std(axis=1).max() < RESULT.std() / 2
     # What it keeps it keeps: waves that are weakened are few.
     assert np.sqrt(np.square(again - image).mean()) < 0.1 * RESULT.std()
