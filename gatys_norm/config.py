@@ -38,6 +38,8 @@ BORDERS: dict[str, tuple[int, ...]] = {
     "wrap": (0, 1),
     "wrap_x": (1,),
 }
+FLAT, EQUIRECTANGULAR = PROJECTIONS = "flat", "equirectangular"
+LEAST_SPHERE = 64  # pixels, width of a panorama
 DEFAULT_CONTENT_WEIGHT = 1.0
 DEFAULT_STYLE_WEIGHT = 0.2
 DEFAULT_STYLE_SHARE = 1.0
@@ -154,6 +156,13 @@ class TransferConfig:
         "side is rounded to a multiple of 16 pixels",
         tuple(BORDERS),
     )
+    projection: str = _setting(
+        FLAT,
+        "what the content shows: flat (a picture), or equirectangular (a panorama of all "
+        "directions, twice as wide as high, transferred without a seam and without pinched poles; "
+        "its width is rounded to a multiple of 64 pixels)",
+        PROJECTIONS,
+    )
     tv_weight: float = _setting(0.0, "weight of the total variation; 0 is none")
     precision: str = _setting("float32", "number format of the network", ("float32", "bfloat16"))
     parametrization: str = _setting(
@@ -199,6 +208,7 @@ class TransferConfig:
             _check_layers,
             _check_numbers,
             _check_sizes,
+            _check_projection,
             _check_memory_limit,
         ):
             check(self)
@@ -218,7 +228,12 @@ class TransferConfig:
     @property
     def wrapped_axes(self) -> tuple[int, ...]:
         """The axes of H × W on which opposite sides of x meet."""
-        return BORDERS[self.border]
+        return BORDERS[self.network_border]
+
+    @property
+    def network_border(self) -> str:
+        """The border of convolutions; `border`, but for a panorama, in which it is settled."""
+        return self.border if self.projection == FLAT else "wrap_x"
 
     @property
     def stored_pairs(self) -> int:
@@ -419,6 +434,22 @@ def _check_sizes(config: TransferConfig) -> None:
                 f"not {config.style_size!r}"
             )
         _check_number("style_size", int(config.style_size), *SIZE_RANGE, whole=True)
+
+
+def _check_projection(config: TransferConfig) -> None:
+    if config.projection == FLAT:
+        return
+    if config.size[0] < LEAST_SPHERE:
+        raise ConfigError(
+            f"size: must be at least {LEAST_SPHERE} with projection {config.projection}, "
+            f"not {config.size[0]}"
+        )
+    for name, value in (("border", "zero"), ("optimizer", "lbfgs")):
+        if getattr(config, name) != value:
+            raise ConfigError(
+                f"{name}: must be {value} with projection {config.projection}, "
+                f"not {getattr(config, name)}"
+            )
 
 
 def _check_memory_limit(config: TransferConfig) -> None:

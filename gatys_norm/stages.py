@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gatys_norm.config import filled_in
+from gatys_norm.config import FLAT, filled_in
 from gatys_norm.images.inputs import LoadedInputs, ResizedInputs, Shape, resized
 from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side
+from gatys_norm.losses.atlas import as_seen
 from gatys_norm.losses.objective import Objective, build_objective, with_extractor
 from gatys_norm.network.low_rank import low_rank_extractor
 from gatys_norm.network.memory import Strips
@@ -124,6 +125,9 @@ def first_picture(
 ) -> np.ndarray:
     """Return the picture that `config.init` names, H × W × 3, RGB, 0–255.
 
+    Where x is a panorama, "noise" and "style" are `as_seen`: what the network does not see of them
+    would stay in the result.
+
     Args:
       config: `TransferConfig`.
       inputs: the pictures.
@@ -132,11 +136,12 @@ def first_picture(
     height, width, _ = shape = resized_inputs.content.shape
     if config.init == "content":
         return resized_inputs.content
-    if config.init == "noise":
-        noise = np.random.default_rng(config.seed).uniform(0, 255, shape)
-        return noise.astype(np.float32)
-    if config.init == "style":
-        return resize(resized_inputs.styles[0], height, width)
+    if config.init in ("noise", "style"):
+        if config.init == "noise":
+            start = np.random.default_rng(config.seed).uniform(0, 255, shape).astype(np.float32)
+        else:
+            start = resize(resized_inputs.styles[0], height, width)
+        return start if config.projection == FLAT else as_seen(start)
     return resize(filled_in(inputs.pictures.init), height, width, config.wrapped_axes)
 
 

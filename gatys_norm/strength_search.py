@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gatys_norm.config import PRESETS, filled_in
 from gatys_norm.images.inputs import LoadedInputs, resized
-from gatys_norm.losses.objective import Objective, build_objective, strength_of
+from gatys_norm.losses.objective import Objective, build_objective, pixel_count, strength_of
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
@@ -165,10 +165,11 @@ class _Proxy:
         self._overshoot = 0.0
         # The first half of the first probe is the earliest at which the strength is known to fall.
         self._last = max(sum(filled_in(config.iterations)), FIRST_ITERATIONS // 2)
-        pixel_count = math.prod(self.objective.shape[:2])
+        shapes = self.objective.shape[:2], inputs.shapes[size].content
         # In the original loss the content's part grows with the number of pixels (Eq. 3).
         is_original = config.loss == "original"
-        self._scale = pixel_count / inputs.pixel_counts[size] if is_original else 1.0
+        count, full_count = (pixel_count(config, shape) for shape in shapes)
+        self._scale = count / full_count if is_original else 1.0
 
     def lambda_os(self, logarithm: float) -> float:
         """Return λ_os of the proxy."""

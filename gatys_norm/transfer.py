@@ -584,7 +584,7 @@ class Transfer:
         config = self._config
         layers = frozenset(config.content_layers + config.style_layers)
         return vgg.load_extractor(
-            self._weights_file, layers, config.pooling, precision, config.border
+            self._weights_file, layers, config.pooling, precision, config.network_border
         )
 
 

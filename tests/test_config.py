@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gatys_norm import config as config_module
-from gatys_norm.config import PRESETS, ConfigError, TransferConfig, from_dict
+from gatys_norm.config import BORDERS, PRESETS, ConfigError, TransferConfig, from_dict
 
 NAMES = [field.name for field in dataclasses.fields(TransferConfig)]
 NAN, INFINITY = math.nan, math.inf
@@ -58,6 +58,8 @@ REFUSED = [
     ("pooling", "mean"),
     ("border", "constant"),
     ("border", None),
+    ("projection", "cube"),
+    ("projection", None),
     ("precision", "float16"),
     ("precision", 32),
     ("continuation", "Rank"),
@@ -215,6 +217,7 @@ def test_defaults_are_the_papers():
     assert config.iterations == (600,)
     assert config.pooling == "max"
     assert config.border == "zero"
+    assert config.projection == "flat"
     assert config.tv_weight == 0
     assert config.precision == "float32"
     assert config.parametrization == "pixel"
@@ -398,6 +401,7 @@ OTHER_SETTINGS = TransferConfig(
     init="start.png",
     pooling="avg",
     border="reflect",
+    projection="flat",
     tv_weight=1e-7,
     precision="bfloat16",
     parametrization="fourier",
@@ -444,6 +448,7 @@ def test_json_round_trip_covers_every_setting():
     defaults = TransferConfig().as_dict()
     others = OTHER_SETTINGS.as_dict()
     assert others.pop("strength") is None  # as lambda_os is given
+    assert others.pop("projection") == "flat"  # as border is given
     assert all(defaults[name] != value for name, value in others.items())
 
 
@@ -530,3 +535,28 @@ def test_every_preset_sets_the_same(preset):
     """Else something of one would be left when the other is put over it."""
     assert set(PRESETS[preset]) == set(PRESETS["paper"])
     TransferConfig(**PRESETS[preset])
+
+
+PANORAMA = {"projection": "equirectangular"}
+
+
+def test_a_panorama_is_wrapped_from_left_to_right():
+    config = TransferConfig(**PANORAMA)
+    assert (config.network_border, config.wrapped_axes) == ("wrap_x", (1,))
+    for border, axes in BORDERS.items():
+        config = TransferConfig(border=border)
+        assert (config.network_border, config.wrapped_axes) == (border, axes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"border": "wrap_x"}, "border: must be zero with projection equirectangular, not wrap_x"),
+        ({"optimizer": "adam"}, "optimizer: must be lbfgs with projection equirectangular"),
+        ({"size": (63, 128)}, "size: must be at least 64 with projection equirectangular, not 63"),
+    ],
+)
+def test_what_a_panorama_cannot_have(changes, message):
+    TransferConfig(**changes)
+    with pytest.raises(ConfigError, match=message):
+        TransferConfig(**PANORAMA, **changes)

@@ -537,3 +537,54 @@ def test_an_interrupted_run_of_adam_goes_on_from_the_command_line(present_folder
     assert checkpoints.load("parts.checkpoint.npz")[1]["iterations"] == 6
     assert run_command(*flags, "--output=parts.png", "--resume") == 0
     assert_same_file(present_folder / "parts.png", present_folder / "whole.png")
+
+
+# --- panoramas ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def panorama():
+    """Settings of a transfer to a panorama, and the panorama turned by 90° as turned.png."""
+    picture = noise(32, 64, 11)
+    picture_io.save_picture("panorama.png", picture)
+    picture_io.save_picture("turned.png", np.roll(picture, 16, axis=1))
+    return dataclasses.replace(
+        CONFIG,
+        content="panorama.png",
+        size=(64,),
+        iterations=(6,),
+        projection="equirectangular",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"loss": "original"}, {"init": "noise"}, {"continuation": "rank"}],
+    ids=str,
+)
+def test_a_panorama_that_is_turned_has_the_same_result_turned(panorama, changes):
+    result = stylize(panorama, **changes)
+    assert result.image.shape == (32, 64, 3)
+    assert result.record["loss"]["final"] < result.record["loss"]["initial"]
+    if changes.get("init") == "noise":  # which is not turned
+        return
+    turned = stylize(panorama, content="turned.png", **changes)
+    difference = np.roll(turned.image, -16, axis=1) - result.image
+    assert np.sqrt(np.square(difference).mean()) < 0.1
+    assert np.abs(result.image - picture_io.load_picture("panorama.png")).mean() > 1
+
+
+def test_a_panorama_is_repeated_and_resumed(panorama):
+    config = dataclasses.replace(panorama, iterations=(4,), parametrization="fourier")
+    whole = stylize(config)
+    assert_same_result(run_transfer(from_dict(whole.record["config"])), whole)
+    assert_same_result(stylize(config, None, checkpoint_at(config, 2)), whole)
+
+
+def test_a_panorama_grows(panorama):
+    result = stylize(panorama, size=(64, 128), iterations=(1,))
+    assert result.image.shape == (64, 128, 3)
+    assert [(stage["height"], stage["width"]) for stage in result.record["stages"]] == [
+        (32, 64),
+        (64, 128),
+    ]

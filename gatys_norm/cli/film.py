@@ -48,6 +48,7 @@ REFUSED = {  # {flag of a transfer: why it is not taken}
     "snapshot_every": "the frames are stored",
     "bit_depth": "frames have 8 bits",
     "dpi": "films have none",
+    "projection": "frames are flat pictures",
 }
 DEFAULT_FRAME_RATE = "25"
 

@@ -130,6 +130,7 @@ def study_from_flags(values: flags.FlagValues) -> paper_figures.Study:
     """
     cli_flags.refuse_flags(SET_BY_FIGURES, values, "the figures set it themselves")
     cli_flags.refuse_flags(("preview",), values, "it shows one transfer at a time")
+    cli_flags.refuse_flags(("projection",), values, "the paper's figures are of flat pictures")
     styles = pictures_of("styles", cli_flags.required(values, "styles"))
     content = samples(CONTENT)
     default = {} if values["content"].present or content is None else {"content": content[0]}

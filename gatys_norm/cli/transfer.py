@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from gatys_norm.cli import console, errors, loading, reporter
+from gatys_norm.cli import console, errors, loading, reporter, viewer
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.cli.errors import InputError, refusing
 from gatys_norm.record import lambda_os_of
@@ -33,12 +33,13 @@ Next to out.png goes out.json, the record of the run.
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Add the flags that print facts about the program itself."""
+    """Add the flags that print facts about the program itself, and --viewer."""
     for name, explanation in (
         ("version", "print the versions of this program and of TensorFlow"),
         ("devices", "print what a transfer would run with: devices, memory, weights, versions"),
     ):
         flags.DEFINE_bool(name, False, explanation, flag_values=values)
+    viewer.define_flag(values)
 
 
 def transfer(values: flags.FlagValues) -> int:
@@ -52,9 +53,12 @@ def transfer(values: flags.FlagValues) -> int:
         print(about.devices(values.weights))
         return 0
     config = cli_flags.config_from_flags(values)
-    inputs = check_and_load([cli_flags.required(values, "output")], config, values)
+    output = cli_flags.required(values, "output")
+    page = viewer.checked_page(output, config, values)
+    inputs = check_and_load([output], config, values)
     with previewing(values) as preview:
-        return run_transfer(config, inputs, values.output, values, values.resume, preview)
+        code = run_transfer(config, inputs, output, values, values.resume, preview)
+    return viewer.write(page, output) if page is not None and code == 0 else code
 
 
 @contextlib.contextmanager
@@ -249,7 +253,14 @@ def _save_result(
     dpi = (values.dpi, values.dpi) if values.dpi else inputs.dpi
     bit_depth = int(values.bit_depth)
     try:
-        run_folder.save_result(output, result.image, result.record, bit_depth=bit_depth, dpi=dpi)
+        run_folder.save_result(
+            output,
+            result.image,
+            result.record,
+            bit_depth=bit_depth,
+            dpi=dpi,
+            is_panorama=inputs.is_panorama,
+        )
     except (OSError, picture_io.PictureError) as error:
         checkpoint = run_folder.checkpoint_path(output)
         note = "nothing of this run is kept"

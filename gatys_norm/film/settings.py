@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gatys_norm.config import LARGEST_WEIGHT, ConfigError, TransferConfig
+from gatys_norm.config import FLAT, LARGEST_WEIGHT, ConfigError, TransferConfig
 
 DEFAULT_TEMPORAL_WEIGHT = 1.0
 LARGEST_DISTANCE = 100  # frames
@@ -39,6 +39,8 @@ class FilmConfig:
     frame_rate: Fraction = Fraction(25)
 
     def __post_init__(self) -> None:
+        if self.transfer.projection != FLAT:
+            raise ConfigError(f"projection: must be {FLAT} for films")
         if not (0 <= self.temporal_weight <= LARGEST_WEIGHT):  # NaN too
             raise ConfigError(
                 f"temporal_weight: must be a number from 0 to {LARGEST_WEIGHT:g}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from gatys_norm import sphere
+from gatys_norm.config import EQUIRECTANGULAR, FLAT
 from gatys_norm.images import color as colors
 from gatys_norm.images import io as picture_io
 from gatys_norm.images import masks
@@ -28,6 +31,7 @@ from gatys_norm.images.sizes import (
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
+_logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 _Other = TypeVar("_Other")
 Shape: TypeAlias = tuple[int, int]  # height, width
@@ -80,12 +84,14 @@ class LoadedInputs:
       shapes: {size: `Shapes`} for every size of the settings.
       dpi: resolution that the file of the content gives, in dots per inch (x, y), or None.
       frame: what a frame of a film takes from the others; None for a picture.
+      is_panorama: whether the file of the content says that it shows all directions.
     """
 
     pictures: Inputs[np.ndarray]
     shapes: Mapping[int, Shapes]
     dpi: Dpi | None = None
     frame: FilmFrame | None = None
+    is_panorama: bool = False
 
     @functools.cached_property
     def pixel_counts(self) -> dict[int, int]:
@@ -173,10 +179,17 @@ def load(config: TransferConfig) -> LoadedInputs:
 
     Raises:
       PictureError: a picture cannot be read, or a side of it would be too short for VGG-19; or a
-        mask is black, or does not have the proportions of its picture.
+        mask is black, or does not have the proportions of its picture; or the content does not
+        have those of a panorama, if it shall be one.
+
+    Warns:
+      UserWarning: the file of the content says that it is a panorama, and the settings do not.
     """
     inputs = check(config, paths(config).map(picture_io.load_picture))
-    return dataclasses.replace(inputs, dpi=picture_io.read_dpi(config.content))
+    is_panorama = picture_io.read_is_panorama(config.content)
+    _hint_at_projection(config, inputs.pictures.content, is_panorama)
+    dpi = picture_io.read_dpi(config.content)
+    return dataclasses.replace(inputs, dpi=dpi, is_panorama=is_panorama)
 
 
 def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
@@ -187,6 +200,7 @@ def check(config: TransferConfig, pictures: Inputs[np.ndarray]) -> LoadedInputs:
     Raises:
       PictureError: a picture would be too narrow at one of the sizes, or a mask cannot be used.
     """
+    _check_projection(config, pictures.content)
     shapes = {size: shapes_at(config, pictures, size) for size in config.size}
     for size, (content_shape, style_shapes) in shapes.items():
         _check_wide_enough("content", config.content, content_shape)
@@ -214,20 +228,30 @@ def shapes_at(config: TransferConfig, pictures: Inputs[np.ndarray], size: int) -
     With `style_size` "match" all have the same number of pixels. The Gram matrix of Eq. 5 grows
     with the number of positions, so G(φ_j(s)) and G(φ_j(x)) are comparable only for equal numbers.
     The paper does not say how large the style picture is. `stroke_size` multiplies its sides. Sides
-    of the content on which x is wrapped are rounded, see `sizes.size_for_wrapping`.
+    of the content on which x is wrapped are rounded, see `sizes.size_for_wrapping`. A panorama has
+    a width that `sphere` can divide, and counts the pixels of its sphere.
     """
     tall, wide = pictures.content.shape[:2]
-    content_shape = size_for_wrapping(*size_for_long_side(tall, wide, size), config.wrapped_axes)
+    content_shape = _content_shape(config, size_for_long_side(tall, wide, size))
+    is_flat = config.projection == FLAT
+    count = math.prod(content_shape) if is_flat else sphere.position_count(content_shape[1])
 
     def style_shape(height: int, width: int) -> Shape:
         if config.style_size == "match":
-            pixel_count = round(math.prod(content_shape) * config.stroke_size**2)
+            pixel_count = round(count * config.stroke_size**2)
             return size_for_pixel_count(height, width, pixel_count)
         is_native = config.style_size == "native"
         long_side = max(height, width) if is_native else int(config.style_size)
         return size_for_long_side(height, width, round(long_side * config.stroke_size))
 
     return Shapes(content_shape, tuple(style_shape(*style.shape[:2]) for style in pictures.styles))
+
+
+def _content_shape(config: TransferConfig, shape: Shape) -> Shape:
+    """Return the shape of x that is nearest to a shape, of those that the projection allows."""
+    if config.projection == FLAT:
+        return size_for_wrapping(*shape, config.wrapped_axes)
+    return sphere.picture_shape(shape[1])
 
 
 def _reference_shapes(
@@ -252,7 +276,7 @@ def resized(
     shapes = [inputs.shapes[size].content, *inputs.shapes[size].styles]
     references = _reference_shapes(config, pictures, size) if config.stroke_size != 1 else ()
     content_shape, *style_shapes = (_scaled(shape, scale) for shape in shapes)
-    content_shape = size_for_wrapping(*content_shape, config.wrapped_axes)
+    content_shape = _content_shape(config, content_shape)
     content, styles = pictures.content, pictures.styles
     if config.color == "luminance":
         styles = tuple(colors.grey(colors.match_luminance(style, content)) for style in styles)
@@ -280,6 +304,26 @@ def _check_wide_enough(role: str, path: str, shape: Shape, remedy: str = "a larg
         raise picture_io.PictureError(
             f"{path}: would be {width}×{height} pixels as {role} at this size; "
             f"each side needs {MIN_SIDE}, so choose {remedy} or a less narrow picture"
+        )
+
+
+def _hint_at_projection(config: TransferConfig, content: np.ndarray, is_panorama: bool) -> None:
+    height, width = content.shape[:2]
+    if config.projection != FLAT or width != 2 * height:
+        return
+    hint = f"projection {EQUIRECTANGULAR} transfers it without a seam"
+    if is_panorama:
+        warnings.warn(f"{config.content}: is a panorama; {hint}", stacklevel=3)
+    else:
+        _logger.info("%s: if it is a panorama of all directions, %s", config.content, hint)
+
+
+def _check_projection(config: TransferConfig, content: np.ndarray) -> None:
+    height, width = content.shape[:2]
+    if config.projection != FLAT and abs(width - 2 * height) > 1:
+        raise picture_io.PictureError(
+            f"{config.content}: is {width}×{height} pixels; with projection {config.projection} "
+            "a picture must be twice as wide as high"
         )
 
 

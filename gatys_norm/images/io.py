@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, 
 
 from gatys_norm import files
 from gatys_norm.files import StrPath
-from gatys_norm.images import encoders, resolution
+from gatys_norm.images import encoders, panorama, resolution
 from gatys_norm.images.resolution import Dpi
 from gatys_norm.images.sizes import MIN_SIDE
 from gatys_norm.text import one_line
@@ -132,6 +132,16 @@ def read_dpi(path: StrPath) -> Dpi | None:
         return resolution.of(picture)
 
 
+def read_is_panorama(path: StrPath) -> bool:
+    """Tell whether a file says that it is a panorama of all directions; see `panorama.is_noted`.
+
+    Raises:
+      PictureError: as for `load_picture`, if the header shows the reason.
+    """
+    with _opened(path) as picture:
+        return panorama.is_noted(picture)
+
+
 def load_text(path: StrPath) -> dict[str, str]:
     """Read the text that `save_picture` put into a PNG or TIFF.
 
@@ -180,6 +190,7 @@ def save_picture(
     *,
     bit_depth: int = 8,
     dpi: Dpi | None = None,
+    is_panorama: bool = False,
 ) -> None:
     """Write an image in the format of its suffix, in one step (see `files.write_atomically`).
 
@@ -192,6 +203,7 @@ def save_picture(
         do not store it.
       bit_depth: bits per channel, 8 or 16; 16 for PNG and TIFF only. A level of 16 bits is 1/257.
       dpi: resolution to store, in dots per inch; None for none.
+      is_panorama: whether to store that the image is an equirectangular panorama.
 
     Raises:
       PictureError: a suffix that is unknown or cannot hold `bit_depth`, or a picture too large for
@@ -199,7 +211,10 @@ def save_picture(
       ValueError: `image` is not H×W×3 or holds NaN.
       OSError: the disk is full, the folder is missing, and so on; an older file is unchanged.
     """
-    files.write_atomically(path, encode_picture(path, image, text, bit_depth=bit_depth, dpi=dpi))
+    encoded = encode_picture(
+        path, image, text, bit_depth=bit_depth, dpi=dpi, is_panorama=is_panorama
+    )
+    files.write_atomically(path, encoded)
 
 
 def encode_picture(
@@ -209,6 +224,7 @@ def encode_picture(
     *,
     bit_depth: int = 8,
     dpi: Dpi | None = None,
+    is_panorama: bool = False,
 ) -> bytes:
     """Return the bytes that `save_picture` writes; raises the same errors except OSError."""
     check_output_suffix(path, bit_depth)
@@ -218,13 +234,15 @@ def encode_picture(
     if dpi:
         encoding["dpi"] = dpi
         resolution.add(exif, dpi)
+    if encoding["format"] == "PNG":
+        encoding["pnginfo"] = _png_text(text or {})
+    if is_panorama:
+        panorama.add(encoding, exif, panorama.packet(*image.shape[:2]))
     try:
         if encoding["format"] == "TIFF":
             if text:
                 exif[ExifTags.Base.ImageDescription] = json.dumps(dict(text))
             return encoders.tiff(levels, exif)
-        if encoding["format"] == "PNG":
-            encoding["pnginfo"] = _png_text(text or {})
         if bit_depth == 16:
             return encoders.png_16_bit(levels, **encoding)
         encoded = io.BytesIO()

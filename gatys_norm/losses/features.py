@@ -23,6 +23,8 @@ from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.terms import block_of, is_style, layer_of
 
+_MASK = "/mask"
+
 
 def compute(
     extractor: Extractor,
@@ -51,7 +53,7 @@ def compute(
         extractor,
         image,
         _values_of_strip(tuple(terms)),
-        masks or {},
+        _named_masks(masks),
         strips._replace(kept=0),
         _depth(terms),
         joined=[term for term in terms if not is_style(term)],
@@ -80,12 +82,12 @@ def distances(
             term: (style_distance if is_style(term) else squared_distance)(values[term], target)
             for term, target in targets.items()
         }
-    content = {term: target for term, target in targets.items() if not is_style(term)}
+    arrays = {term: target for term, target in targets.items() if not is_style(term)}
     values = network_strips.compute(
         extractor,
         image,
         _values_of_strip(tuple(targets)),
-        content | dict(masks or {}),
+        arrays | _named_masks(masks),
         strips,
         _depth(targets),
         workspace=workspace,
@@ -94,6 +96,11 @@ def distances(
         term: style_distance(values[term], target) if is_style(term) else values[term]
         for term, target in targets.items()
     }
+
+
+def _named_masks(masks: Mapping[str, tf.Tensor] | None) -> dict[str, tf.Tensor]:
+    """Return masks under names that their terms' targets do not have."""
+    return {f"{term}{_MASK}": mask for term, mask in (masks or {}).items()}
 
 
 def _depth(terms: Iterable[str]) -> int:
@@ -106,19 +113,23 @@ def _values_of_strip(terms: tuple[str, ...]) -> network_strips.ValuesOfStrip:
     """Return the function from the features of a strip of one block to the values of its terms.
 
     For a content term that has an array, its target, the value is the squared distance from it. The
-    array of a style term is its mask.
+    other arrays are `_named_masks`.
     """
 
     def values_of(
         features: Mapping[str, tf.Tensor], arrays: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         present = [term for term in terms if layer_of(term) in features]
-        masks = {term: array for term, array in arrays.items() if is_style(term)}
+        masks = {
+            name.removesuffix(_MASK): array
+            for name, array in arrays.items()
+            if name.endswith(_MASK)
+        }
         values = term_values(features, present, masks)
         compared = {
             term: squared_distance(values[term], target)
             for term, target in arrays.items()
-            if not is_style(term)
+            if term in values
         }
         return values | compared
 
@@ -144,12 +155,13 @@ def term_values(
 ) -> dict[str, tf.Tensor]:
     """Return the values of terms, from features of a picture or of some of its rows.
 
-    φ_j for a content term; G(φ_j) for a style term; Φ_jᵀ diag(m) Φ_j for a style term with a mask.
+    φ_j for a content term; G(φ_j) for a style term. With a mask m, √m φ_j and Φ_jᵀ diag(m) Φ_j:
+    squared distances are then sums over positions that count as much as m says.
 
     Args:
       features: {layer: φ_j}, each H_j × W_j × C_j.
       terms: names of content and style terms.
-      masks: {style term: m, H_j × W_j} for the terms that compare a region only.
+      masks: {term: m, H_j × W_j} for the terms that do not compare all positions alike.
 
     Returns:
       {term: value}, float32 or wider.
@@ -160,6 +172,8 @@ def term_values(
         layer = layer_of(term)
         if not is_style(term):
             values[term] = at_least_float32(features[layer])
+            if masks and term in masks:
+                values[term] *= tf.sqrt(tf.cast(masks[term], values[term].dtype))[..., tf.newaxis]
         elif masks and term in masks:
             values[term] = guided_gram_matrix(features[layer], masks[term])
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import BORDERS, filled_in
+from gatys_norm import sphere
+from gatys_norm.config import BORDERS, FLAT, filled_in
 from gatys_norm.images import masks as picture_masks
 from gatys_norm.images.inputs import FilmFrame, ResizedInputs
 from gatys_norm.losses import features as loss_features
 from gatys_norm.losses import functional, parametrization, strength
+from gatys_norm.losses.atlas import region_of, view_of, view_shape, weights_at
 from gatys_norm.losses.coefficients import (
     normalized_coefficients,
     original_coefficients,
@@ -29,6 +32,7 @@ from gatys_norm.network.strips import Workspace
 from gatys_norm.network.vgg import Extractor, feature_size
 from gatys_norm.terms import (
     TOTAL_VARIATION,
+    block_of,
     content_term,
     is_style,
     layer_of,
@@ -68,10 +72,12 @@ class Objective:
       parametrization: "pixel" or "fourier"; see `parametrization.to_image`.
       strips: how the network is computed.
       is_grey: whether x has three equal channels, as for color "luminance".
-      masks: {style term: H_j × W_j} for styles that have a region of x; see `region_masks`.
+      masks: {term: H_j × W_j}: for styles that have a region of x, or for all terms of a panorama,
+        how much each position counts.
       workspace: of evaluations in strips.
       warped: {temporal term: (picture, H × W × 3, mask, H × W)} of a frame of a film.
       style_distance: d_t of style terms, as a function of Gram matrix and target.
+      projection: of x; the network looks at `atlas.view_of` x.
     """
 
     extractor: Extractor
@@ -87,6 +93,7 @@ class Objective:
     workspace: Workspace = dataclasses.field(default_factory=Workspace)
     warped: dict[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
     style_distance: functional.Distance = functional.squared_distance
+    projection: str = FLAT
 
     @property
     def unit(self) -> float:
@@ -100,7 +107,12 @@ class Objective:
         It is compiled, unless the network is computed in strips, each of which is compiled.
         """
         return _compile(
-            self.extractor, self.parametrization, self.strips, self.is_grey, self.style_distance
+            self.extractor,
+            self.parametrization,
+            self.strips,
+            self.is_grey,
+            self.style_distance,
+            self.projection,
         )
 
     @property
@@ -118,11 +130,13 @@ class Objective:
 
     def image(self, position: tf.Tensor) -> tf.Tensor:
         """Return x, H × W × 3."""
-        return parametrization.to_image(position, self.shape, self.parametrization, self.is_grey)
+        return parametrization.to_image(
+            position, self.shape, self.parametrization, self.is_grey, self.projection
+        )
 
     def position(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Return the flat position that belongs to x = `image`."""
-        return parametrization.from_image(image, self.parametrization)
+        return parametrization.from_image(image, self.parametrization, self.projection)
 
     def value_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return L / unit and its gradient."""
@@ -165,7 +179,12 @@ class Objective:
             tape.watch(position)
             image = self.image(position)
             values = _distances(
-                self.extractor, image, self.strips, self.style_distance, *self.data[1:]
+                self.extractor,
+                image,
+                self.strips,
+                self.style_distance,
+                self.projection,
+                *self.data[1:],
             )
             terms = {name: value * values[name] for name, value in self._relative().items()}
         return {name: tape.gradient(value, position) for name, value in terms.items()}
@@ -182,6 +201,7 @@ def _compile(
     strips: Strips,
     is_grey: bool,
     style_distance: functional.Distance,
+    projection: str,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Return `Objective.function`."""
 
@@ -196,12 +216,13 @@ def _compile(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
-            image = parametrization.to_image(position, shape, kind, is_grey)
+            image = parametrization.to_image(position, shape, kind, is_grey, projection)
             distances = _distances(
                 extractor,
                 image,
                 strips,
                 style_distance,
+                projection,
                 targets,
                 masks,
                 coefficients,
@@ -222,6 +243,7 @@ def _distances(
     image: tf.Tensor,
     strips: Strips,
     style_distance: functional.Distance,
+    projection: str,
     targets: _Tensors,
     masks: _Tensors,
     coefficients: _Tensors,
@@ -229,8 +251,9 @@ def _distances(
     workspace: Workspace | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return {term: d_t} of x = `image`."""
+    view = view_of(image, projection)
     distances = loss_features.distances(
-        extractor, image, targets, strips, masks, workspace, style_distance
+        extractor, view, targets, strips, masks, workspace, style_distance
     )
     if TOTAL_VARIATION in coefficients:
         distances[TOTAL_VARIATION] = functional.total_variation(image, BORDERS[extractor.border])
@@ -262,14 +285,16 @@ def build_objective(
       NonFiniteError: the loss is not the original one and the energy of a layer is not finite.
     """
     shape = inputs.content.shape
-    masks = region_masks(config, config.style_names, inputs.content_masks, shape)
+    regions = _regions(config, inputs)
+    masks = _masks(config, config.style_names, regions, shape)
     terms = term_names(config.content_layers, config.style_layers, config.style_names)
-    content = loss_features.compiled(extractor, terms, strips)(tf.constant(inputs.content), masks)
+    view = view_of(inputs.content, config.projection)
+    content = loss_features.compiled(extractor, terms, strips)(view, masks)
     targets = {term: value for term, value in content.items() if not is_style(term)}
     grams, moments = _style_targets(config, extractor, inputs, strips)
-    unrelated = _unrelated_distances(config, targets, moments, inputs.content_masks)
+    unrelated = _unrelated_distances(config, targets, moments, regions, masks)
     targets |= grams
-    coefficients = _coefficients(config, targets, _shares(masks), shape[:2], inputs.frame)
+    coefficients = _coefficients(config, targets, _shares(masks), shape, inputs.frame)
     warped = _warped_tensors(inputs.frame)
     if inputs.frame is not None:
         energies = {term: float(functional.masked_energy(*pair)) for term, pair in warped.items()}
@@ -292,6 +317,7 @@ def build_objective(
         style_distance=functional.bounded_squared_distance
         if config.loss == "style_aware"
         else functional.squared_distance,
+        projection=config.projection,
     )
 
 
@@ -320,7 +346,8 @@ def with_extractor(
     """
     content_terms = term_names(config.content_layers, ())
     values_of = loss_features.compiled(extractor, content_terms, objective.strips)
-    targets = values_of(tf.constant(inputs.content), {})
+    masks = {term: mask for term, mask in objective.masks.items() if not is_style(term)}
+    targets = values_of(view_of(inputs.content, objective.projection), masks)
     targets |= _style_targets(config, extractor, inputs, objective.strips)[0]
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
@@ -340,12 +367,12 @@ def with_corrected_targets(
       exact: result of `build_objective`, with the same terms.
       position: where they are to agree.
     """
-    image = exact.image(position)
+    view = view_of(exact.image(position), exact.projection)
     terms = tuple(exact.targets)
 
     def values(objective: Objective) -> _Tensors:
         return loss_features.compute(
-            objective.extractor, image, terms, objective.strips, objective.masks
+            objective.extractor, view, terms, objective.strips, objective.masks
         )
 
     cheap, true = values(objective), values(exact)
@@ -366,6 +393,34 @@ def strength_of(
     terms = term_names(config.content_layers, ())
     weights = dict(zip(terms, filled_in(config.content_weights), strict=True))
     return strength.strength(distances, objective.unrelated_distances, weights)
+
+
+def _regions(config: TransferConfig, inputs: ResizedInputs) -> Sequence[np.ndarray]:
+    """Return the mask of each style as it lies over what the network looks at."""
+    if config.projection == FLAT:
+        return inputs.content_masks
+    return [region_of(mask, inputs.content.shape[1]) for mask in inputs.content_masks]
+
+
+def _masks(
+    config: TransferConfig,
+    styles: Sequence[str],
+    regions: Sequence[np.ndarray],
+    shape: _Shape,
+) -> dict[str, tf.Tensor]:
+    """Return `Objective.masks` of some styles, and of the content, for x of a shape."""
+    if config.projection == FLAT:
+        return region_masks(config, styles, regions, shape)
+    width = shape[1]
+    content = {
+        term: tf.constant(weights_at(layer_of(term), width))
+        for term in term_names(config.content_layers, ())
+    }
+    return content | {
+        style_term(layer, style): tf.constant(weights_at(layer, width, region))
+        for style, region in itertools.zip_longest(styles, regions)
+        for layer in config.style_layers
+    }
 
 
 def region_masks(
@@ -408,12 +463,11 @@ def _style_targets(
        {content term: moments of each style at its layer}).
     """
     targets: dict[str, tf.Tensor] = {}
+    regions = _regions(config, inputs)
     moments: dict[str, list[Moments]] = {term: [] for term in term_names(config.content_layers, ())}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)
-        masks_of_image = region_masks(
-            config, [name], inputs.content_masks[selection], inputs.content.shape
-        )
+        shares_of_image = _shares_of_image(config, name, regions[selection], inputs.content.shape)
         masks_of_style = region_masks(config, [name], inputs.style_masks[selection], style.shape)
         terms = term_names(config.content_layers, config.style_layers, (name,))
         values = loss_features.compiled(extractor, terms, strips)(
@@ -422,9 +476,11 @@ def _style_targets(
         for term in moments:
             mask = inputs.style_masks[index] if inputs.style_masks else None
             moments[term].append(strength.moments(values.pop(term), mask))
-        if inputs.reference_shapes:
+        if config.projection != FLAT and config.style_size == "match":
+            values = _scaled_to_sphere(values, style.shape, inputs.content.shape[1])
+        elif inputs.reference_shapes:
             values = _scaled_to_shape(values, style.shape, inputs.reference_shapes[index])
-        targets |= _scaled_to_region(values, _shares(masks_of_style), _shares(masks_of_image))
+        targets |= _scaled_to_region(values, _shares(masks_of_style), shares_of_image)
     return targets, moments
 
 
@@ -432,18 +488,20 @@ def _unrelated_distances(
     config: TransferConfig,
     content_targets: _Tensors,
     moments: Mapping[str, Sequence[Moments]],
-    content_masks: Sequence[np.ndarray],
+    regions: Sequence[np.ndarray],
+    masks: _Tensors,
 ) -> dict[str, float]:
     """Return {content term: U_j}; see `losses.strength`."""
     blend = filled_in(config.style_blend)
-    return {
-        term: strength.unrelated_distance(
-            target,
-            moments[term],
-            strength.shares_of_styles(blend, content_masks, *target.shape[:2]),
-        )
-        for term, target in content_targets.items()
-    }
+    distances = {}
+    for term, target in content_targets.items():
+        shares = strength.shares_of_styles(blend, regions, *target.shape[:2])
+        if term in masks:  # the target is √m φ_j(o)
+            mask = tf.cast(masks[term], target.dtype)
+            target = tf.math.divide_no_nan(target, tf.sqrt(mask)[..., tf.newaxis])
+            shares = shares * mask.numpy()
+        distances[term] = strength.unrelated_distance(target, moments[term], shares)
+    return distances
 
 
 def _scaled_to_shape(
@@ -469,6 +527,24 @@ def _scaled_to_shape(
     }
 
 
+def _scaled_to_sphere(grams: _Tensors, shape: Sequence[int], width: int) -> dict[str, tf.Tensor]:
+    """Scale the Gram matrices of a style picture to the surface of a panorama, in positions.
+
+    Args:
+      grams: {term: G_s, C_j × C_j}.
+      shape: (H, W, …) of the style picture.
+      width: of the panorama.
+    """
+    return {
+        term: gram
+        * (
+            sphere.position_count(width, block_of(layer_of(term)) - 1)
+            / math.prod(feature_size(layer_of(term), shape[0], shape[1]))
+        )
+        for term, gram in grams.items()
+    }
+
+
 def _scaled_to_region(
     grams: _Tensors, style_shares: Mapping[str, float], image_shares: Mapping[str, float]
 ) -> dict[str, tf.Tensor]:
@@ -490,6 +566,17 @@ def _scaled_to_region(
     }
 
 
+def _shares_of_image(
+    config: TransferConfig, style: str, regions: Sequence[np.ndarray], shape: _Shape
+) -> dict[str, float]:
+    """Return {style term: share that the region of a style has in x, or in the whole sphere}."""
+    shares = _shares(_masks(config, [style], regions, shape))
+    if config.projection == FLAT:
+        return shares
+    whole = _shares(_masks(config, [style], (), shape))
+    return {term: share / whole[term] for term, share in shares.items()}
+
+
 def _shares(masks: _Tensors) -> dict[str, float]:
     """Return {term: share of the positions that lie in its region, the mean of the mask}."""
     return {term: float(tf.reduce_mean(mask)) for term, mask in masks.items()}
@@ -499,7 +586,7 @@ def _coefficients(
     config: TransferConfig,
     targets: _Tensors,
     shares: Mapping[str, float],
-    picture_shape: tuple[int, int],
+    shape: _Shape,
     frame: FilmFrame | None,
 ) -> dict[str, float]:
     lambda_os = filled_in(config.lambda_os)
@@ -511,7 +598,7 @@ def _coefficients(
     if config.loss == "original":
         shapes = {
             layer: (
-                *feature_size(layer, *picture_shape),
+                *feature_size(layer, *view_shape(shape, config.projection)),
                 targets[style_term(layer, config.style_names[0])].shape[-1],
             )
             for layer in config.style_layers
@@ -531,9 +618,16 @@ def _coefficients(
             content_weights,
             style_weights,
             energies,
-            pixel_count=int(np.prod(picture_shape)),
+            pixel_count=pixel_count(config, shape[:2]),
             blend=blend,
         )
     if config.tv_weight:
         coefficients[TOTAL_VARIATION] = config.tv_weight
     return coefficients
+
+
+def pixel_count(config: TransferConfig, shape: tuple[int, int]) -> int:
+    """Return w: the number of pixels of o, H × W; of a panorama, those of the sphere's surface."""
+    if config.projection == FLAT:
+        return math.prod(shape)
+    return round(sphere.position_count(shape[1]))

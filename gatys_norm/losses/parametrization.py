@@ -10,9 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from gatys_norm import sphere
+from gatys_norm.config import FLAT
 from gatys_norm.images.color import LUMINANCE
 
 EXPONENT = -0.5
+ROLL_OFF = 1.25  # of the waves that the atlas can show: those of which nothing is left
 
 
 def to_image(
@@ -20,22 +23,31 @@ def to_image(
     shape: tuple[int, int, int],
     parametrization: str,
     is_grey: bool = False,
+    projection: str = FLAT,
 ) -> tf.Tensor:
     """Return x for a position; differentiable.
 
     "pixel": x is the position itself. "fourier": x = F⁻¹(g · F(position)), channel by channel,
     with the gain g = f^−½ of the spatial frequency f, scaled to mean 1.
 
+    Of a panorama, each row of that is divided by √c, with c the length of its circle of latitude
+    relative to the equator. Pixels next to the poles are small, and many of them have to change for
+    one to be seen; so the optimizer moves what is seen of each as fast as elsewhere. Then each row
+    loses the waves that the atlas cannot show; see `sphere.waves_around`.
+
     Args:
       position: vector of 3 · H · W values.
       shape: (H, W, 3) of x.
       parametrization: "pixel" or "fourier".
       is_grey: whether all three channels of x are the luminance of that picture.
+      projection: of x; see `config.PROJECTIONS`.
 
     Returns:
       H × W × 3.
     """
     image = _to_color(position, shape, parametrization)
+    if projection != FLAT:
+        image = _without_rays(image / tf.constant(_row_lengths(shape[0]), image.dtype))
     if not is_grey:
         return image
     weights = tf.constant(LUMINANCE, image.dtype)
@@ -57,13 +69,44 @@ def _to_color(position: tf.Tensor, shape: tuple[int, int, int], parametrization:
     return tf.transpose(planes, [1, 2, 0])
 
 
-def from_image(image: tf.Tensor | np.ndarray, parametrization: str) -> tf.Tensor:
-    """Return the position for which `to_image` gives `image`, H × W × 3, except for rounding."""
+def from_image(
+    image: tf.Tensor | np.ndarray, parametrization: str, projection: str = FLAT
+) -> tf.Tensor:
+    """Return the position for which `to_image` gives `image`, H × W × 3, except for rounding.
+
+    Of a panorama it gives the image without the waves that the atlas cannot show.
+    """
     image = tf.convert_to_tensor(image)
+    if projection != FLAT:
+        image *= tf.constant(_row_lengths(image.shape[0]), image.dtype)
     if parametrization == "fourier":
         height, width, _ = image.shape
         image = _filtered(tf.transpose(image, [2, 0, 1]), 1 / _gain(height, width))
     return tf.reshape(image, [-1])
+
+
+def _row_lengths(height: int) -> np.ndarray:
+    """Return √c of each row of a panorama, H × 1 × 1."""
+    colatitudes = np.pi * (np.arange(height) + 0.5) / height
+    return np.sqrt(np.sin(colatitudes))[:, np.newaxis, np.newaxis]
+
+
+def _without_rays(image: tf.Tensor) -> tf.Tensor:
+    """Return a panorama without the waves around circles of latitude that the atlas cannot show."""
+    width = image.shape[1]
+    waves = np.arange(width // 2 + 1) / sphere.waves_around(width)[:, np.newaxis, np.newaxis]
+    gain = np.clip((ROLL_OFF - waves) / (ROLL_OFF - 1), 0, 1)
+
+    def filtered(image: tf.Tensor) -> tf.Tensor:
+        spectrum = tf.signal.rfft(tf.transpose(image, [0, 2, 1]))
+        rows = tf.signal.irfft(spectrum * tf.cast(gain, spectrum.dtype), fft_length=[width])
+        return tf.transpose(rows, [0, 2, 1])
+
+    @tf.custom_gradient
+    def run(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return filtered(image), filtered  # the map is its own transpose
+
+    return run(image)
 
 
 def _filtered(planes: tf.Tensor, gain: np.ndarray) -> tf.Tensor:

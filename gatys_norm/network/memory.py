@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from gatys_norm.config import CONVOLUTIONS_PER_BLOCK, SIZE_RANGE
+from gatys_norm import sphere
+from gatys_norm.config import CONVOLUTIONS_PER_BLOCK, FLAT, SIZE_RANGE
 from gatys_norm.terms import block_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ THRIFTIEST = CHOICES[-1]
 # Above, an evaluation takes so long that it has to show its progress, which it does in strips.
 LARGEST_WHOLE = 8e6  # pixels
 HALO = 8  # rows above and below a strip that its features depend on, together
+# Of a pixel of an atlas: the matrix that makes a quarter of it, and the panorama in four turns.
+BYTES_OF_ATLAS = 250
 # Of an evaluation in strips without halos, relative to one without strips, by the number of blocks
 # kept. Measured for 0, 3 and 5.
 RELATIVE_SECONDS = (1.85, 1.70, 1.55, 1.40, 1.30, 1.20)
@@ -166,6 +169,7 @@ def plan_size(
     If there is none, it is the one that needs least. Pictures of more than `LARGEST_WHOLE` pixels
     are always computed in strips. Arguments and errors as for `plan_transfer`.
     """
+    shapes = _shapes_in_view(shapes, config)
     pixels, _ = _extent(shapes)
     available = min(free, config.memory_limit_bytes)
     plans = [
@@ -179,6 +183,12 @@ def plan_size(
         fitting = int(size * fitting_scale(shapes, config, available, costs))
         raise _out_of_memory(size, fitting, plans[-1], config.memory_limit * (available < free))
     return plans[-1]
+
+
+def _shapes_in_view(shapes: Shapes, config: TransferConfig) -> Shapes:
+    """Return the shapes of what the network looks at."""
+    content, styles = shapes
+    return (content if config.projection == FLAT else sphere.atlas_shape(content[1])), styles
 
 
 def _out_of_memory(size: int, fitting: int, plan: Plan, limit: str) -> OutOfMemoryError:
@@ -238,7 +248,7 @@ def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float,
     """Return the bytes that do not depend on the pictures, those of a column, of a pixel."""
     at_rest = costs.at_rest + (costs.low_rank if config.continuation == "rank" else 0)
     is_whole = strips == WHOLE
-    padded = 0 if config.border == "zero" else costs.padded
+    padded = 0 if config.network_border == "zero" else costs.padded
     per_width = 0 if is_whole else (costs.strip_position + padded) * (strips.rows + HALO)
     features = [*config.content_layers]
     if is_whole:
@@ -246,6 +256,7 @@ def _bytes(config: TransferConfig, strips: Strips, costs: Costs) -> tuple[float,
     per_pixel = (
         (costs.whole + padded if is_whole else costs.in_strips)
         + sum(map(_bytes_of_features, features))
+        + (0 if config.projection == FLAT else BYTES_OF_ATLAS)
         + (costs.fourier if config.parametrization == "fourier" else 0)
         + config.stored_pairs * costs.pair
         + costs.traces * sum(_bytes_of_traces(block, config) for block in _last_blocks(strips.kept))

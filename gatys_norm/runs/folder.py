@@ -15,7 +15,7 @@ import filelock
 import numpy as np
 
 from gatys_norm import files
-from gatys_norm.config import TransferConfig
+from gatys_norm.config import FLAT, TransferConfig
 from gatys_norm.files import StrPath
 from gatys_norm.images import io as picture_io
 from gatys_norm.images.resolution import Dpi
@@ -296,6 +296,7 @@ def save_result(
     *,
     bit_depth: int = 8,
     dpi: Dpi | None = None,
+    is_panorama: bool = False,
 ) -> None:
     """Write the picture, with the settings if it is a PNG or TIFF, and the record next to it.
 
@@ -304,13 +305,18 @@ def save_result(
       image: float32 H × W × 3, RGB; clipped to 0–255.
       record: plain JSON values with a `config`.
       bit_depth, dpi: see `images.io.save_picture`.
+      is_panorama: whether the content says that it is a panorama; the picture then says so too, and
+        always if the settings say it.
 
     Raises:
       OSError: they could not be written; earlier files are unchanged.
     """
     text = json.dumps(record, indent=1, allow_nan=False)  # ASCII: a path may not be valid Unicode
     settings = {"config": json.dumps(record["config"])}
-    picture = picture_io.encode_picture(output, image, settings, bit_depth=bit_depth, dpi=dpi)
+    is_panorama |= record["config"].get("projection", FLAT) != FLAT
+    picture = picture_io.encode_picture(
+        output, image, settings, bit_depth=bit_depth, dpi=dpi, is_panorama=is_panorama
+    )
     contents = (text.encode() + b"\n", picture)
     # The record gets its name last: if it exists, the picture does too.
     files.write_together(dict(zip(result_paths(output), contents, strict=True)))

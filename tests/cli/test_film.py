@@ -84,6 +84,7 @@ def refusal(*words, **changes):
         ({"frame_rate": "1e99999999"}, "--frame_rate: must be a number such as 25"),
         ({"frame_rate": "0"}, "--frame_rate: must be from 1/60 to 1000"),
         ({"size": "8"}, "--size: must be a whole number from 16"),
+        ({"projection": "equirectangular"}, "--projection: is not taken here; frames are flat"),
         ({"bit_depth": "16"}, "--bit_depth: is not taken here; frames have 8 bits"),
     ],
 )

@@ -59,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "init": ("start.png", "start.png"),
     "pooling": ("avg", "avg"),
     "border": ("wrap_x", "wrap_x"),
+    "projection": ("flat", "flat"),
     "tv_weight": ("0.125", 0.125),
     "precision": ("bfloat16", "bfloat16"),
     "parametrization": ("fourier", "fourier"),
@@ -351,6 +352,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "init": "(default: 'content')",
     "pooling": "(default: 'max')",
     "border": "(default: 'zero')",
+    "projection": "(default: 'flat')",
     "tv_weight": "(default: '0.0')",
     "precision": "(default: 'float32')",
     "parametrization": "(default: 'pixel')",
@@ -370,6 +372,7 @@ HELP = {  # as in the design's table; a default that depends on others is said i
     "preview": "0 picks any free",
     "version": "(default: 'false')",
     "devices": "(default: 'false')",
+    "viewer": "(default: 'false')",
     "resume": "(default: 'false')",
     "memory_limit": "default all that is free",
     "log_every": "(default: '10')",
@@ -421,7 +424,7 @@ WHOLE_NUMBERS = ("seed", "log_every", "checkpoint_every", "snapshot_every", "pre
 OF_THE_PROGRAM = ("checkpoint_every", "snapshot_every", "preview", "dpi")  # no settings
 ENUMS = (
     *("loss", "color", "pooling", "border", "precision", "parametrization", "optimizer"),
-    *("line_search", "continuation", "preset", "bit_depth"),
+    *("line_search", "continuation", "preset", "bit_depth", "projection"),
 )
 MISTAKES = [  # (arguments besides the three that are needed, what the line must name)
     *((f"--{name}=neither", f"--{name}") for name in ENUMS),

@@ -94,3 +94,8 @@ def test_outside_a_clone_the_pictures_are_needed(monkeypatch, tmp_path, argument
         study_flags.study_from_flags(flags(*arguments))
     given = flags("--content=c.png", "--styles=a.png", "--lambdas_by_style=1")
     assert study_flags.study_from_flags(given).styles == ("a.png",)
+
+
+def test_figures_of_panoramas_are_refused():
+    with pytest.raises(errors.InputError, match=r"^--projection: is not taken here; "):
+        study_flags.study_from_flags(flags("--projection=equirectangular"))

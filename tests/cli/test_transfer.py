@@ -4,6 +4,7 @@ It is called inside this process, its work done by a stand-in; the few cases tha
 their own come last.
 """
 
+import functools
 import io
 import json
 import os
@@ -34,6 +35,7 @@ from gatys_norm.network import memory
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 from gatys_norm.runs import identity
+from gatys_norm.web import viewer
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -52,6 +54,7 @@ class FakeTransfer:
 
     INPUT_ERRORS = (RefusedError, picture_io.PictureError)
     CheckpointMismatchError = identity.CheckpointMismatchError
+    picture = PICTURE
 
     def __init__(self, iterations=(1, 50, 60), before_progress=None, error=None):
         self.iterations = iterations
@@ -82,7 +85,7 @@ class FakeTransfer:
                 break
         terms = {"style/λ": {"coefficient": 2.0, "initial": 3.0, "final": 0.5}}
         record = {"config": self.received.config.as_dict(), "status": status, "terms": terms}
-        return types.SimpleNamespace(image=PICTURE, record=record)
+        return types.SimpleNamespace(image=self.picture, record=record)
 
     def _progress(self, iteration):
         return types.SimpleNamespace(
@@ -163,6 +166,64 @@ def test_the_resolution_is_the_contents_unless_a_flag_gives_another(monkeypatch,
     monkeypatch.setattr(transfer_command, "load_inputs", load)
     assert call(*GIVEN, "--output=out.tif", *flags)[0] == 0
     assert picture_io.read_dpi("out.tif") == expected
+
+
+PANORAMA = np.tile(PICTURE[:16, :16], (1, 2, 1))
+AS_PANORAMA = "--projection=equirectangular"
+
+
+@pytest.mark.parametrize("is_panorama", [True, False])
+@pytest.mark.parametrize("flags", [(), (AS_PANORAMA,)], ids=str)
+def test_a_panorama_is_noted_as_one(monkeypatch, is_panorama, flags):
+    put_transfer(monkeypatch).picture = PANORAMA
+
+    def load(config):
+        inputs = inputs_without_files(config)
+        inputs.is_panorama = is_panorama
+        return inputs
+
+    monkeypatch.setattr(transfer_command, "load_inputs", load)
+    assert call(*GIVEN, *flags)[0] == 0
+    assert picture_io.read_is_panorama("out.png") == (is_panorama or bool(flags))
+
+
+def test_a_page_to_look_around_is_written_next_to_a_panorama(folder, monkeypatch):
+    put_transfer(monkeypatch).picture = PANORAMA
+    code, out, _ = call(*GIVEN, AS_PANORAMA, "--viewer")
+    assert code == 0
+    assert names(folder) == {"out.png", "out.json", "out.html"}
+    assert out.splitlines()[-1] == "page: out.html"
+    assert viewer.is_page("out.html")
+    assert call(*GIVEN, AS_PANORAMA, "--viewer", "--output=out.jpg")[0] == 0
+    assert viewer.is_page("out.jpg.html")
+    assert call(*GIVEN, AS_PANORAMA, "--viewer")[0] == 0  # over the page of before
+
+
+def test_an_interrupted_transfer_has_no_page(folder, monkeypatch):
+    stop = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
+    put_transfer(monkeypatch, before_progress=stop).picture = PANORAMA
+    assert call(*GIVEN, AS_PANORAMA, "--viewer")[0] == 128 + signal.SIGTERM
+    assert "out.html" not in names(folder)
+
+
+def test_a_page_to_look_around_is_refused_without_a_panorama(folder):
+    assert_refused(
+        call(*GIVEN, "--viewer"),
+        "--viewer: shows panoramas; set --projection=equirectangular too",
+    )
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "input"])
+def test_a_page_to_look_around_replaces_no_file_of_others(folder, kind):
+    page, flags = folder / "out.html", [*GIVEN, AS_PANORAMA, "--viewer"]
+    if kind == "folder":
+        page.mkdir()
+    else:
+        page.write_text("<title>mine</title>")
+    if kind == "input":
+        flags.append("--style=out.html")
+    assert_refused(call(*flags), "--viewer: out.html: is ")
+    assert names(folder) == {"out.html"}
 
 
 def test_settings_of_a_result_of_16_bits_are_taken(folder, monkeypatch):

@@ -25,7 +25,9 @@ def inputs_without_files(config):
     """Stand in for the pictures that a command loads."""
     shapes = {size: picture_inputs.Shapes((16, 20), ()) for size in config.size}
     pixel_counts = dict.fromkeys(config.size, 16 * 20)
-    return types.SimpleNamespace(shapes=shapes, pixel_counts=pixel_counts, hashes={}, dpi=None)
+    return types.SimpleNamespace(
+        shapes=shapes, pixel_counts=pixel_counts, hashes={}, dpi=None, is_panorama=False
+    )
 
 
 def call(*arguments):

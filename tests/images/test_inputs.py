@@ -9,6 +9,7 @@ import pytest
 from helpers.rounding import gamma, unit
 from PIL import Image
 
+from gatys_norm import sphere
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
@@ -383,3 +384,58 @@ def test_pictures_given_as_they_are_are_checked_alike():
             config,
             dataclasses.replace(pictures, content_masks=(pictures.content_masks[0], black)),
         )
+
+
+# --- panoramas ----------------------------------------------------------------------------------
+
+
+def panorama_config(**changes):
+    return dataclasses.replace(CONFIG, projection="equirectangular", size=(100, 200), **changes)
+
+
+def test_panoramas_are_rounded_and_styles_have_the_pixels_of_the_sphere():
+    picture_io.save_picture("content.png", noise(100, 201, 0))  # a column more than twice as wide
+    config = panorama_config()
+    inputs = picture_inputs.load(config)
+    assert {size: shapes.content for size, shapes in inputs.shapes.items()} == {
+        100: (64, 128),
+        200: (96, 192),
+    }
+    for size, width in ((100, 128), (200, 192)):
+        for tall, wide in inputs.shapes[size].styles:
+            assert tall * wide == pytest.approx(sphere.position_count(width), rel=0.02)
+    resized = picture_inputs.resized(config, inputs, 200, scale=0.5)
+    assert resized.content.shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize("shape", [(100, 198), (100, 202), (200, 100), (100, 150)])
+def test_other_proportions_than_those_of_a_panorama_are_refused(shape):
+    picture_io.save_picture("content.png", noise(*shape, 0))
+    picture_inputs.load(dataclasses.replace(CONFIG, size=(200,)))
+    message = f"content.png: is {shape[1]}×{shape[0]} pixels; with projection equirectangular a "
+    with pytest.raises(picture_io.PictureError, match=message + "picture must be twice as wide"):
+        picture_inputs.load(panorama_config())
+
+
+def test_a_panorama_that_would_be_transferred_as_a_flat_picture_is_told(caplog):
+    config = dataclasses.replace(CONFIG, size=(200,))
+    hint = "projection equirectangular transfers it without a seam"
+    for is_panorama in (True, False):
+        picture_io.save_picture("content.png", noise(100, 200, 0), is_panorama=is_panorama)
+        for projection in ("flat", "equirectangular"):
+            caplog.clear()
+            with warnings.catch_warnings(record=True) as caught, caplog.at_level("INFO"):
+                warnings.simplefilter("always")
+                inputs = picture_inputs.load(dataclasses.replace(config, projection=projection))
+            assert inputs.is_panorama == is_panorama
+            warned, logged = [str(warning.message) for warning in caught], caplog.messages
+            is_flat = projection == "flat"
+            assert warned == [f"content.png: is a panorama; {hint}"] * (is_flat and is_panorama)
+            expected = f"content.png: if it is a panorama of all directions, {hint}"
+            assert logged == [expected] * (is_flat and not is_panorama)
+
+
+def test_other_proportions_get_no_hint(caplog):
+    with caplog.at_level("INFO"):
+        picture_inputs.load(CONFIG)
+    assert not caplog.messages

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from gatys_norm import sphere
 from gatys_norm.config import TransferConfig
 from gatys_norm.network import memory
 from gatys_norm.network.memory import THRIFTIEST, WHOLE, Strips
@@ -174,6 +175,17 @@ def test_padded_maps_count_where_the_network_is_held():
         assert more == pytest.approx(1024 * 768 * padded)
         more = estimate(1024, Strips(64), config) - estimate(1024, Strips(64))
         assert more == pytest.approx(1024 * (64 + memory.HALO) * padded)
+
+
+def test_a_panorama_needs_what_its_atlas_does_and_the_matrix_that_makes_it():
+    panorama = dataclasses.replace(CONFIG, projection="equirectangular")
+    wrapped = dataclasses.replace(CONFIG, border="wrap_x")
+    shape = sphere.atlas_shape(1024)
+    plan = memory.plan_size(1024, panorama, ((512, 1024), ((500, 500),)), free=1e12)
+    flat = memory.plan_size(1024, wrapped, (shape, ((500, 500),)), free=1e12)
+    assert plan.strips == flat.strips
+    more = plan.byte_count - flat.byte_count
+    assert more == pytest.approx(math.prod(shape) * memory.BYTES_OF_ATLAS)
 
 
 def test_adam_needs_what_one_correction_pair_does_whatever_the_history():
