@@ -38,6 +38,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("dev")  # --hypothesis-profile=ci takes the other
 
 
+@pytest.fixture(scope="session")
+def any_text():
+    """Build the tables of characters that `strategies.text` needs, which takes seconds."""
+    hypothesis.find(hypothesis.strategies.text(min_size=1), bool)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Fail a test that takes long and is not marked so."""

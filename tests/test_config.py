@@ -344,6 +344,7 @@ def test_styles_are_named_after_their_files_each_by_itself(paths, names):
     assert TransferConfig(style=paths).style_names == names
 
 
+@pytest.mark.usefixtures("any_text")
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6))
 @example(["/", "."])
 def test_names_of_styles_tell_them_apart_and_fit_into_terms(paths):

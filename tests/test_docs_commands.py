@@ -22,6 +22,7 @@ NOT_RUN = {
     "ray": "needs the machines of a cluster",
     "gatys-norm reproduce --preset=fast --size=128": "needs styles and contents of the reader",
     "gatys-norm film": "needs a film; tests/cli/test_film.py draws one",
+    "gatys-norm --content=panorama.jpg": "needs a panorama; tests/test_sphere.py draws one",
     "scp": "needs a second machine",
     "export": "is for the commands of Ray",
     "kubectl": "needs Kubernetes",

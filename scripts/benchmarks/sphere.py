@@ -263,7 +263,7 @@ def jump(picture, edges):
     pixel = 2 * math.pi / picture.shape[1]
 
     def difference(offset):
-        """Return the mean difference of two places, `offset` pixels beside the edges."""
+        """Return the mean difference of two places, `offset` pixels from the edges."""
         total = 0.0
         for places, normals in edges:
             pair = [

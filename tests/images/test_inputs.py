@@ -417,25 +417,31 @@ def test_other_proportions_than_those_of_a_panorama_are_refused(shape):
         picture_inputs.load(panorama_config())
 
 
-def test_a_panorama_that_would_be_transferred_as_a_flat_picture_is_told(caplog):
+@pytest.fixture
+def hints(caplog):
+    """What the module logs, whatever level an earlier test left to the logger above it."""
+    with caplog.at_level("INFO", logger=picture_inputs.__name__):
+        yield caplog
+
+
+def test_a_panorama_that_would_be_transferred_as_a_flat_picture_is_told(hints):
     config = dataclasses.replace(CONFIG, size=(200,))
     hint = "projection equirectangular transfers it without a seam"
     for is_panorama in (True, False):
         picture_io.save_picture("content.png", noise(100, 200, 0), is_panorama=is_panorama)
         for projection in ("flat", "equirectangular"):
-            caplog.clear()
-            with warnings.catch_warnings(record=True) as caught, caplog.at_level("INFO"):
+            hints.clear()
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 inputs = picture_inputs.load(dataclasses.replace(config, projection=projection))
             assert inputs.is_panorama == is_panorama
-            warned, logged = [str(warning.message) for warning in caught], caplog.messages
+            warned, logged = [str(warning.message) for warning in caught], hints.messages
             is_flat = projection == "flat"
             assert warned == [f"content.png: is a panorama; {hint}"] * (is_flat and is_panorama)
             expected = f"content.png: if it is a panorama of all directions, {hint}"
             assert logged == [expected] * (is_flat and not is_panorama)
 
 
-def test_other_proportions_get_no_hint(caplog):
-    with caplog.at_level("INFO"):
-        picture_inputs.load(CONFIG)
-    assert not caplog.messages
+def test_other_proportions_get_no_hint(hints):
+    picture_inputs.load(CONFIG)
+    assert not hints.messages

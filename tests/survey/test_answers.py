@@ -115,6 +115,7 @@ def test_the_columns_are_named(columns):
         answers.parse(columns, SURVEY)
 
 
+@pytest.mark.usefixtures("any_text")
 @given(st.fixed_dictionaries({name: st.text() | st.just(ROW[name]) for name in COLUMNS}))
 def test_any_texts_are_an_answer_or_refused(texts):
     try:
