@@ -1,6 +1,7 @@
 """What a transfer is made of: which files are read, their sizes and colors, and masks."""
 
 import dataclasses
+import logging
 import warnings
 from pathlib import Path
 
@@ -418,8 +419,9 @@ def test_other_proportions_than_those_of_a_panorama_are_refused(shape):
 
 
 @pytest.fixture
-def hints(caplog):
-    """What the module logs, whatever level an earlier test left to the logger above it."""
+def hints(caplog, monkeypatch):
+    """What the module logs, whatever a command that ran before left to the logger above it."""
+    monkeypatch.setattr(logging.getLogger("gatys_norm"), "propagate", True)
     with caplog.at_level("INFO", logger=picture_inputs.__name__):
         yield caplog
 
