@@ -97,6 +97,7 @@ def few_iterations(monkeypatch):
     monkeypatch.setattr(strength_search, "LATER_ITERATIONS", 6)
 
 
+@pytest.mark.slow
 @small
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_transfer_reaches_its_strength(tmp_path, loss):

@@ -198,6 +198,7 @@ def test_folder_of_frames_to_folder_of_frames(config, tmp_path):
     assert (tmp_path / "out.json").is_file()
 
 
+@pytest.mark.slow
 def test_temporal_term_makes_the_film_steadier(config):
     """As much as nothing, against a weight that outweighs the style."""
     errors = []
