@@ -29,7 +29,7 @@ for number, handler in (
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
 
-# A test that takes more, of its own CPU time, is marked slow. CI counts what is executed, which takes
+# A test that takes more, of its own CPU time, is marked slow. CI measures the coverage, which takes
 # time, and may run on a slower processor.
 SECONDS = 12.0 if os.environ.get("CI") else 5.0
 
