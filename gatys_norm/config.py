@@ -295,6 +295,11 @@ _FAST: Settings = {
 PRESETS = {"paper": {name: getattr(TransferConfig, name) for name in _FAST}, "fast": _FAST}
 
 
+def preset_without_iterations(preset: str) -> dict[str, Any]:
+    """Return {name: value} of what a preset sets, but for the number of iterations."""
+    return {name: value for name, value in PRESETS[preset].items() if name != "iterations"}
+
+
 def from_dict(values: Settings) -> TransferConfig:
     """Return the `TransferConfig` that `as_dict` described.
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from gatys_norm.config import PRESETS, filled_in
+from gatys_norm.config import filled_in, preset_without_iterations
 from gatys_norm.images.inputs import LoadedInputs, resized
 from gatys_norm.losses.objective import Objective, build_objective, pixel_count, strength_of
 from gatys_norm.network.vgg import Extractor
@@ -234,7 +234,7 @@ class _Proxy:
 
 def _proxy_config(config: TransferConfig) -> TransferConfig:
     """Return the settings of a transfer with λ_os = 1, optimized in the paper's way."""
-    paper = {name: value for name, value in PRESETS["paper"].items() if name != "iterations"}
+    paper = preset_without_iterations("paper")
     return dataclasses.replace(
         config, strength=None, lambda_os=1.0, optimizer="lbfgs", line_search="unit_step", **paper
     )

@@ -291,7 +291,7 @@ def build_objective(
     view = view_of(inputs.content, config.projection)
     content = loss_features.compiled(extractor, terms, strips)(view, masks)
     targets = {term: value for term, value in content.items() if not is_style(term)}
-    grams, moments = _style_targets(config, extractor, inputs, strips)
+    grams, moments = _style_targets(config, extractor, inputs, regions, strips)
     unrelated = _unrelated_distances(config, targets, moments, regions, masks)
     targets |= grams
     coefficients = _coefficients(config, targets, _shares(masks), shape, inputs.frame)
@@ -348,7 +348,8 @@ def with_extractor(
     values_of = loss_features.compiled(extractor, content_terms, objective.strips)
     masks = {term: mask for term, mask in objective.masks.items() if not is_style(term)}
     targets = values_of(view_of(inputs.content, objective.projection), masks)
-    targets |= _style_targets(config, extractor, inputs, objective.strips)[0]
+    regions = _regions(config, inputs)
+    targets |= _style_targets(config, extractor, inputs, regions, objective.strips)[0]
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
@@ -454,16 +455,23 @@ def region_masks(
 
 
 def _style_targets(
-    config: TransferConfig, extractor: Extractor, inputs: ResizedInputs, strips: Strips
+    config: TransferConfig,
+    extractor: Extractor,
+    inputs: ResizedInputs,
+    regions: Sequence[np.ndarray],
+    strips: Strips,
 ) -> tuple[dict[str, tf.Tensor], dict[str, list[Moments]]]:
     """Return what the loss and its measures need of the styles.
+
+    Args:
+      config, extractor, inputs, strips: as for `build_objective`.
+      regions: result of `_regions`.
 
     Returns:
       ({style term: G(φ_j(s)), scaled to the stroke size and to its region in x},
        {content term: moments of each style at its layer}).
     """
     targets: dict[str, tf.Tensor] = {}
-    regions = _regions(config, inputs)
     moments: dict[str, list[Moments]] = {term: [] for term in term_names(config.content_layers, ())}
     for index, (name, style) in enumerate(zip(config.style_names, inputs.styles, strict=True)):
         selection = slice(index, index + 1)

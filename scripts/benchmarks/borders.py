@@ -17,18 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import report as benchmark_report
-from absl import flags
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import BORDERS, PRESETS, ConfigError
+from gatys_norm.config import BORDERS, ConfigError, preset_without_iterations
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
 
 PAGE = benchmark_report.ROOT / "docs" / "losses.md"
 SHEET = benchmark_report.ROOT / "docs" / "borders.jpg"
 CELL_WIDTH = 176  # pixels of a picture in the sheet
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 EDGE = 16  # pixels from an edge that count as the edge
 LEAST_SIZE = 4 * EDGE
 # {subject: what is set for it}
@@ -39,15 +37,14 @@ TITLES = "subject | border | energy at the edges | jump left to right | jump top
 
 def define_flags(values):
     """Add the flags of this program."""
-    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
-    flags.DEFINE_list("styles", styles, "style pictures, one after another", flag_values=values)
+    benchmark_report.define_styles(values)
     benchmark_report.define_update(values, [PAGE])
 
 
 def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
-    fast = {name: value for name, value in PRESETS["fast"].items() if name != "iterations"}
+    fast = preset_without_iterations("fast")
     config = benchmark_report.config_from_flags(values, size=256, iterations=200, **fast)
     if config.size[0] < LEAST_SIZE:
         raise errors.InputError(f"--size: must be {LEAST_SIZE} or more, to have an inside")

@@ -25,7 +25,6 @@ from gatys_norm.config import ConfigError, TransferConfig
 from gatys_norm.film.settings import DEFAULT_TEMPORAL_WEIGHT, FilmConfig
 
 PAGE = benchmark_report.ROOT / "docs" / "film.md"
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 CLIPS = ("pan", "zoom", "rotation", "passing")
 SIZES = ("128", "256", "512")
 STARTS = ("content", "noise")  # of frames that are made alone
@@ -52,13 +51,12 @@ class Settings(NamedTuple):
 
 def define_flags(values):
     """Add the flags of this program."""
-    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
     for name, default, explanation in (
         ("clips", list(CLIPS), "clips, functions of data/draw/clips.py"),
-        ("styles", styles, "style pictures; the first one is that of most films"),
         ("sizes", list(SIZES), "sizes at which one temporal weight is tried"),
     ):
         flags.DEFINE_list(name, default, explanation, flag_values=values)
+    benchmark_report.define_styles(values, "style pictures; the first one is that of most films")
     explanation = "number of frames of most films"
     flags.DEFINE_integer("frames", 6, explanation, 3, flag_values=values)
     explanation = "number of frames of the films without motion"

@@ -20,12 +20,17 @@ from absl import flags
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import PAPER_LOSSES, PRESETS, SIZE_RANGE, ConfigError
+from gatys_norm.config import (
+    PAPER_LOSSES,
+    PRESETS,
+    SIZE_RANGE,
+    ConfigError,
+    preset_without_iterations,
+)
 from gatys_norm.experiments.explore import DEFAULT_LAMBDAS
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 
 PAGE = benchmark_report.ROOT / "docs" / "usage.md"
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 FULL_SIZE = 512
 TITLES = "loss | style | λ_os | " + " | ".join(
     f"{label}, small | large | change" for label in MEASURES.values()
@@ -34,8 +39,7 @@ TITLES = "loss | style | λ_os | " + " | ".join(
 
 def define_flags(values):
     """Add the flags of this program."""
-    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
-    flags.DEFINE_list("styles", styles, "style pictures, one after another", flag_values=values)
+    benchmark_report.define_styles(values)
     flags.DEFINE_integer(
         "full_size", FULL_SIZE, "long side of the large results", *SIZE_RANGE, values
     )
@@ -45,7 +49,7 @@ def define_flags(values):
 def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
-    fast = {name: value for name, value in PRESETS["fast"].items() if name != "iterations"}
+    fast = preset_without_iterations("fast")
     (iterations,) = PRESETS["fast"]["iterations"]
     config = benchmark_report.config_from_flags(values, size=192, iterations=iterations, **fast)
     with errors.refusing(ConfigError, prefix="--styles, --full_size: "):

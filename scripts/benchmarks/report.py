@@ -26,6 +26,10 @@ from gatys_norm.runs import folder as run_folder
 from gatys_norm.text import replace_between
 
 ROOT = Path(__file__).resolve().parents[2]
+STYLES = tuple(  # of which most benchmarks take all
+    str(ROOT / "data" / f"{name}.jpg")
+    for name in ("flowing_strokes", "angular_planes", "soft_washes")
+)
 PACKAGES = ("tensorflow", "tensorflow-probability")
 KINDS = {"avx2": "AVX2", "avx512": "AVX512", "amx": "AMX", "gpu": "GPU"}  # with their headings
 FEATURES = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}  # the widest first
@@ -55,6 +59,13 @@ class Destination(NamedTuple):
     output: Path
     pages: Sequence[Path]
     kind: str
+
+
+def define_styles(
+    values: flags.FlagValues, explanation: str = "style pictures, one after another"
+) -> None:
+    """Add the flag --styles, by default the sample pictures `STYLES`."""
+    flags.DEFINE_list("styles", list(STYLES), explanation, flag_values=values)
 
 
 def define_update(values: flags.FlagValues, pages: Sequence[Path]) -> None:

@@ -21,12 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import report as benchmark_report
-from absl import flags
 
 from gatys_norm import sphere
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import PRESETS, PROJECTIONS, ConfigError
+from gatys_norm.config import PROJECTIONS, ConfigError, preset_without_iterations
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
 
@@ -34,7 +33,6 @@ PAGE = benchmark_report.ROOT / "docs" / "losses.md"
 SHEET = benchmark_report.ROOT / "docs" / "sphere.jpg"
 DRAWING = benchmark_report.ROOT / "data" / "draw" / "panoramas.py"
 CELL_WIDTH = 264  # pixels of a picture in the sheet
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 LEAST_SIZE = 64
 # {subject: what is set for it}
 SUBJECTS = {"picture": {}, "texture": {"init": "noise", "lambda_os": 0.0}}
@@ -55,8 +53,7 @@ GOALS = {"jump": (0.95, 1.05), "frequency": (0.9, 1.1), "turned": 1.0, "time": 1
 
 def define_flags(values):
     """Add the flags of this program."""
-    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
-    flags.DEFINE_list("styles", styles, "style pictures, one after another", flag_values=values)
+    benchmark_report.define_styles(values)
     benchmark_report.define_update(values, [PAGE])
 
 
@@ -64,7 +61,7 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
     cli_flags.refuse_flags(("content",), values, "the benchmark draws it")
-    fast = {name: value for name, value in PRESETS["fast"].items() if name != "iterations"}
+    fast = preset_without_iterations("fast")
     config = benchmark_report.config_from_flags(values, size=1024, iterations=200, **fast)
     if config.size[0] < LEAST_SIZE:
         raise errors.InputError(f"--size: must be {LEAST_SIZE} or more")

@@ -31,7 +31,6 @@ PAGE = benchmark_report.ROOT / "docs" / "losses.md"
 STRIPS = benchmark_report.ROOT / "docs" / "strengths.jpg"
 CELL_WIDTH = 144  # pixels of a picture in the sheet
 CONTENTS = ("river_town",)
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 STRENGTHS = ("0.3", "0.5", "0.7")
 NEAR = 0.05
 INSTEAD = {
@@ -48,10 +47,10 @@ TITLES = (
 
 def define_flags(values):
     """Add the flags of this program."""
-    data = benchmark_report.ROOT / "data"
-    for name, pictures in (("contents", CONTENTS), ("styles", STYLES)):
-        paths = [str(data / f"{picture}.jpg") for picture in pictures]
-        flags.DEFINE_list(name, paths, "pictures, one after another", flag_values=values)
+    contents = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in CONTENTS]
+    explanation = "pictures, one after another"
+    flags.DEFINE_list("contents", contents, explanation, flag_values=values)
+    benchmark_report.define_styles(values, explanation)
     flags.DEFINE_list("strengths", list(STRENGTHS), "strengths, from weak", flag_values=values)
     flags.DEFINE_list("losses", ["normalized"], f"some of {', '.join(LOSSES)}", flag_values=values)
     explanation = "write the sheet of pictures into docs/"

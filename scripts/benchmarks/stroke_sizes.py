@@ -18,7 +18,7 @@ from absl import flags
 
 from gatys_norm.cli import console, errors, program
 from gatys_norm.cli import flags as cli_flags
-from gatys_norm.config import PRESETS, ConfigError
+from gatys_norm.config import ConfigError, preset_without_iterations
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
@@ -26,7 +26,6 @@ from gatys_norm.images import io as picture_io
 PAGE = benchmark_report.ROOT / "docs" / "losses.md"
 STRIP = benchmark_report.ROOT / "docs" / "stroke-sizes.jpg"
 CELL_WIDTH = 176  # pixels of a picture in the sheet
-STYLES = ("flowing_strokes", "angular_planes", "soft_washes")
 STROKE_SIZES = ("0.5", "1", "2")
 TITLES = (
     "style | stroke size | style picture | cycles per picture | content distance | "
@@ -36,8 +35,7 @@ TITLES = (
 
 def define_flags(values):
     """Add the flags of this program."""
-    styles = [str(benchmark_report.ROOT / "data" / f"{name}.jpg") for name in STYLES]
-    flags.DEFINE_list("styles", styles, "style pictures, one after another", flag_values=values)
+    benchmark_report.define_styles(values)
     explanation = "stroke sizes, from small to large"
     flags.DEFINE_list("stroke_sizes", list(STROKE_SIZES), explanation, flag_values=values)
     benchmark_report.define_update(values, [PAGE])
@@ -47,7 +45,7 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
     cli_flags.refuse_flags(("stroke_size",), values, "see --stroke_sizes")
-    fast = {name: value for name, value in PRESETS["fast"].items() if name != "iterations"}
+    fast = preset_without_iterations("fast")
     config = benchmark_report.config_from_flags(values, size=256, iterations=200, **fast)
     stroke_sizes = sorted(set(cli_flags.numbers("stroke_sizes", values.stroke_sizes, float)))
     with errors.refusing(ConfigError, prefix="--styles, --stroke_sizes: "):
