@@ -41,6 +41,7 @@ class PhaseRecord(TypedDict):
     last_iteration: int
     network: str
     corrects: bool
+    corrects_strength: bool
 
 
 class StripsRecord(TypedDict):
@@ -93,15 +94,30 @@ class Probe(TypedDict):
     strength: float
 
 
+class StrengthCorrection(TypedDict):
+    """How λ_os was corrected within the transfer; see `strength_search.corrected`.
+
+    `strength` is that of the picture, `expected` the one it would have had at the end.
+    """
+
+    iteration: int
+    strength: float
+    expected: float
+    lambda_os: float
+
+
 class StrengthSearch(TypedDict):
     """How λ_os was found for a strength; see `strength_search`.
 
-    λ_os is that of the transfer, also where a probe of another size used another one.
+    λ_os is that of the transfer, at its end, also where a probe of another size used another one.
+    `overshoot` is c of `strength_search.strength_at`. `correction` is None where none was made.
     """
 
     target: float
     lambda_os: float
     probes: list[Probe]
+    overshoot: float
+    correction: StrengthCorrection | None
     proxy_size: int
     seconds: float
 

@@ -8,7 +8,8 @@ probe is near already. Each later one begins with the picture of the one before,
 one has all these iterations behind it.
 
 A transfer has more of them, and its strength falls to its end like 1/n, n being the number of
-iterations. By how much, the two halves of the first probe tell: see `strength_at`.
+iterations. By how much, the two halves of the first probe tell: see `strength_at`. What the small
+size makes different is made good within the transfer: see `corrected`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gatys_norm.config import filled_in, preset_without_iterations
 from gatys_norm.images.inputs import LoadedInputs, resized
-from gatys_norm.losses.objective import Objective, build_objective, pixel_count, strength_of
+from gatys_norm.losses.objective import (
+    Objective,
+    build_objective,
+    pixel_count,
+    strength_of,
+    with_lambda_os,
+)
 from gatys_norm.network.vgg import Extractor
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import State
-from gatys_norm.record import Probe, StrengthSearch
+from gatys_norm.record import Probe, StrengthCorrection, StrengthSearch
 from gatys_norm.stages import first_picture
 
 if TYPE_CHECKING:
@@ -44,8 +51,10 @@ MISSED = 0.05  # by which the strongest result may miss the strength asked for
 FIRST_GUESS = (-2.0, 0.5)
 RANGE = (-5.0, 4.0)
 FALL, LEAST_FALL, MOST_FALL = 0.25, 0.08, 0.6
+MOST_CORRECTION = 1.0  # log10 of the factor by which λ_os is corrected within the transfer
 
 OnSearch: TypeAlias = Callable[[float], object]  # is given the share that is done, 0 to 1
+_Point: TypeAlias = tuple[float, float]  # log10 of λ_os in the search's unit, strength
 
 
 class StrengthError(ValueError):
@@ -78,7 +87,7 @@ def search(
     proxy = _Proxy(proxy_config, inputs, extractor, config.size[-1])
     weak, strong = FIRST_GUESS[1], FIRST_GUESS[0]
     logarithm = weak + (strong - weak) * target
-    probes: list[tuple[float, float]] = []  # (log10 λ_os / balanced λ_os, strength)
+    probes: list[_Point] = []
 
     def on_share(share: float) -> None:
         if on_search is not None:
@@ -105,12 +114,46 @@ def search(
             Probe(lambda_os=proxy.full_size_lambda_os(logarithm), strength=reached)
             for logarithm, reached in probes
         ],
+        "overshoot": proxy.overshoot,
+        "correction": None,
         "proxy_size": max(proxy.objective.shape[:2]),
         "seconds": time.perf_counter() - began,
     }
 
 
-def next_logarithm(probes: Sequence[tuple[float, float]], target: float) -> float:
+def corrected(
+    search: StrengthSearch, iterations: int, last: int, strength: float
+) -> StrengthSearch:
+    """Return a search whose λ_os is corrected by the strength that the transfer itself has.
+
+    The proxy is small, and what a style of small strokes does in it differs from what it does at
+    full size. So λ_os is moved once, as if one more probe had been made: the transfer's present
+    strength tells the one at its end, and how fast the strength falls with λ_os is known from the
+    probes.
+
+    Args:
+      search: result of `search`.
+      iterations: of the transfer's last size, done so far.
+      last: number of its iterations.
+      strength: of the present picture.
+    """
+    if not math.isfinite(strength) or search["lambda_os"] <= 0:
+        return search
+    expected = strength_at(last, iterations, strength, search["overshoot"])
+    points = [(math.log10(probe["lambda_os"]), probe["strength"]) for probe in search["probes"]]
+    step = (expected - search["target"]) / _fall(points)
+    step = min(max(step, -MOST_CORRECTION), MOST_CORRECTION)
+    lambda_os = search["lambda_os"] * 10**step
+    correction: StrengthCorrection = {
+        "iteration": iterations,
+        "strength": strength,
+        "expected": expected,
+        "lambda_os": lambda_os,
+    }
+    return {**search, "lambda_os": lambda_os, "correction": correction}
+
+
+def next_logarithm(probes: Sequence[_Point], target: float) -> float:
     """Return where the strength should be the target: a step of the secant method, kept in bounds.
 
     Args:
@@ -118,11 +161,16 @@ def next_logarithm(probes: Sequence[tuple[float, float]], target: float) -> floa
       target: the strength asked for.
     """
     logarithm, strength = probes[-1]
-    fall = FALL
-    if len(probes) > 1 and logarithm != probes[-2][0]:
-        measured = (probes[-2][1] - strength) / (logarithm - probes[-2][0])
-        fall = min(max(measured, LEAST_FALL), MOST_FALL)
-    return min(max(logarithm + (strength - target) / fall, RANGE[0]), RANGE[1])
+    return min(max(logarithm + (strength - target) / _fall(probes), RANGE[0]), RANGE[1])
+
+
+def _fall(probes: Sequence[_Point]) -> float:
+    """Return by how much the strength falls per unit of log10 λ_os, near the last probe."""
+    logarithm, strength = probes[-1]
+    if len(probes) == 1 or logarithm == probes[-2][0]:
+        return FALL
+    measured = (probes[-2][1] - strength) / (logarithm - probes[-2][0])
+    return min(max(measured, LEAST_FALL), MOST_FALL)
 
 
 def strength_at(last: int, iterations: int, strength: float, overshoot: float) -> float:
@@ -162,7 +210,8 @@ class _Proxy:
         self._optimizer = base.load(config)
         self._start = first_picture(config, inputs, pictures)
         self._state: State | None = None
-        self._overshoot = 0.0
+        self._unit = self.objective.unit
+        self.overshoot = 0.0
         # The first half of the first probe is the earliest at which the strength is known to fall.
         self._last = max(sum(filled_in(config.iterations)), FIRST_ITERATIONS // 2)
         shapes = self.objective.shape[:2], inputs.shapes[size].content
@@ -189,7 +238,8 @@ class _Proxy:
         Returns:
           The strength to be expected after as many iterations as the transfer has.
         """
-        objective = _at(self.objective, self.lambda_os(logarithm))
+        config = dataclasses.replace(self._config, lambda_os=self.lambda_os(logarithm))
+        objective = with_lambda_os(self.objective, config)
         if self._state is None:
             position = objective.position(self._start)
             state = self._optimizer.init(objective.function, position, objective.data)
@@ -200,13 +250,14 @@ class _Proxy:
                 objective, state, FIRST_ITERATIONS - half, lambda share: on_share((1 + share) / 2)
             )
             strength = self._strength(objective, state)
-            self._overshoot = max(0.0, FIRST_ITERATIONS * (earlier - strength))
+            self.overshoot = max(0.0, FIRST_ITERATIONS * (earlier - strength))
         else:
-            state = base.reevaluate(objective.function, self._state, objective.data)
+            unit_ratio = objective.unit / self._unit
+            state = base.reevaluate(objective.function, self._state, objective.data, unit_ratio)
             state = self._minimized(objective, state, LATER_ITERATIONS, on_share)
             strength = self._strength(objective, state)
-        self._state = state
-        return strength_at(self._last, state.iterations, strength, self._overshoot)
+        self._state, self._unit = state, objective.unit
+        return strength_at(self._last, state.iterations, strength, self.overshoot)
 
     def _minimized(
         self, objective: Objective, state: State, iterations: int, on_share: OnSearch
@@ -238,15 +289,6 @@ def _proxy_config(config: TransferConfig) -> TransferConfig:
     return dataclasses.replace(
         config, strength=None, lambda_os=1.0, optimizer="lbfgs", line_search="unit_step", **paper
     )
-
-
-def _at(objective: Objective, lambda_os: float) -> Objective:
-    """Return the objective at another λ_os than 1."""
-    coefficients = {
-        term: value * (lambda_os if term in objective.unrelated_distances else 1)
-        for term, value in objective.coefficients.items()
-    }
-    return dataclasses.replace(objective, coefficients=coefficients)
 
 
 def _balanced(objective: Objective) -> float:

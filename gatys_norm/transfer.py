@@ -22,7 +22,12 @@ from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import metrics
 from gatys_norm.losses.coefficients import NonFiniteError, ZeroEnergyError
-from gatys_norm.losses.objective import Objective, strength_of, with_corrected_targets
+from gatys_norm.losses.objective import (
+    Objective,
+    strength_of,
+    with_corrected_targets,
+    with_lambda_os,
+)
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import EvaluationStoppedError, State
@@ -33,7 +38,7 @@ from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
 from gatys_norm.runs.schedule import evaluation_scale, schedule
 from gatys_norm.stages import Stage, checked_status, open_stage
-from gatys_norm.strength_search import OnSearch, StrengthError, search
+from gatys_norm.strength_search import OnSearch, StrengthError, corrected, search
 from gatys_norm.terms import loss_terms
 from gatys_norm.text import finite_or_none
 
@@ -44,6 +49,7 @@ OnProgress: TypeAlias = "Callable[[Progress], object]"  # a true value stops
 OnForecast: TypeAlias = Callable[[float], object]  # is given seconds
 _Result = TypeVar("_Result")
 FORECAST_SIZE = 512  # from which on a single size takes long enough for a forecast
+FORECAST_TWICE = 100  # iterations from which on two evaluations are timed: the first is slower
 
 INPUT_ERRORS = (
     keras_vgg19.KerasError,
@@ -244,8 +250,8 @@ class Transfer:
           stop_at_multiples_of: numbers of iterations. `on_progress` is certain to be called at
             every multiple of them, counted within a size, for checkpoints and snapshots.
           on_forecast: called before the first iteration with the seconds that all iterations will
-            take, estimated from one more evaluation; not for a single small size, nor from a
-            checkpoint.
+            take, estimated from one or two more evaluations; not for a single small size, nor from
+            a checkpoint.
           on_search: called about once a second while λ_os is searched for a strength, with the
             share of the search that is done, 0 to 1; an error that it raises ends the run.
 
@@ -311,12 +317,14 @@ class Transfer:
         return present
 
     def _forecast(self, present: _Present) -> float:
-        """Time one evaluation; return the seconds that all iterations will take."""
-        objective, began = present.objective, time.perf_counter()
-        value, gradient, _ = objective.function(present.state.position, *objective.data)
-        float(value), float(gradient[0])  # waits for the device
-        seconds = time.perf_counter() - began
-        return self._schedule.seconds(seconds, self._evaluation_scales())
+        """Time an evaluation, or two; return the seconds that all iterations will take."""
+        objective, seconds = present.objective, []
+        for _ in range(2 if self._schedule.iterations_from(0) >= FORECAST_TWICE else 1):
+            began = time.perf_counter()
+            value, gradient, _ = objective.function(present.state.position, *objective.data)
+            float(value), float(gradient[0])  # waits for the device
+            seconds.append(time.perf_counter() - began)
+        return self._schedule.seconds(min(seconds), self._evaluation_scales())
 
     def _evaluation_scales(self) -> list[float]:
         counts = self._inputs.pixel_counts
@@ -491,15 +499,34 @@ class Transfer:
             seconds_before = present.seconds
 
     def _next_phase(self, present: _Present) -> None:
-        """Enter the next phase of a size; a correction of targets counts to its seconds."""
+        """Enter the next phase of a size; corrections count to its seconds."""
         began = time.perf_counter()
         phase, start = present.phase + 1, present.state.position
+        planned = self._schedule.phases[present.stage.index][phase]
+        if planned.corrects_strength:
+            self._correct_strength(present)
         objective = self._objective_of(present.stage, phase, start)
-        present.state = base.reevaluate(objective.function, present.state, objective.data)
+        present.state = base.reevaluate(
+            objective.function,
+            present.state,
+            objective.data,
+            objective.unit / present.objective.unit,
+        )
         present.phase, present.objective = phase, objective
         present.phase_start = self._kept_start(present.stage.index, phase, start)
-        if self._corrects(present.stage.index, present.phase):
+        if planned.corrects or planned.corrects_strength:
             present.seconds += time.perf_counter() - began
+
+    def _correct_strength(self, present: _Present) -> None:
+        """Move λ_os so that the strength at the end is the one asked for."""
+        stage, state = present.stage, present.state
+        distances = self._squared_distances(present)
+        done = self._log.iterations_before() + state.iterations
+        last = self._log.iterations_before() + self._schedule.iterations(stage.index)
+        strength = strength_of(stage.objective, distances, self._config)
+        self._take(corrected(filled_in(self._search), done, last, strength))
+        objective = with_lambda_os(stage.objective, self._solved_config, self._inputs.frame)
+        present.stage = dataclasses.replace(stage, objective=objective)
 
     def _progress(self, present: _Present) -> Progress:
         stage, state, log = present.stage, present.state, self._log
@@ -547,12 +574,8 @@ class Transfer:
 
     def _measures(self, present: _Present) -> Metrics:
         """Measure the present picture, by the whole network in float32."""
-        config, objective, state = self._config, present.stage.objective, present.state
-        compared = objective.with_squared_distances()
-        if present.objective is compared:
-            distances = objective.by_term(state.results.terms)
-        else:
-            distances = compared.terms(state.position)
+        config, objective = self._config, present.stage.objective
+        distances = self._squared_distances(present)
         by_layer = metrics.measure(
             distances,
             objective.targets,
@@ -562,6 +585,14 @@ class Transfer:
             config.style_names,
         )
         return {**by_layer, "strength": finite_or_none(strength_of(objective, distances, config))}
+
+    def _squared_distances(self, present: _Present) -> dict[str, float]:
+        """Return {term: squared distance} of the present picture, by the whole network."""
+        objective, state = present.stage.objective, present.state
+        compared = objective.with_squared_distances()
+        if present.objective is compared:
+            return objective.by_term(state.results.terms)
+        return compared.terms(state.position)
 
     def _image(self, present: _Present) -> np.ndarray:
         """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""

@@ -4,7 +4,9 @@ On a network of a few channels; the fullness is made up.
 """
 
 import dataclasses
+import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -226,6 +228,22 @@ def test_nothing_is_evaluated_for_a_small_size_or_where_nobody_asks(config, monk
     monkeypatch.setattr(transfer, "FORECAST_SIZE", WIDTH)
     assert len(forecast_of(config)[1]) == 1
     assert len(calls) == 3 * plain_count + 1
+
+
+@pytest.mark.parametrize(("iterations", "evaluations"), [(3, 1), (4, 2)])
+def test_where_many_iterations_follow_two_evaluations_are_timed(
+    config, monkeypatch, iterations, evaluations
+):
+    monkeypatch.setattr(transfer, "FORECAST_SIZE", WIDTH)
+    monkeypatch.setattr(transfer, "FORECAST_TWICE", 4)
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(transfer, "time", clock)
+    run = transfer.Transfer(dataclasses.replace(config, size=(WIDTH,), iterations=(iterations,)))
+    present = run._begun(None)
+    before = next(ticks)
+    run._forecast(present)
+    assert next(ticks) - before - 1 == 2 * evaluations
 
 
 def test_an_evaluation_for_the_forecast_without_room_is_made_in_strips(config, monkeypatch):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.small_transfers import noise, small_config
+from helpers.small_transfers import noise, objective_at, small_config
 from helpers.transfers import run_transfer
 
 from gatys_norm import strength_search, transfer
@@ -14,6 +14,7 @@ from gatys_norm.config import LOSSES
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
 from gatys_norm.network import vgg
+from gatys_norm.runs import schedule
 
 pytestmark = [pytest.mark.numeric]
 small = pytest.mark.usefixtures("eagerly", "small_network", "few_iterations")
@@ -78,6 +79,44 @@ def test_probes_speak_of_the_end_of_the_transfer(search, monkeypatch, iterations
     assert [probe["strength"] for probe in found["probes"]] == pytest.approx(expected)
 
 
+PROBED = {
+    "target": 0.5,
+    "lambda_os": 0.02,
+    "probes": [{"lambda_os": 0.1, "strength": 0.4}, {"lambda_os": 0.01, "strength": 0.6}],
+    "overshoot": 12.0,
+    "correction": None,
+    "proxy_size": 192,
+    "seconds": 3.0,
+}
+
+
+def test_the_weight_is_corrected_by_how_fast_the_strength_falls():
+    """By 0.2 per decade; 0.48 after 200 of 600 iterations ends at 0.48 − 12 (1/200 − 1/600)."""
+    found = strength_search.corrected(PROBED, 200, 600, 0.48)
+    assert found["lambda_os"] == pytest.approx(0.02 * 10 ** (-0.06 / 0.2))
+    assert found["correction"] == {
+        "iteration": 200,
+        "strength": 0.48,
+        "expected": pytest.approx(0.44),
+        "lambda_os": found["lambda_os"],
+    }
+    assert {**found, "lambda_os": 0.02, "correction": None} == PROBED
+
+
+def test_a_strength_that_is_right_changes_nothing():
+    assert strength_search.corrected(PROBED, 200, 600, 0.54)["lambda_os"] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(("strength", "factor"), [(0.0, 0.1), (5.0, 10.0)])
+def test_a_correction_stays_in_bounds(strength, factor):
+    found = strength_search.corrected(PROBED, 200, 200, strength)
+    assert found["lambda_os"] == pytest.approx(0.02 * factor)
+
+
+def test_a_strength_that_is_not_defined_corrects_nothing():
+    assert strength_search.corrected(PROBED, 200, 600, math.nan) == PROBED
+
+
 @pytest.fixture
 def search(tmp_path):
     """Function that searches λ_os for settings, changed, and returns the result."""
@@ -132,6 +171,73 @@ def test_a_proxy_is_smaller_and_its_weight_carried_over(search, monkeypatch, los
     # Of the original loss the content's part grows with the number of pixels.
     ratio = (16 * 18) / (20 * 24) if loss == "original" else 1  # no side is shorter than 16
     assert small["lambda_os"] == pytest.approx(ratio * whole["lambda_os"])
+
+
+@pytest.fixture
+def corrected_early(monkeypatch):
+    monkeypatch.setattr(schedule, "ITERATIONS_BEFORE_STRENGTH", 16)
+    monkeypatch.setattr(schedule, "ITERATIONS_AFTER_STRENGTH", 4)
+
+
+def wrong(found, factor):
+    """Return a search as if the small pictures had misled it."""
+    return lambda *_: found | {"lambda_os": factor * found["lambda_os"]}
+
+
+@pytest.mark.slow
+@small
+@pytest.mark.parametrize("loss", ["original", "normalized"])
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_what_the_small_pictures_get_wrong_is_made_good(
+    tmp_path, search, monkeypatch, corrected_early, loss, factor
+):
+    config = small_config(tmp_path, strength=0.2, loss=loss, iterations=(60,))
+    monkeypatch.setattr(strength_search, "TOLERANCE", 0.002)  # so that there are several probes
+    found = search(strength=0.2, loss=loss, iterations=(60,))
+    monkeypatch.setattr(transfer, "search", wrong(found, factor))
+    record = run_transfer(config).record
+    misled = factor * found["lambda_os"]
+    given = dataclasses.replace(config, strength=None, lambda_os=misled)
+    missed = abs(run_transfer(given).metrics["strength"] - 0.2)
+    assert abs(record["metrics"]["strength"] - 0.2) < 0.7 * missed
+    correction = record["strength_search"]["correction"]
+    assert correction["iteration"] == 16
+    assert correction["lambda_os"] == record["strength_search"]["lambda_os"]
+    assert (correction["lambda_os"] > misled) == (factor < 1)
+
+
+@small
+@pytest.mark.parametrize("stop_at", [10, 16, 18])
+def test_a_run_continues_to_the_same_bits_before_and_after_the_correction(
+    tmp_path, search, monkeypatch, corrected_early, stop_at
+):
+    config = small_config(tmp_path, strength=0.2, iterations=(24,))
+    found = search(strength=0.2, iterations=(24,))
+    monkeypatch.setattr(transfer, "search", wrong(found, 2))
+    whole = run_transfer(config)
+    kept = []
+
+    def stop(progress):
+        kept.append(progress.checkpoint())
+        return progress.iteration >= stop_at
+
+    run_transfer(config, stop)
+    monkeypatch.setattr(transfer, "search", lambda *_: pytest.fail("it searched again"))
+    resumed = run_transfer(config, checkpoint=kept[-1])
+    np.testing.assert_array_equal(resumed.image, whole.image)
+    assert resumed.record["strength_search"] == whole.record["strength_search"]
+    assert resumed.record["history"] == whole.record["history"]
+
+
+@small
+def test_the_weight_of_the_end_is_that_of_the_terms(tmp_path, search, monkeypatch, corrected_early):
+    config = small_config(tmp_path, strength=0.2, iterations=(24,))
+    monkeypatch.setattr(transfer, "search", wrong(search(strength=0.2, iterations=(24,)), 3))
+    record = run_transfer(config).record
+    lambda_os = record["strength_search"]["lambda_os"]
+    given = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
+    coefficients = {term: values["coefficient"] for term, values in record["terms"].items()}
+    assert coefficients == objective_at(given, max(given.size)).coefficients
 
 
 @small

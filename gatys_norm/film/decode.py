@@ -39,6 +39,8 @@ EXACT = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.BITEXACT
 )
+# Since version 17 PyAV divides a picture among the cores; the bytes must not depend on these.
+ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 def inspect(path: StrPath) -> FilmFacts:
@@ -218,6 +220,7 @@ def _to_rgb(frame: Any) -> np.ndarray:
         src_color_range=int(frame.color_range),
         dst_color_range=2,
         interpolation=EXACT,
+        **ONE_THREAD,
     )
     pixels: np.ndarray = converted.to_ndarray()
     return pixels

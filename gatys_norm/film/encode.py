@@ -155,6 +155,7 @@ def _encoded(stream: Any, frames: Iterable[Frame], facts: FilmFacts) -> Iterator
             dst_colorspace=decode.matrix_of(_written_matrix(facts.color), facts.height),
             dst_color_range=max(facts.color.range, 1),
             interpolation=decode.EXACT,
+            **decode.ONE_THREAD,
         )
         picture.time_base = facts.time_base
         picture.pts = round(frame.time / facts.time_base)

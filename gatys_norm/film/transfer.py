@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
 from gatys_norm.optimizers.base import EvaluationStoppedError
-from gatys_norm.record import lambda_os_of, running_iterations
+from gatys_norm.record import lambda_os_of, running_iterations, term_value
 from gatys_norm.terms import layer_of, term_names
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress, Transfer, TransferResult
@@ -313,8 +314,12 @@ def _is_settled(progress: Progress, size: int) -> bool:
 
     Only at the iterations of its rows: where other calls come depends on the machine's speed.
     """
-    history, _ = progress.history()
-    losses = {row["iteration"]: row["loss"] for row in history if row["size"] == size}
+    history, coefficients = progress.history()
+    losses = {  # all at the present λ_os
+        row["iteration"]: math.fsum(c * term_value(row, term) for term, c in coefficients.items())
+        for row in history
+        if row["size"] == size
+    }
     if not losses or running_iterations(history)[-1] != progress.iteration:
         return False
     return is_settled(losses)

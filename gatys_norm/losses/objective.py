@@ -353,6 +353,22 @@ def with_extractor(
     return dataclasses.replace(objective, extractor=extractor, targets=targets)
 
 
+def with_lambda_os(
+    objective: Objective, config: TransferConfig, frame: FilmFrame | None = None
+) -> Objective:
+    """Return an objective at another λ_os, as `build_objective` would set it up.
+
+    Args:
+      objective: result of `build_objective`.
+      config: resolved `TransferConfig`, which has that λ_os.
+      frame: of a film.
+    """
+    shape, shares = objective.shape, _shares(objective.masks)
+    coefficients = _coefficients(config, objective.targets, shares, shape, frame)
+    temporal = {term: objective.coefficients[term] for term in objective.warped}
+    return dataclasses.replace(objective, coefficients=coefficients | temporal)
+
+
 def with_corrected_targets(
     objective: Objective, exact: Objective, position: tf.Tensor
 ) -> Objective:

@@ -309,11 +309,18 @@ def nothing_tried(terms: tf.Tensor) -> tf.Tensor:
     return tf.zeros([2 + terms.shape[0]], terms.dtype)
 
 
-def reevaluate(evaluate: Evaluate, state: State, data: Data = ()) -> State:
-    """Return `state` with value, gradient and terms of another objective, and the same scale.
+def reevaluate(evaluate: Evaluate, state: State, data: Data = (), unit_ratio: float = 1.0) -> State:
+    """Return `state` with value, gradient and terms of another objective.
 
     The optimizer keeps its memory: the curvatures of two similar objectives are similar too.
+
+    Args:
+      evaluate: the other objective.
+      state: where the optimizer is.
+      data: arguments of `evaluate` after the position.
+      unit_ratio: unit of the other objective, relative to that of the one before.
     """
+    state = state._replace(scale=state.scale * unit_ratio)
     value, gradient, terms = evaluate(state.position, *data)
     results = state.results._replace(
         converged=tf.constant(False),

@@ -214,7 +214,8 @@ def _check_facts(
     check_number(facts, "phase", 0, len(schedule.phases[stage]) - 1, int)
     check_number(facts, "iterations", 0, schedule.iterations(stage), int)
     check_number(facts, "restarts", 0, max_restarts, int)
-    check_number(facts, "scale", float(np.finfo(np.float32).tiny))
+    tiny = float(np.finfo(np.float32).tiny)
+    check_number(facts, "scale", tiny)
     check_number(facts, "seconds")
     check_strips(facts["strips"])
     terms = loss_terms(from_dict(facts["config"]))
@@ -225,7 +226,12 @@ def _check_facts(
         for name in ("iterations", "evaluations", "seconds"):
             check_number(finished, name)
     if config.strength is not None:
-        check_number(filled_in(facts["strength_search"]), "lambda_os", 0, LARGEST_WEIGHT)
+        search = filled_in(facts["strength_search"])
+        check_number(search, "overshoot")
+        for found in (search, *search["probes"]):
+            check_number(found, "lambda_os", tiny, LARGEST_WEIGHT)
+        for probe in search["probes"]:
+            check_number(probe, "strength")
     if len(facts["stages"]) != stage:
         raise ValueError("the sizes before are missing")
     if config.size[stage] not in [row["size"] for row in facts["history"]]:

@@ -19,6 +19,10 @@ OWN_TARGETS_ITERATIONS = 60
 CORRECTED_ITERATIONS = 90
 ITERATIONS_PER_CORRECTION = 15
 LOW_RANK_SHARE = 0.6  # of the iterations of a size, at most
+# λ_os for a strength is corrected where the low-rank network ends, if as many follow as it needs to
+# have an effect.
+ITERATIONS_BEFORE_STRENGTH = OWN_TARGETS_ITERATIONS + CORRECTED_ITERATIONS
+ITERATIONS_AFTER_STRENGTH = 50
 # For the forecast of a transfer's time; docs/performance.md has the measurements.
 EVALUATIONS_PER_ITERATION = 1.07
 GROWTH = 0.95  # seconds of an evaluation are proportional to pixels ** GROWTH
@@ -35,12 +39,15 @@ class Phase(NamedTuple):
       network: "whole" or "low_rank"; see `network.low_rank`.
       corrects: whether the targets are corrected at the beginning of the part; see
         `losses.objective.with_corrected_targets`.
+      corrects_strength: whether λ_os is corrected at the beginning of the part; see
+        `strength_search.corrected`.
     """
 
     precision: str
     last_iteration: int
     network: str = "whole"
     corrects: bool = False
+    corrects_strength: bool = False
 
     @property
     def cost(self) -> float:
@@ -137,10 +144,22 @@ def _phases(config: TransferConfig, precision: str, stage: int) -> tuple[Phase, 
     if config.continuation == "rank" and config.size[stage] >= LEAST_SIZE:
         low_rank = _low_rank_phases(iterations, precision, is_first=stage == 0)
     is_last = stage == len(config.size) - 1
-    if precision == "float32" or not is_last:
-        return (*low_rank, Phase(precision, iterations))
-    coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
-    return (*low_rank, Phase(precision, coarse), Phase("float32", iterations))
+    whole = [Phase(precision, iterations)]
+    if precision != "float32" and is_last:
+        coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
+        whole = [Phase(precision, coarse), Phase("float32", iterations)]
+    if config.strength is not None and is_last:
+        whole = _with_strength_corrected(whole)
+    return (*low_rank, *whole)
+
+
+def _with_strength_corrected(phases: Sequence[Phase]) -> list[Phase]:
+    """Return the last phases of a transfer, in the first of which λ_os is corrected."""
+    first, *others = phases
+    if first.last_iteration < ITERATIONS_BEFORE_STRENGTH + ITERATIONS_AFTER_STRENGTH:
+        return list(phases)
+    before = first._replace(last_iteration=ITERATIONS_BEFORE_STRENGTH)
+    return [before, first._replace(corrects_strength=True), *others]
 
 
 def _low_rank_phases(iterations: int, precision: str, is_first: bool) -> tuple[Phase, ...]:

@@ -370,6 +370,11 @@ def test_reevaluate_keeps_place_memory_and_scale_and_counts_one(method):
     assert after[1:] == before[1:]
     assert not bool(after.results.failed)
     assert not bool(after.results.converged)
+    rescaled = base.reevaluate(
+        counted().value_and_gradient, stuck, (ground(factor=2.0),), unit_ratio=4.0
+    )
+    assert rescaled.scale == 4 * before.scale
+    assert rescaled.value == pytest.approx(after.value)  # value is that of the objective
     changed = {
         "failed",
         "num_objective_evaluations",

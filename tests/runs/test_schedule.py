@@ -130,3 +130,27 @@ def test_small_sizes_do_without_continuation():
         course(continuation=kind, size=(128, 191), iterations=(9,)) for kind in ("none", "rank")
     )
     assert planned == plain
+
+
+def test_the_weight_of_a_strength_is_corrected_once_at_the_last_size():
+    planned = course(strength=0.5, size=(128, 256), iterations=(300, 600))
+    corrected = Phase("float32", 600, corrects_strength=True)
+    assert planned.phases == ((Phase("float32", 300),), (Phase("float32", 150), corrected))
+    (phases,) = course("bfloat16", strength=0.5, size=(256,), iterations=(600,)).phases
+    assert phases[1:] == (
+        Phase("bfloat16", 540, corrects_strength=True),
+        Phase("float32", 600),
+    )
+
+
+def test_it_is_corrected_where_the_low_rank_network_ends():
+    (phases,) = course(strength=0.5, continuation="rank", size=(512,), iterations=(400,)).phases
+    assert phases[-1] == Phase("float32", 400, corrects_strength=True)
+    assert phases[-2].last_iteration == 150
+    assert phases[-2].network == "low_rank"
+
+
+@pytest.mark.parametrize(("iterations", "count"), [(199, 1), (200, 2)])
+def test_it_is_corrected_if_enough_iterations_follow(iterations, count):
+    (phases,) = course(strength=0.5, size=(512,), iterations=(iterations,)).phases
+    assert len(phases) == count
