@@ -461,15 +461,15 @@ class Transfer:
         stop_at_multiples_of: Collection[int],
     ) -> str:
         """Run the rest of a size; return its status."""
-        stage, log_every = present.stage, self._config.log_every
-        phases = self._schedule.phases[stage.index]
+        index, log_every = present.stage.index, self._config.log_every
+        phases = self._schedule.phases[index]
         seconds_before, stop = present.seconds, False
 
         def on_piece(state: State, seconds: float) -> bool:
             nonlocal stop
             present.state, present.seconds = state, seconds_before + seconds
             if state.iterations % log_every == 0:
-                self._log.add_row(stage, state)
+                self._log.add_row(present.stage, state)
             stop = on_progress is not None and bool(on_progress(self._progress(present)))
             return stop
 
@@ -487,7 +487,7 @@ class Transfer:
             )
             present.state, present.seconds = minimum.state, seconds_before + minimum.seconds
             last_phase = present.phase == len(phases) - 1
-            if stop and not (last_phase and stage.index == self._schedule.last_stage):
+            if stop and not (last_phase and index == self._schedule.last_stage):
                 return "interrupted"
             if last_phase or minimum.status == "interrupted":
                 return checked_status(present.objective, present.state, minimum.status)

@@ -230,6 +230,24 @@ def test_a_run_continues_to_the_same_bits_before_and_after_the_correction(
 
 
 @small
+def test_the_loss_of_each_row_is_at_the_weight_of_its_time(
+    tmp_path, search, monkeypatch, corrected_early
+):
+    config = small_config(tmp_path, strength=0.2, iterations=(24,))
+    found = search(strength=0.2, iterations=(24,))
+    monkeypatch.setattr(transfer, "search", wrong(found, 3))
+    record = run_transfer(config).record
+    final = {term: values["coefficient"] for term, values in record["terms"].items()}
+    ratio = 3 * found["lambda_os"] / record["strength_search"]["lambda_os"]
+    for row in record["history"]:
+        parts = {term: coefficient * row[term] for term, coefficient in final.items()}
+        factor = ratio if row["iteration"] <= 16 else 1
+        parts["content/conv2_1"] *= factor
+        assert row["loss"] == pytest.approx(sum(parts.values()))
+    assert abs(ratio - 1) > 0.1
+
+
+@small
 def test_the_weight_of_the_end_is_that_of_the_terms(tmp_path, search, monkeypatch, corrected_early):
     config = small_config(tmp_path, strength=0.2, iterations=(24,))
     monkeypatch.setattr(transfer, "search", wrong(search(strength=0.2, iterations=(24,)), 3))
