@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
-import signal
+import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gatys_norm.cli import console, errors, loading, program, reporter
+from gatys_norm.cli import console, errors, loading, program
 from gatys_norm.cli import flags as cli_flags
+from gatys_norm.cli import grid as grid_command
 from gatys_norm.cli import transfer as transfer_command
 from gatys_norm.cli.errors import InputError, refusing
+from gatys_norm.cli.film_reporter import FilmReporter
 from gatys_norm.config import ConfigError
 from gatys_norm.text import duration
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from gatys_norm.film.model import FilmFacts
-    from gatys_norm.film.run import FilmProgress, FilmRun
+    from gatys_norm.film.run import FilmRun
     from gatys_norm.film.settings import FilmConfig
     from gatys_norm.film.store import State
+    from gatys_norm.film.work import Execute
     from gatys_norm.images.inputs import LoadedInputs
     from gatys_norm.web.live import Preview
 
@@ -39,8 +39,9 @@ USAGE = """Restyle a film in the manner of a picture, steady from frame to frame
 --content and --output are film files, or folders of numbered PNG files. Sound, times and colors of
 the film are kept. Each frame begins with the one before, moved as the film moves, and is compared
 with it by one more term. Finished frames are stored at once: --resume continues a film that was
-stopped. Takes the flags of a transfer as well; --iterations are those of each shot's first frame.
-Needs the packages of `pip install gatys-norm[film]`.
+stopped. With --executor=ray its shots are computed at the same time. Takes the flags of a transfer
+as well; --iterations are those of each shot's first frame. Needs the packages of
+`pip install gatys-norm[film]`.
 """
 REFUSED = {  # {flag of a transfer: why it is not taken}
     "config_from": "the flags give the settings",
@@ -51,6 +52,7 @@ REFUSED = {  # {flag of a transfer: why it is not taken}
     "projection": "frames are flat pictures",
 }
 DEFAULT_FRAME_RATE = "25"
+KEPT = "the frames so far are kept, continue with --resume"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -73,15 +75,21 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("temporal_frames", ["1"], explanation, flag_values=values)
     explanation = "most iterations of each frame that begins with the one before"
     flags.DEFINE_integer("later_iterations", 100, explanation, 1, flag_values=values)
+    explanation = "how often each shot is gone through, forward and back: steadier, if much moves"
+    flags.DEFINE_integer("passes", 1, explanation, flag_values=values)
     explanation = "frames per second of a folder, such as 25 or 30000/1001"
     flags.DEFINE_string("frame_rate", DEFAULT_FRAME_RATE, explanation, flag_values=values)
     flags.DEFINE_bool("sound", True, "copy the sound of the film", flag_values=values)
+    grid_command.define_executor(values, "shot")
 
 
 def film(values: flags.FlagValues) -> int:
     """Check everything that can be checked without TensorFlow, then make the film."""
     for name, reason in REFUSED.items():
         cli_flags.refuse_flags([name], values, reason)
+    grid_command.check_executor(values)
+    if values.executor != "local":
+        cli_flags.refuse_flags(["preview"], values, "with --executor=ray there is no page")
     config = config_from_flags(values)
     output = cli_flags.required(values, "output")
     with refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
@@ -112,7 +120,12 @@ def config_from_flags(values: flags.FlagValues) -> FilmConfig:
     transfer = cli_flags.config_from_flags(values)
     with refusing(ConfigError, prefix="--"):
         return FilmConfig(
-            transfer, values.temporal_weight, distances, values.later_iterations, rate
+            transfer,
+            values.temporal_weight,
+            distances,
+            values.later_iterations,
+            rate,
+            values.passes,
         )
 
 
@@ -176,22 +189,26 @@ def _make(
 
     library = loading.start_tensorflow()
     from gatys_norm.film.run import FilmRun
+    from gatys_norm.film.work import ShotError
     from gatys_norm.network import strips
 
     input_errors = (*library.INPUT_ERRORS, FilmError)
-    with (
-        transfer_command.refusing_inputs(input_errors, config.transfer),
-        console.signals_noted() as received,
-        contextlib.closing(_Reporter(received, output, config, preview)) as reporter,
-        strips.watched_by(reporter.on_strip),
-    ):
-        run = FilmRun(config, facts, inputs)
-        state = _state(run, output, values.resume, reporter)
-        try:
-            record = run.run(output, state, reporter.on_progress, values.sound)
-        except OSError as error:
-            note = "the frames so far are kept, continue with --resume"
-            return errors.report_unwritten(output, error, note)
+    try:
+        with (
+            transfer_command.refusing_inputs(input_errors, config.transfer),
+            console.signals_noted() as received,
+            contextlib.closing(FilmReporter(received, output, config, preview)) as reporter,
+            strips.watched_by(reporter.on_strip),
+            _executor_from_flags(values) as execute,
+        ):
+            run = FilmRun(config, facts, inputs)
+            state = _state(run, output, values.resume, reporter)
+            record = run.run(output, state, reporter.on_progress, values.sound, execute)
+    except OSError as error:
+        return errors.report_unwritten(output, error, KEPT)
+    except ShotError as error:
+        print(f"gatys-norm film: {error}; {KEPT}", file=sys.stderr)
+        return errors.FAILED
     if preview is not None:
         preview.end(record["status"])
     if record["frames"]:
@@ -203,7 +220,21 @@ def _make(
     return 0
 
 
-def _state(run: FilmRun, output: str, resume: bool, reporter: _Reporter) -> State:
+@contextlib.contextmanager
+def _executor_from_flags(values: flags.FlagValues) -> Iterator[Execute]:
+    """Yield the argument `execute` of `FilmRun.run`, connected until the context ends."""
+    from gatys_norm.film.work import execute_here
+
+    with grid_command.connected_from_flags(values) as is_connected:
+        if not is_connected:
+            yield execute_here
+            return
+        from gatys_norm.experiments import ray_films
+
+        yield ray_films.executor(values.cpus_per_cell, values.gpus_per_cell)
+
+
+def _state(run: FilmRun, output: str, resume: bool, reporter: FilmReporter) -> State:
     """Return the state of the film that is resumed, or that of a new one."""
     from gatys_norm.runs.checkpoint import CheckpointError
     from gatys_norm.runs.identity import CheckpointMismatchError
@@ -235,86 +266,3 @@ def _report_interrupted(output: str, record: dict[str, Any], received: Sequence[
     else:
         print("interrupted before the first frame was done")
     return 128 + received[0]
-
-
-class _Reporter:
-    """Shows how far a film is, and stops it when a signal asks for that."""
-
-    def __init__(
-        self,
-        received_signals: list[int],
-        output: str,
-        config: FilmConfig,
-        preview: Preview | None,
-    ) -> None:
-        self.received_signals = received_signals
-        self.output = output
-        self.config = config
-        self.preview = preview
-        self.shown_frame = 0  # on the page of the preview; the first one is 1
-        self.bar: tqdm | None = None
-        self.is_stopping = False
-
-    def close(self) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
-
-    def on_frame(self, number: int) -> None:
-        """Show that the shots are being found.
-
-        Raises:
-          Interrupted: a signal asks to end; there is nothing yet to keep.
-        """
-        if self._stop_asked():
-            raise console.Interrupted(self.received_signals[-1])
-        if self.bar is None:
-            self.bar = reporter.progress_bar(None, "looking for shots: frame {n_fmt}")
-        self.bar.update(number - self.bar.n)
-
-    def on_strip(self, share: float) -> None:
-        """End a long evaluation if a signal asks for that.
-
-        Args:
-          share: of the evaluation that is done, 0 to 1.
-
-        Raises:
-          Interrupted: there is nothing yet to keep.
-          EvaluationStoppedError: the film has to end with the frame before.
-        """
-        if self.is_stopping or not self._stop_asked():
-            return
-        self.is_stopping = True
-        if self.bar is not None and self.bar.total is None:
-            raise console.Interrupted(self.received_signals[-1])
-        from gatys_norm.optimizers.base import EvaluationStoppedError
-
-        raise EvaluationStoppedError
-
-    def on_progress(self, progress: FilmProgress) -> bool:
-        """Show the present frame; return whether the film has to stop."""
-        if self.bar is None or self.bar.total is None:
-            self.close()
-            self.bar = reporter.progress_bar(progress.frames, "{percentage:3.0f}%|{bar:30}| {desc}")
-        left = progress.seconds_left
-        self.bar.set_description_str(
-            f"frame {progress.frame}/{progress.frames}, shot {progress.shot}/{progress.shots}, "
-            f"{duration(max(left, 0)) if math.isfinite(left) else '?'} left",
-            refresh=False,
-        )
-        self.bar.update(progress.frame - 1 + progress.share - self.bar.n)
-        if self.preview is not None:
-            self._show_on_page(self.preview, progress)
-        return self._stop_asked()
-
-    def _show_on_page(self, preview: Preview, progress: FilmProgress) -> None:
-        if progress.frame != self.shown_frame:
-            title = f"{self.output}, frame {progress.frame} of {progress.frames}"
-            preview.start(title, self.config.transfer)
-            self.shown_frame = progress.frame
-        preview.update(progress.transfer)
-
-    def _stop_asked(self) -> bool:
-        if self.preview is not None and self.preview.stop_asked and not self.received_signals:
-            self.received_signals.append(signal.SIGINT)
-        return bool(self.received_signals)

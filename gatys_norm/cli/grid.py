@@ -25,21 +25,8 @@ if TYPE_CHECKING:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Add the flags that say where transfers run."""
-    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
-    flags.DEFINE_enum(
-        "executor",
-        "local",
-        ["local", "ray"],
-        "where transfers run: one after the other here, or as cells of a Ray cluster",
-        flag_values=values,
-    )
-    explanation = (
-        "a cluster: auto, HOST:PORT or ray://HOST:PORT; default one started here, on loopback"
-    )
-    flags.DEFINE_string("ray_address", None, explanation, flag_values=values)
-    define_number("cpus_per_cell", 1.0, "CPU cores of a transfer on Ray")
-    define_number("gpus_per_cell", 0.0, "GPUs of a transfer on Ray, as 0.25")
+    """Add the flags that say where transfers run, and where they are kept."""
+    define_executor(values)
     explanation = (
         "folder that every machine of the cluster sees; transfers are kept there instead of under "
         "--output_dir"
@@ -47,26 +34,63 @@ def define_flags(values: flags.FlagValues) -> None:
     cli_flags.define_path("shared_dir", None, explanation, values)
 
 
+def define_executor(values: flags.FlagValues, cell: str = "transfer") -> None:
+    """Add the flags that say where the cells run: transfers, or something else."""
+    define_number = functools.partial(flags.DEFINE_float, flag_values=values)
+    flags.DEFINE_enum(
+        "executor",
+        "local",
+        ["local", "ray"],
+        f"where {cell}s run: one after the other here, or as cells of a Ray cluster",
+        flag_values=values,
+    )
+    explanation = (
+        "a cluster: auto, HOST:PORT or ray://HOST:PORT; default one started here, on loopback"
+    )
+    flags.DEFINE_string("ray_address", None, explanation, flag_values=values)
+    define_number("cpus_per_cell", 1.0, f"CPU cores of a {cell} on Ray")
+    define_number("gpus_per_cell", 0.0, f"GPUs of a {cell} on Ray, as 0.25")
+
+
 @contextlib.contextmanager
 def executor_from_flags(values: flags.FlagValues) -> Iterator[Execute | None]:
     """Yield the argument `execute` of `grid.run_grid`, connected until the context ends."""
+    with connected_from_flags(values) as is_connected:
+        if not is_connected:
+            yield None
+            return
+        from gatys_norm.experiments import ray as ray_executor
+
+        shared = values.ray_address is None or values.shared_dir is not None
+        yield ray_executor.executor(values.cpus_per_cell, values.gpus_per_cell, shared)
+
+
+def check_executor(values: flags.FlagValues) -> None:
+    """Refuse numbers of cores that cannot be, if the cells run on Ray."""
     if values.executor == "local":
-        yield None
         return
     for name, least in (("cpus_per_cell", sys.float_info.min), ("gpus_per_cell", 0)):
         if not least <= getattr(values, name) < math.inf:
             raise InputError(f"--{name}: must be a number {'above' if least else 'from'} 0")
-    from gatys_norm.experiments import ray as ray_executor
+
+
+@contextlib.contextmanager
+def connected_from_flags(values: flags.FlagValues) -> Iterator[bool]:
+    """Yield whether the cells run on Ray, to which this program is connected if they do."""
+    if values.executor == "local":
+        yield False
+        return
+    check_executor(values)
+    from gatys_norm.experiments import cluster
 
     with contextlib.ExitStack() as stack:
         with (
             refusing(ImportError, prefix="--executor=ray: pip install gatys-norm[ray] first: "),
-            refusing(ray_executor.ClusterError, prefix="--ray_address: "),
+            refusing(cluster.ClusterError, prefix="--ray_address: "),
             console.silent_stderr(),
         ):
-            stack.enter_context(ray_executor.connected(values.ray_address))
-        shared = values.ray_address is None or values.shared_dir is not None
-        yield ray_executor.executor(values.cpus_per_cell, values.gpus_per_cell, shared)
+            stack.enter_context(cluster.connected(values.ray_address))
+        yield True
 
 
 def run_from_flags(

@@ -7,14 +7,8 @@ machine sees the folder, runs write there, and a retried run finds its checkpoin
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
-import hashlib
-import os
 import shutil
-import socket
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,8 +23,8 @@ from gatys_norm.runs import folder as run_folder
 
 with surroundings.importing_tensorflow():  # a process that Ray starts imports this module first
     from gatys_norm import transfer
+    from gatys_norm.experiments import cluster
     from gatys_norm.experiments import grid as grid_runs
-    from gatys_norm.network import device
 
 if TYPE_CHECKING:
     import ray
@@ -40,56 +34,6 @@ if TYPE_CHECKING:
 
 # Index, settings, path, whether all machines see it, CPU cores, iterations between checkpoints.
 _Task: TypeAlias = "tuple[int, TransferConfig, Path, bool, float, int]"
-
-ATTEMPTS = 3
-CONNECT_SECONDS = 10.0
-POLL_SECONDS = 1.0
-STOP_SECONDS = 60.0  # time for runs to write their checkpoints
-
-
-class ClusterError(ValueError):
-    """No cluster can be reached or started; the message says which."""
-
-
-@contextlib.contextmanager
-def connected(address: str | None = None) -> Iterator[None]:
-    """Return a context that is connected to a Ray cluster.
-
-    Args:
-      address: "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts a cluster on this machine, on
-        the loopback address, which stops at the end of the context.
-
-    Raises:
-      ClusterError: there is no cluster at the address, or Ray did not start.
-      ImportError: Ray is not installed.
-    """
-    if address is None:
-        # On Linux Ray listens on every network, on other systems on loopback. This variable, which
-        # Ray reads when it is imported, makes it listen on loopback here too.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    import ray
-
-    options = {} if address else {"include_dashboard": False}
-    try:
-        _check_reachable(address)
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
-    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
-        raise ClusterError(f"{address or 'a cluster on this machine'}: {error}") from error
-    try:
-        if address is None and ray.util.get_node_ip_address() != "127.0.0.1":
-            raise ClusterError("a cluster on this machine: Ray was imported too early to be local")
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str | None) -> None:
-    """Raise OSError or ValueError unless a server listens at an address; Ray waits for minutes."""
-    if address not in (None, "auto"):
-        parts = urllib.parse.urlsplit(address if "://" in address else f"ray://{address}")
-        if parts.scheme != "ray" or not parts.hostname or not parts.port:
-            raise ValueError("must be auto, HOST:PORT or ray://HOST:PORT")
-        socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
 
 
 def executor(
@@ -108,11 +52,11 @@ def executor(
     ) -> Iterator[grid_runs.RunResult]:
         import ray
 
-        actor = _start_progress_actor()
+        actor = cluster.start_progress_actor()
         run = ray.remote(
             num_cpus=cpus_per_cell,
             num_gpus=gpus_per_cell,
-            max_retries=ATTEMPTS - 1,
+            max_retries=cluster.ATTEMPTS - 1,
             retry_exceptions=True,
             max_calls=0,  # a worker keeps its network and its compiled graphs for the next run
         )(_run)
@@ -128,7 +72,7 @@ def executor(
             pending[run.remote(task, actor, *inputs)] = config
         configs = list(waiting)
         while pending:
-            ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+            ready, _ = ray.wait(list(pending), timeout=cluster.POLL_SECONDS)
             for reference in ready:
                 config = pending.pop(reference)
                 result = _received(reference, config, waiting[config], shared)
@@ -142,47 +86,12 @@ def executor(
     return execute
 
 
-def _start_progress_actor() -> ActorHandle:
-    """Start the actor to which runs report their iterations, and which tells them to stop.
-
-    If it is lost, Ray starts a new one, which knows each run again after its next report.
-    """
-    import ray
-
-    class ProgressActor:
-        """Defined in a function, so that Ray sends its code and its process loads no TensorFlow."""
-
-        def __init__(self) -> None:
-            self._iterations: dict[int, int] = {}
-            self._stopping = False
-
-        def report(self, index: int, iterations: int) -> bool:
-            """Store the iterations of a run; return whether it has to stop."""
-            self._iterations[index] = iterations
-            return self._stopping
-
-        def close(self, index: int) -> None:
-            """Note that a run has ended."""
-            self._iterations.pop(index, None)
-
-        def running(self) -> dict[int, int]:
-            """Return {index: iterations}."""
-            return self._iterations
-
-        def stop(self) -> set[int]:
-            """Tell every run to stop; return their indices."""
-            self._stopping = True
-            return set(self._iterations)
-
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ProgressActor).remote()
-
-
 class _Store:
     """Puts pictures and weights into the object store, each once."""
 
     def __init__(self) -> None:
         self._picture = functools.cache(self._put_picture)
-        self._weights = functools.cache(self._put_weights)
+        self._weights = functools.cache(_put_weights)
 
     def inputs(self, config: TransferConfig) -> tuple[object, ...]:
         """Return the last arguments of `_run`: weights file, its bytes, paths, pictures."""
@@ -195,11 +104,10 @@ class _Store:
 
         return ray.put(picture_io.load_picture(path))
 
-    def _put_weights(self, source: str) -> tuple[weights.WeightsFile, ray.ObjectRef]:
-        import ray
 
-        weights_file = weights.locate(source)
-        return weights_file, ray.put(np.fromfile(weights_file.path, np.uint8))
+def _put_weights(source: str) -> tuple[weights.WeightsFile, ray.ObjectRef]:
+    weights_file = weights.locate(source)
+    return weights_file, cluster.put_file(weights_file.path)
 
 
 def _run(
@@ -216,14 +124,14 @@ def _run(
       (result of `grid.run_one`, {name: bytes} of its files if the folder is not shared).
     """
     index, config, output, shared, cpus, checkpoint_every = task
-    _prepare(cpus)
+    cluster.prepare(cpus)
     cache = weights.cache_folder() / "cells" / output.parent.name
     local_output = output if shared else cache / output.name
 
-    report = _Reports(actor, index)
+    report = cluster.Reports(actor, index)
     report(0)
     try:
-        weights_file = _on_this_machine(weights_file, weights_bytes)
+        weights_file = cluster.on_this_machine(weights_file, weights_bytes)
         by_path = dict(zip(paths, pictures, strict=True))
         loaded = picture_inputs.paths(config).map(by_path.__getitem__)
         inputs = picture_inputs.check(config, loaded)
@@ -239,63 +147,6 @@ def _run(
     contents = {path.name: path.read_bytes() for path in run_folder.result_paths(local_output)}
     shutil.rmtree(local_output.parent, ignore_errors=True)
     return result, contents
-
-
-@functools.cache
-def _prepare(cpus: float) -> None:
-    """Set TensorFlow up as the command line does, with one thread per core of the run."""
-    surroundings.drop_coarser_ways()  # other machines may have other variables
-    configuration = transfer.tf.config
-    configuration.experimental.enable_op_determinism()
-    with contextlib.suppress(
-        RuntimeError
-    ):  # TensorFlow has started already; only the speed differs
-        configuration.threading.set_intra_op_parallelism_threads(max(1, round(cpus)))
-    for gpu in device.gpus():
-        configuration.experimental.set_memory_growth(gpu, True)  # other runs may share it
-
-
-class _Reports:
-    """Reports the iterations of a run to the actor; returns whether its last reply was to stop.
-
-    It never waits for a reply: Ray would give the core of a task that waits to another task. If the
-    actor does not reply, the run continues.
-    """
-
-    def __init__(self, actor: ActorHandle, index: int) -> None:
-        self._actor, self._index = actor, index
-        self._reply: ray.ObjectRef | None = None
-        self._stop = False
-
-    def __call__(self, iterations: int) -> bool:
-        import ray
-
-        if self._reply is not None and ray.wait([self._reply], timeout=0)[0]:
-            with contextlib.suppress(ray.exceptions.RayError):
-                self._stop = ray.get(self._reply)
-            self._reply = None
-        if self._reply is None:
-            self._reply = self._actor.report.remote(self._index, iterations)
-        return self._stop
-
-
-def _on_this_machine(weights_file: weights.WeightsFile, data: np.ndarray) -> weights.WeightsFile:
-    """Return the weights as a file on this machine, which is written if it is missing."""
-    if _has_hash(weights_file.path, weights_file.sha256):
-        return weights_file
-    path = weights.cache_folder() / f"{weights_file.sha256}{weights_file.path.suffix}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(path, data.tobytes())
-    return dataclasses.replace(weights_file, path=path)
-
-
-@functools.cache
-def _has_hash(path: Path, sha256: str) -> bool:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-    except OSError:
-        return False
 
 
 def _received(
@@ -317,7 +168,7 @@ def _received(
         return grid_runs.finished(config, output)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        message = f"failed {ATTEMPTS} times, the last time with {grid_runs.reason(cause)}"
+        message = f"failed {cluster.ATTEMPTS} times, the last time with {grid_runs.reason(cause)}"
         return grid_runs.RunResult(config, output, error=message)
     except (OSError, run_folder.OutputError) as error:
         return grid_runs.RunResult(config, output, error=grid_runs.reason(error))
@@ -338,7 +189,7 @@ def _stop(
     for reference in set(pending) - set(references):
         ray.cancel(reference)
     ended, _ = (
-        ray.wait(references, num_returns=len(references), timeout=STOP_SECONDS)
+        ray.wait(references, num_returns=len(references), timeout=cluster.STOP_SECONDS)
         if references
         else ([], [])
     )

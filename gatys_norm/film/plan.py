@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gatys_norm.film import flow as flows
-from gatys_norm.film.model import FilmError
 
 Energies: TypeAlias = Mapping[str, float]  # {content layer: E°_j}
 
@@ -27,6 +26,11 @@ class Shot(NamedTuple):
     first: int
     frame_count: int
     energies: Energies
+
+    @property
+    def frames(self) -> range:
+        """The numbers of its frames."""
+        return range(self.first, self.first + self.frame_count)
 
 
 def shots(
@@ -74,28 +78,17 @@ def from_json(values: Any, layers: Iterable[str]) -> tuple[Shot, ...]:
     read = tuple(Shot(*value) for value in values)
     expected, names = 0, set(layers)
     for shot in read:
-        numbers = (shot.first, shot.frame_count, *shot.energies.values())
-        if set(shot.energies) != names or not all(type(n) in (int, float) for n in numbers):
+        energies = shot.energies.values()
+        types = {type(shot.first), type(shot.frame_count)}, {int, *map(type, energies)}
+        if set(shot.energies) != names or types[0] != {int} or not types[1] <= {int, float}:
             raise ValueError("a shot is incomplete")
         if (
             shot.first != expected
             or shot.frame_count < 1
-            or not all(0 <= n < np.inf for n in numbers)
+            or not all(0 <= n < np.inf for n in energies)
         ):
             raise ValueError("the shots do not follow each other")
         expected += shot.frame_count
     if not read:
         raise ValueError("there are no shots")
     return read
-
-
-def shot_of(shots: Iterable[Shot], index: int) -> Shot:
-    """Return the shot that a frame belongs to.
-
-    Raises:
-      FilmError: there is none; the film was changed while it was read.
-    """
-    for shot in shots:
-        if shot.first <= index < shot.first + shot.frame_count:
-            return shot
-    raise FilmError(f"the film has a frame {index + 1} that it did not have before")

@@ -6,51 +6,32 @@ import dataclasses
 import functools
 import hashlib
 import math
-import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gatys_norm.files import StrPath
-from gatys_norm.film import folder, measures, plan, source, store
+from gatys_norm.film import folder, measures, source, steps, store
 from gatys_norm.film import inputs as film_inputs
+from gatys_norm.film.frame import Sources
 from gatys_norm.film.model import FilmFacts, Frame
+from gatys_norm.film.plan import Shot
+from gatys_norm.film.progress import FilmProgress, progress_of, steps_left
 from gatys_norm.film.settings import FilmConfig
+from gatys_norm.film.source import Frames
 from gatys_norm.film.store import Row, State
 from gatys_norm.film.transfer import FilmTransfer
+from gatys_norm.film.work import Execute, Running, Work, execute_here
 from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.network import device, weights
 from gatys_norm.runs.identity import damaged
 from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress
 
-OnProgress: TypeAlias = "Callable[[FilmProgress], object]"  # a true value stops
-
-
-@dataclass(frozen=True)
-class FilmProgress:
-    """How far a film is.
-
-    Attributes:
-      frame: number of the present frame, counted from 1.
-      frames: number of frames.
-      shot: number of the present shot, counted from 1.
-      shots: number of shots.
-      share: of the present frame that is done, 0 to 1.
-      seconds_left: estimated time until the end; NaN before the first frame is done.
-      transfer: `Progress` of the transfer of the present frame.
-    """
-
-    frame: int
-    frames: int
-    shot: int
-    shots: int
-    share: float
-    seconds_left: float
-    transfer: Progress
+OnProgress: TypeAlias = Callable[[FilmProgress], object]  # a true value stops
+FRAMES_BYTES = 128 * 2**20  # of the frames in memory, where they are gone through back and forth
 
 
 class FilmRun:
@@ -101,7 +82,7 @@ class FilmRun:
         """
         with device.graphs_in_full_precision():
             shots = self.transfer.shots(self._shown(on_frame))
-        return State(shots, [], {}, self.transfer.strips)
+        return State(shots, {}, {}, self.transfer.strips)
 
     def _shown(self, on_frame: Callable[[int], object]) -> Iterator[np.ndarray]:
         for number, frame in enumerate(self._read(), start=1):
@@ -111,8 +92,8 @@ class FilmRun:
     def resume(self, output: StrPath) -> State:
         """Return the state of a film that was stopped; see `store.load`."""
         layers = self._config.transfer.content_layers
-        distance = self._config.temporal_frames[-1]
-        state = store.load(output, self._identity, layers, self.transfer.shape, distance)
+        distance, passes = self._config.temporal_frames[-1], self._config.passes
+        state = store.load(output, self._identity, layers, self.transfer.shape, distance, passes)
         if len(state.strips) != len(self._config.transfer.size):
             raise damaged("it has strips of other sizes")
         return state
@@ -123,6 +104,7 @@ class FilmRun:
         state: State | None = None,
         on_progress: OnProgress | None = None,
         with_sound: bool = True,
+        execute: Execute = execute_here,
     ) -> dict[str, Any]:
         """Compute the frames that are left, and write the film and its record.
 
@@ -132,6 +114,7 @@ class FilmRun:
           on_progress: called about once a second; a true value ends the run, with the film of the
             frames so far.
           with_sound: whether the sound is copied.
+          execute: computes what is left, here or elsewhere.
 
         Returns:
           The record, as plain JSON values: `status` is "completed" or "interrupted". `time` and
@@ -141,53 +124,90 @@ class FilmRun:
           FilmError, ZeroEnergyError, NonFiniteError: an input cannot be used.
           OutOfMemoryError: a frame does not fit into memory.
           OSError: a file could not be written; what was finished before can be resumed.
+          ShotError: see `execute`; the same holds.
         """
         state = self.begin() if state is None else state
-        shown: dict[int, Frame] = {}
-
-        def pixels() -> Iterator[np.ndarray]:
-            for number, frame in enumerate(self._read()):
-                shown.clear()
-                shown[number] = frame
-                yield frame.pixels
-
-        transfer = dataclasses.replace(self.transfer, strips=state.strips)
-        rows, results = list(state.rows), dict(state.results)
-        watch = self._watch(state.shots, rows, on_progress)
-        before = rows[-1] if rows else None
-        for done in transfer.run(pixels(), state.shots, results, len(rows), before, watch):
-            frame = shown[len(rows)]
-            times = {"time": frame.time, "duration": frame.duration}
-            rows.append(
-                done.row | {name: list(time.as_integer_ratio()) for name, time in times.items()}
-            )
-            results[len(rows) - 1] = done.image
-            results.pop(len(rows) - 1 - self._config.temporal_frames[-1], None)
-            present = state._replace(rows=rows, results=results)
-            store.save_frame(output, done.image, present, self._identity)
+        rows = dict(state.rows)
+        self._compute(output, state, rows, on_progress, execute)
         record = self._record(state.shots, rows)
         sound = self._config.transfer.content if with_sound and self.facts.sounds else None
         if rows:
-            store.finish(output, rows, self.facts, record, sound)
+            store.finish(output, self.facts, record, sound)
         return record
 
-    def _watch(
-        self, shots: tuple[plan.Shot, ...], rows: list[Row], on_progress: OnProgress | None
-    ) -> Callable[[int, Progress], bool]:
-        count = sum(shot.frame_count for shot in shots)
+    def _compute(
+        self,
+        output: StrPath,
+        state: State,
+        rows: dict[int, Row],
+        on_progress: OnProgress | None,
+        execute: Execute,
+    ) -> None:
+        """Compute and store the frames that are left, and add their rows."""
+        distance, passes = self._config.temporal_frames[-1], self._config.passes
+        results = dict(state.results)
+        times: dict[int, dict[str, list[int]]] = {}
+        work = self._work(output, state._replace(rows=rows, results=results), times)
+        needed = {
+            number: steps.results_needed(shot, steps.done(shot, rows), distance)
+            for number, shot in work.shots.items()
+        }
 
-        def watch(number: int, progress: Progress) -> bool:
-            if on_progress is None:
-                return False
-            shot = plan.shot_of(shots, number)
-            share = progress.iteration / progress.iterations
-            left = _seconds_left(shots, rows) - progress.seconds
-            film_progress = FilmProgress(
-                number + 1, count, shots.index(shot) + 1, len(shots), share, left, progress
-            )
-            return bool(on_progress(film_progress))
+        def report(running: Mapping[int, Running], transfer: Progress | None) -> bool:
+            progress = progress_of(state.shots, rows, passes, running, transfer)
+            return on_progress is not None and bool(on_progress(progress))
 
-        return watch
+        for number, done in execute(work, report):
+            frame, shot = done.step.frame, state.shots[number]
+            rows[frame] = {**done.row, "shot": number, **times[frame]}
+            results[frame] = done.image
+            steps_done = steps.done(shot, rows)
+            needed[number] = steps.results_needed(shot, steps_done, distance)
+            for unneeded in results.keys() - set().union(*needed.values()):
+                del results[unneeded]
+            present = state._replace(rows=rows, results=results)
+            store.save_frame(output, frame, present, self._identity)
+            if steps_done == steps.count(shot, passes):
+                del needed[number]
+
+    def _work(self, output: StrPath, state: State, times: dict[int, dict[str, list[int]]]) -> Work:
+        """Return what is left of a film; {frame: its times for the record} come with reading."""
+        passes = self._config.passes
+
+        def frames() -> Iterator[np.ndarray]:
+            for number, frame in enumerate(self._read()):
+                of_frame = {"time": frame.time, "duration": frame.duration}
+                times[number] = {
+                    name: list(time.as_integer_ratio()) for name, time in of_frame.items()
+                }
+                yield self.transfer.resized(frame.pixels)
+
+        length = sum(shot.frame_count for shot in state.shots)
+        contents = Frames(frames, length, self._frames_in_memory())
+        shape = self.transfer.shape
+        return Work(
+            transfer=dataclasses.replace(self.transfer, strips=state.strips),
+            shots={
+                number: shot
+                for number, shot in enumerate(state.shots)
+                if steps.done(shot, state.rows) < steps.count(shot, passes)
+            },
+            rows=state.rows,
+            results=state.results,
+            sources=Sources(
+                contents.__getitem__, lambda number: store.stored_frame(output, number, shape)
+            ),
+        )
+
+    def _frames_in_memory(self) -> int:
+        """Return how many frames are in memory: those that the present one is compared with.
+
+        Where there are passes back, more, as a film can only be read forward.
+        """
+        count = self._config.temporal_frames[-1] + 1
+        if self._config.passes == 1:
+            return count
+        return max(count, FRAMES_BYTES // (3 * math.prod(self.transfer.shape)))
 
     @functools.cached_property
     def _identity(self) -> dict[str, Any]:
@@ -206,12 +226,14 @@ class FilmRun:
             "size": list(transfer.shape),
         }
 
-    def _record(self, shots: tuple[plan.Shot, ...], rows: list[Row]) -> dict[str, Any]:
-        is_whole = len(rows) == sum(shot.frame_count for shot in shots)
+    def _record(self, shots: tuple[Shot, ...], rows: Mapping[int, Row]) -> dict[str, Any]:
+        is_whole = steps_left(shots, rows, self._config.passes) == 0
         names = ("warping_error", "warping_error_of_film", "reliable_share")
         means = {
             name: finite_or_none(
-                measures.mean_error([math.nan if row[name] is None else row[name] for row in rows])
+                measures.mean_error(
+                    [math.nan if row[name] is None else row[name] for row in rows.values()]
+                )
             )
             for name in names
         }
@@ -228,26 +250,10 @@ class FilmRun:
                 "color": list(self.facts.color),
             },
             "shots": [shot._asdict() for shot in shots],
-            "frames": rows,
+            "frames": [row for _, row in sorted(rows.items())],
             "means": means,
             "environment": device.environment(),
         }
-
-
-def _seconds_left(shots: tuple[plan.Shot, ...], rows: list[Row]) -> float:
-    """Estimate the time of the frames that are not done; NaN if none is done."""
-    firsts = {shot.first for shot in shots}
-    count = sum(shot.frame_count for shot in shots)
-    seconds = {
-        is_first: [row["seconds"] for row in rows if (row["frame"] in firsts) == is_first]
-        for is_first in (True, False)
-    }
-    if not rows:
-        return math.nan
-    mean = statistics.fmean(seconds[False] or seconds[True])
-    mean_of_first = statistics.fmean(seconds[True] or seconds[False])
-    first_left = sum(first >= len(rows) for first in firsts)
-    return first_left * mean_of_first + (count - len(rows) - first_left) * mean
 
 
 def _hash(path: StrPath) -> str:

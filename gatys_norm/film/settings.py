@@ -12,6 +12,7 @@ from gatys_norm.config import FLAT, LARGEST_WEIGHT, ConfigError, TransferConfig
 
 DEFAULT_TEMPORAL_WEIGHT = 1.0
 LARGEST_DISTANCE = 100  # frames
+MOST_PASSES = 20
 FRAME_RATES = Fraction(1, 60), Fraction(1000)
 FIRST_FRAME = "first frame"  # stands for the path of the start of later frames
 
@@ -27,6 +28,7 @@ class FilmConfig:
       temporal_frames: with which frames before it a frame is compared.
       later_iterations: largest number of iterations of the other frames of a shot.
       frame_rate: frames per second, if the film is a folder.
+      passes: how often each shot is gone through: forward, then back, then forward, and so on.
 
     Raises:
       ConfigError: when made with a value out of range.
@@ -37,6 +39,7 @@ class FilmConfig:
     temporal_frames: tuple[int, ...] = (1,)
     later_iterations: int = 100
     frame_rate: Fraction = Fraction(25)
+    passes: int = 1
 
     def __post_init__(self) -> None:
         if self.transfer.projection != FLAT:
@@ -53,6 +56,8 @@ class FilmConfig:
             raise ConfigError(f"temporal_frames: must be at most {LARGEST_DISTANCE}")
         if self.later_iterations < 1:
             raise ConfigError("later_iterations: must be a whole number of at least 1")
+        if not 1 <= self.passes <= MOST_PASSES:
+            raise ConfigError(f"passes: must be a whole number from 1 to {MOST_PASSES}")
         if not FRAME_RATES[0] <= self.frame_rate <= FRAME_RATES[1]:
             raise ConfigError(f"frame_rate: must be from {FRAME_RATES[0]} to {FRAME_RATES[1]}")
 

@@ -18,7 +18,7 @@ import numpy as np
 from gatys_norm import files
 from gatys_norm.config import LARGEST_WEIGHT
 from gatys_norm.files import StrPath
-from gatys_norm.film import encode, plan
+from gatys_norm.film import encode, plan, steps
 from gatys_norm.film.model import FilmError, FilmFacts, Frame
 from gatys_norm.film.plan import Shot
 from gatys_norm.images import io as picture_io
@@ -37,13 +37,14 @@ class State(NamedTuple):
 
     Attributes:
       shots: of the film.
-      rows: what the record has of each finished frame.
-      results: {number: image, float32 H × W × 3} of those that later frames are compared with.
+      rows: {number: what the record has of it} of each finished frame.
+      results: {number: image, float32 H × W × 3} of those that later frames are compared with, and
+        of the last one that was finished; see `steps.results_needed`.
       strips: how the network is computed; see `film.transfer.FilmTransfer`.
     """
 
     shots: tuple[Shot, ...]
-    rows: list[Row]
+    rows: Mapping[int, Row]
     results: Mapping[int, np.ndarray]
     strips: tuple[Strips, ...]
 
@@ -118,14 +119,15 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def save_frame(
-    output: StrPath, image: np.ndarray, state: State, identity: Mapping[str, Any]
-) -> None:
-    """Store the last frame of a state, then the state; it is finished when both are.
+def save_frame(output: StrPath, number: int, state: State, identity: Mapping[str, Any]) -> None:
+    """Store a state, then the result that has been added to it.
+
+    If the program is stopped between the two, `load` writes that result: it may replace the one of
+    an earlier pass, which must be there as long as the state does not hold the new one.
 
     Args:
       output: path of the film.
-      image: the frame, float32 H × W × 3.
+      number: of the frame that has been added.
       state: the film, this frame included.
       identity: what distinguishes this transfer from others, as plain JSON values.
 
@@ -133,15 +135,15 @@ def save_frame(
       OSError: the disk is full, and so on; the older state is unchanged.
     """
     frames_folder(output).mkdir(exist_ok=True)
-    picture_io.save_picture(frame_path(output, len(state.rows) - 1), image)
     facts: Any = {
         "identity": identity,
         "shots": state.shots,
-        "rows": state.rows,
+        "rows": [row for _, row in sorted(state.rows.items())],
         "strips": [strips._asdict() for strips in state.strips],
     }
     arrays = {str(number): result for number, result in state.results.items()}
     checkpoints.save(run_folder.checkpoint_path(output), Checkpoint(arrays, facts))
+    picture_io.save_picture(frame_path(output, number), state.results[number])
 
 
 def load(
@@ -150,8 +152,9 @@ def load(
     layers: Collection[str],
     shape: tuple[int, int],
     distance: int,
+    passes: int,
 ) -> State:
-    """Return the state that `save_frame` stored, checked.
+    """Return the state that `save_frame` stored, checked; write its last results once more.
 
     Args:
       output: path of the film.
@@ -159,8 +162,10 @@ def load(
       layers: its content layers.
       shape: (height, width) of its frames.
       distance: how many frames before it a frame is compared with, at most.
+      passes: how often each shot is gone through.
 
     Raises:
+      OSError: a result could not be written.
       CheckpointError: it is missing or damaged.
       CheckpointMismatchError: it is of another transfer, or a frame is missing.
     """
@@ -170,10 +175,10 @@ def load(
         for name, value in identity.items():
             if stored["identity"][name] != json.loads(json.dumps(value)):
                 raise CheckpointMismatchError(f"the checkpoint is of another film: {name} differs")
-        shots, rows = plan.from_json(stored["shots"], layers), list(stored["rows"])
-        _check_rows(rows, shots)
+        shots = plan.from_json(stored["shots"], layers)
+        rows = _checked_rows(stored["rows"], shots, passes)
         results = {int(number): array for number, array in arrays.items()}
-        _check_results(results, len(rows), shape, distance)
+        _check_results(results, shots, rows, passes, distance, shape)
         for strips in stored["strips"]:
             checkpoints.check_strips(strips)
         planned = tuple(Strips(**strips) for strips in stored["strips"])
@@ -181,30 +186,52 @@ def load(
         raise
     except DAMAGED as error:
         raise damaged(error) from error
-    for number in range(len(rows)):
-        if not frame_path(output, number).is_file():
-            path = frame_path(output, number)
+    state = State(shots, rows, results, planned)
+    _write_last(output, state)
+    for number in rows:
+        path = frame_path(output, number)
+        if not path.is_file():
             raise CheckpointMismatchError(f"the frame {path} is missing, which was finished")
-    return State(shots, rows, results, planned)
+    return state
 
 
-def _check_rows(rows: Sequence[Row], shots: Sequence[Shot]) -> None:
-    if len(rows) > sum(shot.frame_count for shot in shots):
+def _checked_rows(rows: Sequence[Row], shots: Sequence[Shot], passes: int) -> dict[int, Row]:
+    """Return {number: row} of stored rows, which may be forged."""
+    count = sum(shot.frame_count for shot in shots)
+    if len(rows) > count:
         raise ValueError("there are more frames than in the film")
     json.dumps(rows, allow_nan=False)
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
+        check_number(row, "frame", rows[index - 1]["frame"] + 1 if index else 0, count - 1, int)
+        check_number(row, "pass", 1, passes, int)
         check_number(row, "lambda_os", 0, LARGEST_WEIGHT)
         check_number(row, "seconds")
-        if row["frame"] != number or Fraction(*row["duration"]) < 0:
-            raise ValueError(f"frame {number} is damaged")
-        if number and Fraction(*row["time"]) <= Fraction(*rows[number - 1]["time"]):
+        if Fraction(*row["duration"]) < 0:
+            raise ValueError(f"frame {row['frame']} is damaged")
+        if index and Fraction(*row["time"]) <= Fraction(*rows[index - 1]["time"]):
             raise ValueError("the times of the frames do not grow")
+    by_number = {row["frame"]: row for row in rows}
+    for shot in shots:
+        steps.check(shot, by_number, passes)
+    return by_number
 
 
 def _check_results(
-    results: Mapping[int, np.ndarray], count: int, shape: tuple[int, int], distance: int
+    results: Mapping[int, np.ndarray],
+    shots: Sequence[Shot],
+    rows: Mapping[int, Row],
+    passes: int,
+    distance: int,
+    shape: tuple[int, int],
 ) -> None:
-    if sorted(results) != list(range(max(0, count - distance), count)):
+    """Raise ValueError unless the results are those of the frames that the next ones need."""
+    needed: set[int] = set()
+    for shot in shots:
+        done = steps.done(shot, rows)
+        of_shot = steps.results_needed(shot, done, distance)
+        if done < steps.count(shot, passes) or not of_shot.isdisjoint(results):
+            needed |= of_shot
+    if set(results) != needed:
         raise ValueError("other results than those of the last frames")
     for result in results.values():
         if result.shape != (*shape, 3) or result.dtype != np.float32:
@@ -213,23 +240,38 @@ def _check_results(
             raise ValueError("a result has values that are not finite")
 
 
-def stored_frames(output: StrPath, rows: Sequence[Row]) -> Iterator[Frame]:
-    """Yield the frames of the result that are stored.
+def _write_last(output: StrPath, state: State) -> None:
+    """Write the last result of each shot, in case the program was stopped before that."""
+    for shot in state.shots:
+        done = steps.done(shot, state.rows)
+        number = steps.at(shot, done - 1).frame
+        if done and number in state.results:
+            picture_io.save_picture(frame_path(output, number), state.results[number])
+
+
+def stored_frame(output: StrPath, number: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return a frame of the result that is stored, uint8 H × W × 3.
+
+    Args:
+      output: path of the film.
+      number: of the frame.
+      shape: (height, width) that it must have.
 
     Raises:
-      FilmError: one cannot be read.
+      FilmError: it cannot be read, or is another picture.
     """
-    for number, row in enumerate(rows):
-        try:
-            pixels = picture_io.load_picture(frame_path(output, number))
-        except picture_io.PictureError as error:
-            raise FilmError(str(error)) from error
-        yield Frame(pixels.astype(np.uint8), Fraction(*row["time"]), Fraction(*row["duration"]))
+    path = frame_path(output, number)
+    try:
+        pixels = picture_io.load_picture(path).astype(np.uint8)
+    except picture_io.PictureError as error:
+        raise FilmError(str(error)) from error
+    if pixels.shape[:2] != shape:
+        raise FilmError(f"{path}: is not the frame that was stored; remove all, and begin anew")
+    return pixels
 
 
 def finish(
     output: StrPath,
-    rows: Sequence[Row],
     facts: FilmFacts,
     record: Mapping[str, Any],
     sound_of: StrPath | None,
@@ -238,26 +280,33 @@ def finish(
 
     Args:
       output: path of the film.
-      rows: what the record has of each frame, at least one.
       facts: of the film that was read.
-      record: plain JSON values with a `status`; if it is "interrupted", frames and checkpoint stay.
+      record: plain JSON values with the rows of the `frames`, at least one, and a `status`; if that
+        is "interrupted", frames and checkpoint stay.
       sound_of: film whose sound is copied; None for no sound.
 
     Raises:
       OSError: a file could not be written; the frames and the checkpoint are kept.
     """
-    is_whole = record["status"] != "interrupted"
+    is_whole, rows = record["status"] != "interrupted", record["frames"]
     if not is_folder(output):
         last_duration = Fraction(*rows[-1]["duration"]) or 1 / facts.frame_rate
         end = Fraction(*rows[-1]["time"]) + last_duration
         until = None if is_whole else end
-        encode.write(output, stored_frames(output, rows), facts, sound_of, until)
+        encode.write(output, _stored_frames(output, record), facts, sound_of, until)
     text = json.dumps(record, indent=1, allow_nan=False)
     files.write_atomically(run_folder.record_path(output), text.encode() + b"\n")
     if is_whole:
         run_folder.checkpoint_path(output).unlink(missing_ok=True)
         if not is_folder(output):
             _remove_frames(output, len(rows))
+
+
+def _stored_frames(output: StrPath, record: Mapping[str, Any]) -> Iterator[Frame]:
+    shape = record["film"]["height"], record["film"]["width"]
+    for row in record["frames"]:
+        times = (Fraction(*row[name]) for name in ("time", "duration"))
+        yield Frame(stored_frame(output, row["frame"], shape), *times)
 
 
 def _remove_frames(output: StrPath, count: int) -> None:

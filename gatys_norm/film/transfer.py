@@ -7,17 +7,17 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import filled_in
 from gatys_norm.film import flow as flows
-from gatys_norm.film import measures, plan
-from gatys_norm.film.flow import Motion
+from gatys_norm.film import plan, steps
+from gatys_norm.film.frame import FrameToCompute, Row, Sources, kept, repeated, row_of, start_of
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.settings import FilmConfig, is_settled
+from gatys_norm.film.steps import Step
 from gatys_norm.images import color as colors
 from gatys_norm.images.inputs import FilmFrame, LoadedInputs, Warped
 from gatys_norm.images.sizes import resize
@@ -25,51 +25,25 @@ from gatys_norm.losses import features as loss_features
 from gatys_norm.losses.functional import energy
 from gatys_norm.network import device, memory, vgg, weights
 from gatys_norm.optimizers.base import EvaluationStoppedError
-from gatys_norm.record import lambda_os_of, running_iterations, term_value
+from gatys_norm.record import running_iterations, term_value
 from gatys_norm.terms import layer_of, term_names
-from gatys_norm.text import finite_or_none
 from gatys_norm.transfer import Progress, Transfer, TransferResult
 
-Row: TypeAlias = dict[str, Any]  # what the record has of a frame
-OnProgress: TypeAlias = Callable[[int, Progress], object]  # number of the frame; true stops
+OnProgress: TypeAlias = Callable[[Step, Progress], object]  # a true value stops
 
 
 class Done(NamedTuple):
     """A finished frame.
 
     Attributes:
-      content: the frame of the film at the size of the transfer, uint8 H × W × 3.
+      step: which frame it is, and in which pass.
       image: its transfer, float32 H × W × 3, not clipped.
       row: what the record has of it; see `FilmTransfer.run`.
     """
 
-    content: np.ndarray
+    step: Step
     image: np.ndarray
     row: Row
-
-
-class _Frame(NamedTuple):
-    """A frame to be computed, and what it is compared with.
-
-    Attributes:
-      number: of the frame in the film.
-      content: of the film, uint8 H × W × 3.
-      opening: the same of the first frame of its shot.
-      shot: its shot.
-      motions: {distance: from the frame so many before, of the same shot}.
-      moved: {distance: the result of that frame, moved}.
-      masks: {distance: where that frame is the nearest one that shows the same}.
-      flow_seconds: time that the motions and the moves took.
-    """
-
-    number: int
-    content: np.ndarray
-    opening: np.ndarray
-    shot: Shot
-    motions: Mapping[int, Motion]
-    moved: Mapping[int, np.ndarray]
-    masks: Mapping[int, np.ndarray]
-    flow_seconds: float
 
 
 @dataclass
@@ -136,81 +110,95 @@ class FilmTransfer:
 
     def run(
         self,
-        frames: Iterable[np.ndarray],
-        shots: tuple[Shot, ...],
-        earlier: Mapping[int, np.ndarray] | None = None,
-        first: int = 0,
-        row: Row | None = None,
+        shot: Shot,
+        sources: Sources,
+        rows: Mapping[int, Row] | None = None,
+        results: Mapping[int, np.ndarray] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Done]:
-        """Yield the frames of the result one after the other, until the film or `on_progress` ends.
+        """Yield the frames of a shot one after the other, until the shot or `on_progress` ends.
 
-        Where a strength is given, λ_os is found in the first frame of each shot, and holds for all
-        of it. A frame that is the same as the one before keeps its result: computed once more, it
-        would be a little nearer to its minimum, and a still film would drift.
+        In the first pass each frame begins with the one before; in a later one with its result of
+        the pass before, except where the frame before it in the new pass shows the same. The frame
+        that a later pass begins with keeps its result. Where a strength is given, λ_os is found in
+        the first frame, and holds for all of the shot. A frame that is the same as the one before
+        keeps its result: computed once more, it would be a little nearer to its minimum, and a
+        still film would drift.
 
         Args:
-          frames: of the film, from its beginning, uint8.
-          shots: result of `shots`.
-          earlier: {number: image} of the results before frame `first` that it is compared with, if
-            a film is resumed there.
-          first: number of the first frame to be computed.
-          row: of the frame before it, if a film is resumed there.
-          on_progress: called during each frame with its number and `Progress`; a true value ends
+          shot: one of the result of `shots`.
+          sources: where the frames come from.
+          rows: {number of a frame: its row} of the frames that are done, if a film is resumed.
+          results: {number: image} of the results that the next frame is compared with; see
+            `steps.results_needed`.
+          on_progress: called during each frame with its `Step` and `Progress`; a true value ends
             the film with the frame before, as an EvaluationStoppedError within an evaluation does
             (see `network.strips.watched_by`).
 
         Yields:
-          `Done`, whose row has the number of the frame, and of its shot; status ("settled" where
-          the loss stopped falling, "repeated" for a kept result), iterations, evaluations and
-          seconds; the measures of `losses.metrics.measure`; the share of reliable
-          pixels, and the warping error of the result and of the film, None in a shot's first frame.
+          `Done`, whose row has the number of the frame, and of its pass; status ("settled" where
+          the loss stopped falling, "repeated" for the result of another frame, "kept" for that of
+          the pass before), iterations, evaluations and seconds; the measures of
+          `losses.metrics.measure`; the share of reliable pixels, and the warping error of the
+          result and of the film, from the frame before it in its pass; None where a pass begins.
         """
-        results = dict(earlier or {})
-        contents: dict[int, np.ndarray] = {}
-        opening = None
-        for index, pixels in enumerate(frames):
-            shot = plan.shot_of(shots, index)
-            contents[index] = self.resized(pixels)
-            if index == shot.first:
-                opening = contents[index]
-            if index >= first:
-                before = row if index > shot.first else None
-                if before and np.array_equal(contents[index], contents[index - 1]):
-                    done = Done(contents[index], results[index - 1], _repeated(before))
-                else:
-                    frame = self._frame(index, shot, contents, filled_in(opening), results)
-                    lambda_os = before["lambda_os"] if before else None
-                    result = self._transfer(frame, lambda_os, on_progress)
-                    if result is None:
-                        return
-                    row = _row(frame, shots.index(shot), result, contents.get(index - 1))
-                    done = Done(contents[index], result.image, row)
-                results[index], row = done.image, done.row
-                yield done
-            for numbers in (contents, results):
-                numbers.pop(index - self.config.temporal_frames[-1], None)
+        rows, results = dict(rows or {}), dict(results or {})
+        opening = sources.content_of(shot.first)
+        for index in range(steps.done(shot, rows), steps.count(shot, self.config.passes)):
+            step = steps.at(shot, index)
+            done = self._unchanged(step, sources, rows, results)
+            if done is None:
+                frame = self._frame(step, shot, opening, sources, results)
+                lambda_os = rows[shot.first]["lambda_os"] if index else None
+                result = self._transfer(frame, lambda_os, on_progress)
+                if result is None:
+                    return
+                done = Done(step, result.image, row_of(frame, result, sources))
+            rows[step.frame], results[step.frame] = done.row, done.image
+            yield done
+            needed = steps.results_needed(shot, index + 1, self.config.temporal_frames[-1])
+            results = {number: results[number] for number in needed}
+
+    def _unchanged(
+        self,
+        step: Step,
+        sources: Sources,
+        rows: Mapping[int, Row],
+        results: Mapping[int, np.ndarray],
+    ) -> Done | None:
+        """Return a frame that keeps a result that is there; None if it has to be computed."""
+        number = step.frame
+        for neighbor in step.neighbors([1]).values():
+            if np.array_equal(sources.content_of(number), sources.content_of(neighbor)):
+                return Done(step, results[neighbor], repeated(rows[neighbor], number))
+        if step.pass_number > 1 and step.position == 0:
+            image = sources.earlier_result_of(number).astype(np.float32)
+            return Done(step, image, rows[number] | kept(step))
+        return None
 
     def _frame(
         self,
-        index: int,
+        step: Step,
         shot: Shot,
-        contents: Mapping[int, np.ndarray],
         opening: np.ndarray,
+        sources: Sources,
         results: Mapping[int, np.ndarray],
-    ) -> _Frame:
-        """Find the motion from the earlier frames of the shot, and move their results."""
-        began, content = time.perf_counter(), contents[index]
-        distances = [k for k in self.config.temporal_frames if index - k >= shot.first]
-        motions = {k: flows.motion(contents[index - k], content) for k in distances}
-        moved = {k: flows.warp(results[index - k], motions[k].flow) for k in distances}
+    ) -> FrameToCompute:
+        """Find the motion from the frames before in this pass, and move their results."""
+        began, content = time.perf_counter(), sources.content_of(step.frame)
+        neighbors = step.neighbors(self.config.temporal_frames)
+        motions = {k: flows.motion(sources.content_of(n), content) for k, n in neighbors.items()}
+        moved = {k: flows.warp(results[n], motions[k].flow) for k, n in neighbors.items()}
         masks = flows.without_nearer([motion.mask for motion in motions.values()])
-        by_distance = dict(zip(distances, masks, strict=True))
+        by_distance = dict(zip(neighbors, masks, strict=True))
         seconds = time.perf_counter() - began
-        return _Frame(index, content, opening, shot, motions, moved, by_distance, seconds)
+        earlier = sources.earlier_result_of(step.frame) if step.pass_number > 1 else content
+        return FrameToCompute(
+            step, content, opening, shot.energies, earlier, motions, moved, by_distance, seconds
+        )
 
     def _transfer(
-        self, frame: _Frame, lambda_os: float | None, on_progress: OnProgress | None
+        self, frame: FrameToCompute, lambda_os: float | None, on_progress: OnProgress | None
     ) -> TransferResult | None:
         """Compute one frame; None if `on_progress`, or a stop within an evaluation, ended it.
 
@@ -226,7 +214,7 @@ class FilmTransfer:
             config = self.config.of_later_frames()
             if config.strength is not None:
                 config = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
-            start = _start(frame)
+            start = start_of(frame)
         pictures = dataclasses.replace(pictures, content=content, init=start)
         if config.color == "match":  # once for a shot, or the colors would flicker
             opening = frame.opening.astype(np.float32)
@@ -238,7 +226,7 @@ class FilmTransfer:
 
         def watch(progress: Progress) -> bool:
             nonlocal is_stopped
-            is_stopped = on_progress is not None and bool(on_progress(frame.number, progress))
+            is_stopped = on_progress is not None and bool(on_progress(frame.step, progress))
             return is_stopped or _is_settled(progress, config.size[-1])
 
         strips = self.strips[-len(config.size) :]
@@ -248,7 +236,7 @@ class FilmTransfer:
             return None
         return None if is_stopped else result
 
-    def _compared(self, frame: _Frame) -> FilmFrame:
+    def _compared(self, frame: FrameToCompute) -> FilmFrame:
         """Return what the terms of a frame compare it with.
 
         All frames have the same terms, so that one graph serves them all: where there is no earlier
@@ -260,53 +248,7 @@ class FilmTransfer:
         for distance, mask in frame.masks.items():
             picture = frame.moved[distance]
             warped[distance] = Warped(_grey(picture) if is_grey else picture, mask)
-        return FilmFrame(self.config.temporal_weight, warped, frame.shot.energies)
-
-
-def _start(frame: _Frame) -> np.ndarray:
-    """Return the start of a later frame: the nearest result that shows the same, or the content."""
-    remaining = np.ones(frame.content.shape[:2], np.float32)
-    start = np.zeros(frame.content.shape, np.float32)
-    for distance, mask in frame.masks.items():
-        start += mask[..., np.newaxis] * frame.moved[distance]
-        remaining -= mask
-    return start + remaining[..., np.newaxis] * frame.content.astype(np.float32)
-
-
-def _row(frame: _Frame, shot: int, result: TransferResult, before: np.ndarray | None) -> Row:
-    """Return what the record has of a frame; `before` is the frame of the film before it."""
-    record = result.record
-    row = {
-        "frame": frame.number,
-        "shot": shot,
-        "status": "settled" if record["status"] == "interrupted" else record["status"],
-        "iterations": record["iterations"],
-        "evaluations": record["evaluations"],
-        "seconds": record["timing"]["seconds"],
-        "flow_seconds": frame.flow_seconds,
-        "lambda_os": lambda_os_of(record),
-        "metrics": record["metrics"],
-        "reliable_share": None,
-        "warping_error": None,
-        "warping_error_of_film": None,
-    }
-    if not frame.moved or before is None:
-        return row
-    motion, standstill = frame.motions[1], np.zeros_like(frame.motions[1].flow)
-    error = measures.warping_error(result.image, frame.moved[1], standstill, motion.mask)
-    of_film = measures.warping_error(frame.content, before, motion.flow, motion.mask)
-    return row | {
-        "reliable_share": motion.share,
-        "warping_error": finite_or_none(error),
-        "warping_error_of_film": finite_or_none(of_film),
-    }
-
-
-def _repeated(before: Row) -> Row:
-    """Return the row of a frame that keeps the result of the one before, from the row of that."""
-    work = dict.fromkeys(("iterations", "evaluations", "seconds", "flow_seconds"), 0)
-    errors = {"reliable_share": 1.0, "warping_error": 0.0, "warping_error_of_film": 0.0}
-    return before | {"frame": before["frame"] + 1, "status": "repeated"} | work | errors
+        return FilmFrame(self.config.temporal_weight, warped, frame.energies)
 
 
 def _is_settled(progress: Progress, size: int) -> bool:

@@ -228,7 +228,7 @@ def encode_picture(
 ) -> bytes:
     """Return the bytes that `save_picture` writes; raises the same errors except OSError."""
     check_output_suffix(path, bit_depth)
-    levels = _levels(image, bit_depth)
+    pixels = levels(image, bit_depth)
     exif = mark()
     encoding = ENCODINGS[Path(path).suffix.lower()] | {"exif": exif}
     if dpi:
@@ -242,18 +242,22 @@ def encode_picture(
         if encoding["format"] == "TIFF":
             if text:
                 exif[ExifTags.Base.ImageDescription] = json.dumps(dict(text))
-            return encoders.tiff(levels, exif)
+            return encoders.tiff(pixels, exif)
         if bit_depth == 16:
-            return encoders.png_16_bit(levels, **encoding)
+            return encoders.png_16_bit(pixels, **encoding)
         encoded = io.BytesIO()
-        Image.fromarray(levels).save(encoded, **encoding)
+        Image.fromarray(pixels).save(encoded, **encoding)
     except (OSError, ValueError) as error:  # nothing is written to the disk here
         raise PictureError(f"{path}: {_message(error)}; PNG holds any size") from error
     return encoded.getvalue()
 
 
-def _levels(image: np.ndarray, bit_depth: int) -> np.ndarray:
-    """Return an image of 0–255 as uint8, or as uint16 of 0–65535."""
+def levels(image: np.ndarray, bit_depth: int = 8) -> np.ndarray:
+    """Return an image of 0–255 as `save_picture` stores it: as uint8, or as uint16 of 0–65535.
+
+    Raises:
+      ValueError: it is not H×W×3 or holds NaN.
+    """
     pixels = np.clip(image, 0, 255)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
         raise ValueError(f"expected H×W×3 numbers without NaN, got shape {pixels.shape}")

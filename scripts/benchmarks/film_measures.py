@@ -16,6 +16,7 @@ import numpy as np
 import report as benchmark_report
 
 from gatys_norm.experiments.statistics import CONTENT_DISTANCE, STYLE_REFLECTION, mean_over_layers
+from gatys_norm.film import flow as flows
 from gatys_norm.film import measures
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.images import io as picture_io
@@ -155,6 +156,22 @@ def mean_warping_error(clip, frames):
         for index, (before, later) in enumerate(itertools.pairwise(frames), start=1)
         for visible in [clip.visible(index, index - 1)]
     ]
+    return measures.mean_error(errors)
+
+
+def error_of_new_pixels(clip, frames):
+    """Return the mean warping error, from the frame before, of what had just come into sight there.
+
+    Args:
+      clip: whose motion is known.
+      frames: of the clip, at least three.
+    """
+    errors = []
+    for index in range(2, len(frames)):
+        flow, is_new = clip.flow(index, index - 1), ~clip.visible(index - 1, index - 2)
+        was_new = flows.warp(is_new[..., np.newaxis].astype(np.float64), flow)[..., 0] > 0.5
+        visible = was_new & clip.visible(index, index - 1)
+        errors.append(measures.warping_error(frames[index], frames[index - 1], flow, visible))
     return measures.mean_error(errors)
 
 

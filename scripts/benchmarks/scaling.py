@@ -230,11 +230,12 @@ def run_grid(config, count, workers, title, began):
 @contextlib.contextmanager
 def connected(workers):
     """Yield an executor with this number of workers on a Ray cluster on this machine."""
+    from gatys_norm.experiments import cluster
     from gatys_norm.experiments import ray as ray_executor
 
     with contextlib.ExitStack() as stack:
-        with errors.refusing(ray_executor.ClusterError), console.silent_stderr():
-            stack.enter_context(ray_executor.connected())
+        with errors.refusing(cluster.ClusterError), console.silent_stderr():
+            stack.enter_context(cluster.connected())
         import ray
 
         resources = ray.cluster_resources()

@@ -326,6 +326,7 @@ def test_what_the_page_names_is_there():
 @pytest.mark.usefixtures("small_network", "eagerly")
 def test_the_study_of_the_page_runs(tmp_path, monkeypatch, capsys):
     """Its code as it stands, with small numbers and without a cluster, which it asks for."""
+    from gatys_norm.experiments import cluster
     from gatys_norm.experiments import ray as ray_executor
 
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -344,17 +345,17 @@ def test_the_study_of_the_page_runs(tmp_path, monkeypatch, capsys):
         picture_io.save_picture(tmp_path / f"{name}.jpg", picture)
     asked = []
 
-    def asks_for(name, result):
-        signature = inspect.signature(getattr(ray_executor, name))
+    def asks_for(module, name, result):
+        signature = inspect.signature(getattr(module, name))
 
         def stand_in(*positional, **named):
             asked.append((name, signature.bind(*positional, **named).arguments))
             return result
 
-        monkeypatch.setattr(ray_executor, name, stand_in)
+        monkeypatch.setattr(module, name, stand_in)
 
-    asks_for("connected", contextlib.nullcontext())
-    asks_for("executor", None)  # cells run here, one after the other
+    asks_for(cluster, "connected", contextlib.nullcontext())
+    asks_for(ray_executor, "executor", None)  # cells run here, one after the other
     monkeypatch.chdir(tmp_path)
     seen = []
     for _ in range(2):

@@ -1,5 +1,6 @@
 """The command `gatys-norm film`: what it refuses, what it leaves, how it is stopped and resumed."""
 
+import contextlib
 import errno
 import json
 import os
@@ -19,9 +20,9 @@ from PIL import Image
 pytest.importorskip("av")
 pytest.importorskip("cv2")
 
-from gatys_norm.cli import film as film_command
-from gatys_norm.cli import loading
+from gatys_norm.cli import film_reporter, loading
 from gatys_norm.cli import main as cli
+from gatys_norm.cli.film_reporter import FilmReporter
 
 SIDE, COUNT = 32, 3
 GIVEN = {
@@ -80,6 +81,12 @@ def refusal(*words, **changes):
         ({"temporal_frames": "2,1"}, "--temporal_frames: must be 1 and larger numbers"),
         ({"temporal_frames": "1,x"}, "--temporal_frames: must be whole numbers"),
         ({"later_iterations": "0"}, "flag --later_iterations=0"),
+        ({"passes": "0"}, "--passes: must be a whole number from 1 to 20"),
+        ({"passes": "x"}, "flag --passes=x"),
+        ({"executor": "cloud"}, "flag --executor=cloud"),
+        ({"executor": "ray", "cpus_per_cell": "0"}, "--cpus_per_cell: must be a number above 0"),
+        ({"executor": "ray", "gpus_per_cell": "nan"}, "--gpus_per_cell: must be a number from 0"),
+        ({"executor": "ray", "preview": "0"}, "--preview: is not taken here; with --executor=ray"),
         ({"frame_rate": "1/0"}, "--frame_rate: must be a number such as 25 or 30000/1001"),
         ({"frame_rate": "1e99999999"}, "--frame_rate: must be a number such as 25"),
         ({"frame_rate": "0"}, "--frame_rate: must be from 1/60 to 1000"),
@@ -173,7 +180,7 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     from gatys_norm.film import decode
 
     call(output="whole.mp4")
-    on_progress = film_command._Reporter.on_progress
+    on_progress = FilmReporter.on_progress
 
     def interrupt(reporter, progress):
         if progress.frame == 3:
@@ -181,7 +188,7 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
         return on_progress(reporter, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(film_command._Reporter, "on_progress", interrupt)
+        patch.setattr(FilmReporter, "on_progress", interrupt)
         code, out, _ = call()
     assert code == 128 + signal.SIGINT
     assert out == "interrupted; the 2 frames so far are out.mp4, continue with --resume\n"
@@ -193,6 +200,60 @@ def test_interrupted_film_can_be_played_and_resumed_to_the_same_frames(small_fil
     code, _, err = call("--resume")
     assert code == 0, err
     assert measures_in(small_film / "out.mp4.json") == measures_in(small_film / "whole.mp4.json")
+
+
+def executed(monkeypatch, execute):
+    """Let films be computed by a function instead of a cluster."""
+    from gatys_norm.cli import grid as grid_command
+    from gatys_norm.experiments import ray_films
+
+    @contextlib.contextmanager
+    def connected(values):
+        yield True
+
+    monkeypatch.setattr(grid_command, "connected_from_flags", connected)
+    monkeypatch.setattr(ray_films, "executor", lambda cpus, gpus: execute)
+
+
+def test_several_shots_at_once_are_shown(small_film, monkeypatch):
+    from gatys_norm.film.steps import Step
+    from gatys_norm.film.work import Running, execute_here
+
+    def execute(work, report):
+        running = {number: Running(Step(number, 1, 0), 0.25, 3.0) for number in (0, 1)}
+        assert report(running, None) is False
+        yield from execute_here(work, report)
+
+    words = []
+    describe = film_reporter.description
+    monkeypatch.setattr(
+        film_reporter, "description", lambda progress: words.append(describe(progress)) or words[-1]
+    )
+    executed(monkeypatch, execute)
+    code, _, err = call(executor="ray")
+    assert code == 0, err
+    assert words[0] == f"frame 1/{COUNT}, shot 1/1, 2 shots at once, ? left"
+    assert "at once" not in words[1]
+
+
+def test_shot_that_fails_elsewhere_is_named_and_the_frames_are_kept(small_film, monkeypatch):
+    from gatys_norm.film.work import ShotError, execute_here
+
+    def execute(work, report):
+        yield next(execute_here(work, report))
+        raise ShotError("shot 1 failed 3 times, the last time with OSError: it burns")
+
+    with monkeypatch.context() as patch:
+        executed(patch, execute)
+        code, out, err = call(executor="ray")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "gatys-norm film: shot 1 failed 3 times, the last time with OSError: it burns; the frames "
+        "so far are kept, continue with --resume"
+    )
+    assert (small_film / "out.mp4.frames" / "000001.png").is_file()
+    code, _, err = call("--resume")
+    assert code == 0, err
 
 
 def test_preview_shows_each_frame_and_can_stop_the_film(small_film, monkeypatch):
@@ -226,6 +287,33 @@ def test_preview_shows_each_frame_and_can_stop_the_film(small_film, monkeypatch)
     assert frames.count(2) == 1
 
 
+def test_passes_are_shown(small_film, monkeypatch):
+    from gatys_norm.web import live
+
+    titles, words = [], []
+
+    class Watched(live.Preview):
+        def start(self, output, config):
+            titles.append(str(output))
+            super().start(output, config)
+
+    describe = film_reporter.description
+    monkeypatch.setattr(live, "Preview", Watched)
+    monkeypatch.setattr(
+        film_reporter, "description", lambda progress: words.append(describe(progress)) or words[-1]
+    )
+    code, _, err = call(preview="0", passes="2")
+    assert code == 0, err
+    order = [(1, 1), (2, 1), (3, 1), (2, 2), (1, 2)]
+    assert titles == [
+        f"out.mp4, frame {frame} of {COUNT}, pass {number} of 2" for frame, number in order
+    ]
+    shown = dict.fromkeys(", ".join(text.split(", ")[:3]) for text in words)
+    assert list(shown) == [
+        f"frame {frame}/{COUNT}, shot 1/1, pass {number}/2" for frame, number in order
+    ]
+
+
 def test_resume_without_a_checkpoint(small_film):
     code, _, err = call("--resume")
     assert code == 2
@@ -239,7 +327,7 @@ def in_strips(monkeypatch):
 
     monkeypatch.setattr(memory, "plan_size", lambda *_: memory.Plan(2.0**30, LOW_STRIPS))
     frames = []
-    on_strip, on_progress = film_command._Reporter.on_strip, film_command._Reporter.on_progress
+    on_strip, on_progress = FilmReporter.on_strip, FilmReporter.on_progress
 
     def watch_progress(reporter, progress):
         reporter.frame = progress.frame
@@ -249,22 +337,22 @@ def in_strips(monkeypatch):
         frames.append(getattr(reporter, "frame", 0))
         on_strip(reporter, share)
 
-    monkeypatch.setattr(film_command._Reporter, "on_progress", watch_progress)
-    monkeypatch.setattr(film_command._Reporter, "on_strip", watch_strip)
+    monkeypatch.setattr(FilmReporter, "on_progress", watch_progress)
+    monkeypatch.setattr(FilmReporter, "on_strip", watch_strip)
     return frames
 
 
 @pytest.mark.parametrize("frame", [0, 1, 2])
 def test_film_in_strips_is_stopped_within_an_evaluation(small_film, in_strips, monkeypatch, frame):
     """After the third strip that follows the first progress of a frame; 0: of none."""
-    on_strip = film_command._Reporter.on_strip
+    on_strip = FilmReporter.on_strip
 
     def interrupt(reporter, share):
         if in_strips[-2:] == [frame, frame]:
             os.kill(os.getpid(), signal.SIGINT)
         on_strip(reporter, share)
 
-    monkeypatch.setattr(film_command._Reporter, "on_strip", interrupt)
+    monkeypatch.setattr(FilmReporter, "on_strip", interrupt)
     code, out, err = call()
     assert code == 128 + signal.SIGINT
     assert "Traceback" not in err

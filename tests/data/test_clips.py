@@ -8,7 +8,8 @@ SIDE = 64
 
 
 @pytest.mark.parametrize(
-    "make", [clips.pan, clips.zoom, clips.rotation, clips.passing, clips.returning, clips.cut]
+    "make",
+    [clips.pan, clips.zoom, clips.rotation, clips.whirl, clips.passing, clips.returning, clips.cut],
 )
 def test_visible_points_have_the_same_color_in_both_frames(make):
     """Compared where the pattern is drawn without averaging: at the very points of the flow."""

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
-import os
 import signal
 import sys
 import types
@@ -13,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from helpers import ray_clusters
 from helpers.programs import ROOT, run, start, wait_for
+from helpers.ray_clusters import title, workers
 from helpers.weights_files import write_weights
 
 from gatys_norm import experiments, transfer
@@ -23,6 +23,7 @@ from gatys_norm.config import TransferConfig
 from gatys_norm.experiments import grid as grid_runs
 from gatys_norm.experiments import ray as ray_executor
 from gatys_norm.images import io as picture_io
+from gatys_norm.network import weights
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs import folder as run_folder
 
@@ -32,32 +33,20 @@ RUNS = 4
 CHECKPOINT = "result.checkpoint.npz"
 MARK = 1e6  # seconds
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None and not os.environ.get("CI"),
-    reason="Ray is not installed (pip install gatys-norm[ray])",
-)
+pytestmark = ray_clusters.needs_ray
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _settings(tmp_path_factory):
-    """Ray on loopback, an empty cache folder for its workers, an actor that is asked often."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # see `ray_executor.connected`
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(ray_executor, "POLL_SECONDS", 0.05)
+    with ray_clusters.settings(tmp_path_factory.mktemp("cache")):
         yield
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Two machines with a core each, to which this process is connected."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    with ray_executor.connected(cluster.address):
-        yield cluster
-    cluster.shutdown()
+    with ray_clusters.two_machines() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -157,26 +146,6 @@ def losses(cluster, configs, tmp_path_factory):
     if "machine" in lost:
         cluster.add_node(num_cpus=1)
     return types.SimpleNamespace(all=results, lost=lost, heard=heard)
-
-
-def workers(name="_run", machine=None):
-    """Return Ray's processes that run a task or an actor of this name now; a transfer by default.
-
-    Args:
-      name: of the function or class.
-      machine: of the cluster; all that this process started when None.
-    """
-    root = machine.all_processes["raylet"][0].process.pid if machine else os.getpid()
-    processes = psutil.Process(root).children(recursive=True)
-    return [process for process in processes if title(process).startswith(f"ray::{name}")]
-
-
-def title(process):
-    """Return what a process calls itself; "" if it has ended."""
-    try:
-        return "".join(process.cmdline()[:1])
-    except psutil.Error:
-        return ""
 
 
 def folder_of(worker):
@@ -350,10 +319,9 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, capfd, argument, named):
 
 def test_without_ray_the_way_to_get_it_is_said(tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(
-        sys.modules, "gatys_norm.experiments.ray"
-    )  # it is imported without Ray, too
-    monkeypatch.delattr(experiments, "ray")
+    for name in ("cluster", "ray"):  # they are imported without Ray, too
+        monkeypatch.delitem(sys.modules, f"gatys_norm.experiments.{name}")
+        monkeypatch.delattr(experiments, name)
     assert "pip install gatys-norm[ray]" in refused(tmp_path, capfd)
 
 
@@ -443,7 +411,7 @@ def test_a_killed_worker_costs_nothing(losses, local):
     folder = losses.lost["worker"]
     assert_same_pictures(losses.all, local)
     assert {path.name for path in resumed(losses.all)} == {folder.name}
-    assert folder.is_relative_to(ray_executor.weights.cache_folder())
+    assert folder.is_relative_to(weights.cache_folder())
     assert not folder.exists()
 
 
@@ -460,75 +428,6 @@ def test_a_killed_progress_actor_costs_nothing(losses, local):
     assert losses.lost["actor"]
     assert any(losses.heard)
     assert_same_pictures(losses.all, local)
-
-
-# --- parts -------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
-def test_the_actor_says_when_to_stop_and_a_run_without_one_continues():
-    import ray
-
-    actor = ray_executor._start_progress_actor()
-    report = ray_executor._Reports(actor, 3)
-    assert report(0) is False
-    wait_for(lambda: ray.get(actor.running.remote()) == {3: 0})
-    assert ray.get(actor.stop.remote()) == {3}
-    wait_for(lambda: report(7))
-    assert ray.get(actor.running.remote()) == {3: 7}
-    ray.kill(actor)
-    vain = ray_executor._Reports(actor, 4)
-    with pytest.raises(ray.exceptions.RayActorError):
-        wait_for(lambda: ray.get(actor.running.remote()) is None)
-    for iterations in range(3):
-        assert vain(iterations) is False
-        with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(vain._reply)
-
-
-def test_weights_of_another_machine_are_written_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    elsewhere = ray_executor.weights.WeightsFile(Path("/nowhere/w.h5"), "imagenet", "ab" * 32)
-    here = ray_executor._on_this_machine(elsewhere, np.arange(9, dtype=np.uint8))
-    assert (here.source, here.sha256) == ("imagenet", "ab" * 32)
-    assert here.path.read_bytes() == bytes(range(9))
-    assert here.path.is_relative_to(tmp_path)
-    assert ray_executor._on_this_machine(elsewhere, None) == here
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:9", "127.0.0.1:9: .*refused"),
-        ("ray://127.0.0.1:9", "127.0.0.1:9: .*refused"),
-        ("nobody", "nobody: must be auto, HOST:PORT or ray://HOST:PORT"),
-        ("http://127.0.0.1:9", "must be auto"),
-        ("127.0.0.1:x", "127.0.0.1:x"),
-    ],
-)
-def test_a_cluster_that_is_not_there_is_named(address, message):
-    with (
-        pytest.raises(ray_executor.ClusterError, match=message),
-        ray_executor.connected(address),
-    ):
-        pytest.fail("connected to nothing")
-
-
-@pytest.mark.slow
-def test_a_local_cluster_that_would_listen_on_every_network_is_refused(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import ray\n"
-        "from gatys_norm.experiments import ray as ray_executor\n"
-        "try:\n"
-        "    with ray_executor.connected():\n"
-        "        print('connected')\n"
-        "except ray_executor.ClusterError as error:\n"
-        "    print(error)\n"
-    )
-    finished = run(program, env={"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"})
-    assert finished.stdout.strip().endswith("Ray was imported too early to be local"), finished
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ pytest.importorskip("cv2")
 
 from gatys_norm.config import ConfigError, TransferConfig
 from gatys_norm.film import plan
-from gatys_norm.film.model import FilmError
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.settings import FilmConfig, is_settled
 
@@ -32,15 +31,7 @@ def test_film_is_divided_at_its_cut_with_the_median_of_energies():
         pytest.approx(np.median(means[:3])),
         pytest.approx(np.median(means[3:])),
     ]
-    assert [plan.shot_of(shots, index) for index in (0, 2, 3, 5)] == [
-        *shots[:1] * 2,
-        *shots[1:] * 2,
-    ]
-
-
-def test_film_that_grew():
-    with pytest.raises(FilmError, match="has a frame 8 that it did not have before"):
-        plan.shot_of(SHOTS, 7)
+    assert [list(shot.frames) for shot in shots] == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_film_of_one_frame():
@@ -68,6 +59,9 @@ def test_shots_are_stored_as_json():
         [[0, 4, {"conv4_2": "1"}]],
         [[0, True, {"conv4_2": 1}]],
         [[0, 4, {"conv4_2": 1}, 5]],
+        [[0.0, 4, {"conv4_2": 1}]],
+        [[0, 4.5, {"conv4_2": 1}]],
+        [[0, 4, {"conv4_2": True}]],
     ],
 )
 def test_forged_shots_are_refused(values):
@@ -85,6 +79,8 @@ def test_forged_shots_are_refused(values):
         ({"temporal_frames": (1, 4, 2)}, "temporal_frames: must be 1 and larger numbers"),
         ({"temporal_frames": (1, 101)}, "temporal_frames: must be at most 100"),
         ({"later_iterations": 0}, "later_iterations: must be a whole number of at least 1"),
+        ({"passes": 0}, "passes: must be a whole number from 1 to 20"),
+        ({"passes": 21}, "passes: must be a whole number from 1 to 20"),
         ({"frame_rate": Fraction(0)}, "frame_rate: must be from 1/60 to 1000"),
     ],
 )

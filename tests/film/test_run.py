@@ -18,6 +18,7 @@ pytest.importorskip("cv2")
 from gatys_norm import transfer as picture_transfer
 from gatys_norm.config import TransferConfig
 from gatys_norm.film import decode, run, store, transfer
+from gatys_norm.film.frame import Sources
 from gatys_norm.film.model import FilmError
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.images import io as picture_io
@@ -56,6 +57,11 @@ def stopping_at(number):
     return lambda progress: progress.frame == number
 
 
+def stopping_in(number, frame):
+    """Return a function that stops a film in a pass, during a frame, both counted from 1."""
+    return lambda progress: (progress.pass_number, progress.frame) == (number, frame)
+
+
 def files_below(folder):
     """Return {name: bytes} of the files below a folder."""
     return {
@@ -63,6 +69,16 @@ def files_below(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def done_frames(film, frames, shots=None, **given):
+    """Return an iterator over what `FilmTransfer.run` yields for each shot of frames."""
+    results = {}
+    sources = Sources(frames.__getitem__, results.__getitem__)
+    for shot in film.transfer.shots(frames) if shots is None else shots:
+        for done in film.transfer.run(shot, sources, **given):
+            results[done.step.frame] = np.rint(np.clip(done.image, 0, 255))
+            yield done
 
 
 def pixels_of(folder):
@@ -76,6 +92,7 @@ def test_film_and_record(config, tmp_path):
     assert record["status"] == "completed"
     assert [row["frame"] for row in record["frames"]] == list(range(COUNT))
     assert [row["iterations"] for row in record["frames"]] == [6, 3, 3, 3]
+    assert {(row["shot"], row["pass"]) for row in record["frames"]} == {(0, 1)}
     assert record["frames"][0]["warping_error"] is None
     assert all(0 < row["warping_error"] < 1 for row in record["frames"][1:])
     assert set(record["frames"][1]["metrics"]) >= {"style_reflection", "content_distance"}
@@ -105,6 +122,131 @@ def test_stopped_and_resumed_film_has_the_same_frames_to_the_byte(config, tmp_pa
     assert files_below(output) == files_below(tmp_path / "whole")
 
 
+@pytest.fixture
+def in_passes(config, tmp_path):
+    """Settings of a film of two shots, of three frames and of two, in three passes."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number, index in enumerate((3, 4, 5, 6, 7)):
+        Image.fromarray(clips.cut(SIDE).frame(index)).save(frames / f"{number}.png")
+    config = with_transfer(config, content=str(frames), iterations=(4,))
+    return dataclasses.replace(config, later_iterations=2, passes=3)
+
+
+def test_passes_go_back_and_forth_within_each_shot(in_passes, tmp_path):
+    shown = []
+    film = run.FilmRun(in_passes)
+    record = film.run(tmp_path / "out", on_progress=lambda progress: shown.append(progress))
+    order = dict.fromkeys((one.shot, one.pass_number, one.frame) for one in shown)
+    assert list(order) == [
+        *((1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 2, 2), (1, 2, 1), (1, 3, 2), (1, 3, 3)),
+        *((2, 1, 4), (2, 1, 5), (2, 2, 4), (2, 3, 5)),
+    ]
+    assert {one.passes for one in shown} == {3}
+    shares = [one.share for one in shown]
+    assert shares == sorted(shares)
+    assert (0 < shares[0] < 0.1, shares[-1]) == (True, 1)
+    rows = record["frames"]
+    assert [(row["frame"], row["shot"]) for row in rows] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1)]
+    assert {row["pass"] for row in rows} == {3}
+    assert [row["status"] for row in rows] == ["kept", *["completed"] * 2, "kept", "completed"]
+    assert [row["warping_error"] is None for row in rows] == [True, False, False, True, False]
+    assert record["status"] == "completed"
+
+
+def test_film_in_passes_is_resumed_to_the_byte_in_any_of_them(in_passes, tmp_path, monkeypatch):
+    """With few frames in memory; and once its last result was not written any more."""
+    whole = run.FilmRun(in_passes).run(tmp_path / "whole")
+    monkeypatch.setattr(run, "FRAMES_BYTES", 0)
+    output = tmp_path / "out"
+    stops = [(1, 1), (1, 3), (2, 2), (2, 1), (3, 2), (1, 4), (2, 4), (3, 5), None]
+    for stop in stops:
+        film = run.FilmRun(in_passes)
+        state = None if stop == stops[0] else film.resume(output) if output.exists() else None
+        record = film.run(output, state, stopping_in(*stop) if stop else None)
+        if stop == (2, 1):  # the result of frame 2 in the pass back
+            store.frame_path(output, 1).write_bytes(b"")
+    assert files_below(output) == files_below(tmp_path / "whole")
+    assert measured(record) == measured(whole)
+
+
+def measured(record):
+    """Return what the record of a film has of its frames, without times."""
+    names = ("frame", "shot", "pass", "status", "iterations", "metrics", "warping_error")
+    return [{name: row[name] for name in names} for row in record["frames"]]
+
+
+def test_film_that_is_stopped_in_a_pass_back_has_all_frames_so_far(in_passes, tmp_path):
+    output = tmp_path / "out.mp4"
+    record = run.FilmRun(in_passes).run(output, on_progress=stopping_in(2, 1))
+    assert record["status"] == "interrupted"
+    assert [row["pass"] for row in record["frames"]] == [1, 2, 2]
+    assert len(list(decode.read(output))) == 3
+
+
+def test_first_pass_of_several_is_that_of_a_film_with_one(in_passes, tmp_path):
+    film = run.FilmRun(dataclasses.replace(in_passes, passes=1))
+    film.run(tmp_path / "one")
+    run.FilmRun(in_passes).run(tmp_path / "out", on_progress=stopping_in(2, 2))
+    names = ("000001.png", "000002.png", "000003.png")
+    assert [(tmp_path / "one" / name).read_bytes() for name in names] == [
+        (tmp_path / "out" / name).read_bytes() for name in names
+    ]
+
+
+def test_frame_of_a_later_pass_starts_from_its_result_where_no_neighbor_shows_the_same(
+    in_passes, monkeypatch
+):
+    starts = []
+
+    class Watched(transfer.Transfer):
+        def run(self, *arguments):
+            starts.append(self._inputs)
+            return super().run(*arguments)
+
+    monkeypatch.setattr(transfer, "Transfer", Watched)
+    frames = [clips.pan(SIDE).frame(index) for index in range(3)]
+    film = run.FilmRun(dataclasses.replace(in_passes, passes=2))
+    done = list(done_frames(film, frames))
+    second, third, third_again, second_again = *done[1:4], done[4]
+    np.testing.assert_array_equal(third_again.image, np.rint(np.clip(third.image, 0, 255)))
+    assert (third_again.step.pass_number, third_again.row["status"]) == (2, "kept")
+    assert (second_again.step.frame, second_again.row["status"]) == (1, "completed")
+    warped, start = starts[3].frame.warped[1], starts[3].pictures.init
+    visible = warped.mask == 1
+    assert 0.5 < visible.mean() < 1
+    np.testing.assert_array_equal(start[visible], warped.picture[visible])
+    earlier = np.rint(np.clip(second.image, 0, 255))
+    np.testing.assert_array_equal(start[~visible], earlier[~visible])
+
+
+def test_frames_of_later_passes_have_the_lambda_of_the_first(in_passes, tmp_path, monkeypatch):
+    numbers = itertools.count(1)
+
+    def found(*_):
+        number = next(numbers) / 10
+        return {
+            "target": 0.5,
+            "lambda_os": number,
+            "probes": [],
+            "proxy_size": SIDE,
+            "seconds": 0.0,
+        }
+
+    monkeypatch.setattr(picture_transfer, "search", found)
+    record = run.FilmRun(with_transfer(in_passes, strength=0.5)).run(tmp_path / "out")
+    assert [row["lambda_os"] for row in record["frames"]] == [0.1] * 3 + [0.2] * 2
+
+
+def test_still_film_does_not_drift_in_passes(in_passes):
+    film = run.FilmRun(in_passes)
+    done = list(done_frames(film, still(4)[:3]))
+    pictures = {np.rint(np.clip(one.image, 0, 255)).tobytes() for one in done}
+    assert len(pictures) == 1
+    assert [one.row["status"] for one in done[3:6]] == ["kept", "repeated", "repeated"]
+    assert [one.row["frame"] for one in done] == [0, 1, 2, 2, 1, 0, 0, 1, 2]
+
+
 def test_resumed_film_has_the_lambda_that_its_strength_had_found(config, tmp_path, monkeypatch):
     found = {"target": 0.5, "lambda_os": 0.37, "probes": [], "proxy_size": SIDE, "seconds": 0.0}
     monkeypatch.setattr(picture_transfer, "search", lambda *_: found)
@@ -126,7 +268,7 @@ def still(count=COUNT):
 
 def test_a_frame_that_is_the_same_as_the_one_before_keeps_its_result(config):
     film = run.FilmRun(config)
-    first, *repeated, last = film.transfer.run(still(), film.transfer.shots(still()))
+    first, *repeated, last = done_frames(film, still())
     for number, done in enumerate(repeated, start=1):
         assert done.image.tobytes() == first.image.tobytes()
         row = done.row
@@ -140,21 +282,22 @@ def test_a_frame_that_is_the_same_as_the_one_before_keeps_its_result(config):
 
 
 def test_same_frames_of_different_shots_are_computed(config):
-    """As where a shot begins after frames that were read, but not computed, of a resumed film."""
     film = run.FilmRun(config)
     shots = tuple(shot._replace(frame_count=1) for shot in film.transfer.shots(still(2)))
     shots = (shots[0], shots[0]._replace(first=1))
     frames = still(3)[:2]
-    for row in (None, next(film.transfer.run(frames, shots)).row):
-        done = list(film.transfer.run(frames, shots, first=int(row is not None), row=row))
-        assert [one.row["status"] for one in done] == ["completed"] * (2 if row is None else 1)
+    assert [done.row["status"] for done in done_frames(film, frames, shots)] == ["completed"] * 2
+    row = next(done_frames(film, frames, shots)).row
+    [done] = done_frames(film, frames, shots, rows={0: row})
+    assert done.row["status"] == "completed"
 
 
 def test_resumed_film_repeats_the_last_result_that_was_stored(config):
     film = run.FilmRun(config)
     shots = film.transfer.shots(still())
-    first, second = itertools.islice(film.transfer.run(still(), shots), 2)
-    rest = list(film.transfer.run(still(), shots, {1: second.image}, 2, second.row))
+    first, second = itertools.islice(done_frames(film, still(), shots), 2)
+    rows, results = {0: first.row, 1: second.row}, {1: second.image}
+    rest = list(done_frames(film, still(), shots, rows=rows, results=results))
     assert [done.row["status"] for done in rest] == ["repeated", "completed"]
     assert rest[0].image.tobytes() == first.image.tobytes()
 
@@ -206,7 +349,7 @@ def test_temporal_term_makes_the_film_steadier(config):
         changed = dataclasses.replace(config, temporal_weight=weight, later_iterations=6)
         film = run.FilmRun(changed)
         frames = [frame.pixels for frame in decode.read(config.transfer.content)]
-        done = list(film.transfer.run(frames, film.begin().shots))
+        done = list(done_frames(film, frames))
         errors.append(np.mean([frame.row["warping_error"] for frame in done[1:]]))
     assert errors[1] < errors[0] / 4
 
@@ -217,9 +360,8 @@ def test_each_shot_starts_anew(config):
     other = [clips.cut(SIDE).frame(index) for index in (10, 11)]
     shots = film.transfer.shots(one + other)
     assert [(shot.first, shot.frame_count) for shot in shots] == [(0, 2), (2, 2)]
-    together = list(film.transfer.run(one + other, shots))
-    alone = list(film.transfer.run(other, film.transfer.shots(other)))
-    assert [done.row["shot"] for done in together] == [0, 0, 1, 1]
+    together = list(done_frames(film, one + other, shots))
+    alone = list(done_frames(film, other))
     for done, expected in zip(together[2:], alone, strict=True):
         assert done.image.tobytes() == expected.image.tobytes()
 
@@ -235,7 +377,7 @@ def test_later_frame_starts_from_the_moved_result_and_from_the_content(config, m
     monkeypatch.setattr(transfer, "Transfer", Watched)
     film = run.FilmRun(config)
     frames = [frame.pixels for frame in decode.read(config.transfer.content)]
-    first, _ = itertools.islice(film.transfer.run(frames, film.begin().shots), 2)
+    first, _ = itertools.islice(done_frames(film, frames), 2)
     (first_config, _), (later_config, inputs) = starts
     assert (first_config.init, later_config.iterations) == ("content", (3,))
     warped = inputs.frame.warped[1]
@@ -262,14 +404,14 @@ def test_start_is_the_nearest_result_that_shows_the_same(config, monkeypatch):
             mask[SIDE // 2 :] = 0
         else:
             mask[:, SIDE // 2 :] = 0
-        return transfer.Motion(np.zeros((SIDE, SIDE, 2), np.float32), mask)
+        return transfer.flows.Motion(np.zeros((SIDE, SIDE, 2), np.float32), mask)
 
     film = run.FilmRun(config)
     frames = [clips.pan(SIDE).frame(index) for index in range(3)]
     shots = film.transfer.shots(frames)
     monkeypatch.setattr(transfer, "Transfer", Watched)
     monkeypatch.setattr(transfer.flows, "motion", motion)
-    first, second, _ = film.transfer.run(frames, shots)
+    first, second, _ = done_frames(film, frames, shots)
     half = SIDE // 2
     np.testing.assert_array_equal(starts[2][:half], second.image[:half])
     np.testing.assert_array_equal(starts[2][half:, :half], first.image[half:, :half])
@@ -287,7 +429,7 @@ def test_frame_ends_when_its_loss_has_settled(config, monkeypatch):
     changed = with_transfer(dataclasses.replace(config, later_iterations=9), log_every=1)
     film = run.FilmRun(changed)
     frames = [frame.pixels for frame in decode.read(config.transfer.content)]
-    rows = [done.row for done in film.transfer.run(frames, film.begin().shots)]
+    rows = [done.row for done in done_frames(film, frames)]
     assert [(row["iterations"], row["status"]) for row in rows] == [(2, "settled")] * COUNT
 
 
@@ -296,6 +438,7 @@ def test_frame_ends_when_its_loss_has_settled(config, monkeypatch):
     [
         ({"temporal_weight": 7.0}, "settings"),
         ({"later_iterations": 4}, "settings"),
+        ({"passes": 2}, "settings"),
     ],
 )
 def test_checkpoint_of_other_settings_is_refused(config, tmp_path, changes, name):
