@@ -148,18 +148,20 @@ def _phases(config: TransferConfig, precision: str, stage: int) -> tuple[Phase, 
     if precision != "float32" and is_last:
         coarse = iterations - math.ceil(FLOAT32_SHARE * iterations)
         whole = [Phase(precision, coarse), Phase("float32", iterations)]
-    if config.strength is not None and is_last:
-        whole = _with_strength_corrected(whole)
-    return (*low_rank, *whole)
+    phases = (*low_rank, *whole)
+    return _with_strength_corrected(phases) if config.strength is not None and is_last else phases
 
 
-def _with_strength_corrected(phases: Sequence[Phase]) -> list[Phase]:
-    """Return the last phases of a transfer, in the first of which λ_os is corrected."""
-    first, *others = phases
+def _with_strength_corrected(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """Return the phases of the last size, in the first whole one of which λ_os is corrected."""
+    index = next(index for index, phase in enumerate(phases) if phase.network == "whole")
+    first = phases[index]
     if first.last_iteration < ITERATIONS_BEFORE_STRENGTH + ITERATIONS_AFTER_STRENGTH:
-        return list(phases)
-    before = first._replace(last_iteration=ITERATIONS_BEFORE_STRENGTH)
-    return [before, first._replace(corrects_strength=True), *others]
+        return phases
+    divided = [first._replace(corrects_strength=True)]
+    if index == 0 or phases[index - 1].last_iteration < ITERATIONS_BEFORE_STRENGTH:
+        divided.insert(0, first._replace(last_iteration=ITERATIONS_BEFORE_STRENGTH))
+    return (*phases[:index], *divided, *phases[index + 1 :])
 
 
 def _low_rank_phases(iterations: int, precision: str, is_first: bool) -> tuple[Phase, ...]:

@@ -116,7 +116,7 @@ def stopped(cluster, configs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def losses(cluster, configs, tmp_path_factory):
-    """A grid that loses a worker, then all machines but the driver's, then its progress actor.
+    """A grid that loses a worker, then its progress actor, then all machines but the driver's.
 
     Returns:
       `all` results; `lost`, by kind of loss the folder of what ran there and then;
@@ -126,20 +126,20 @@ def losses(cluster, configs, tmp_path_factory):
     lost, heard = {}, []
 
     def lose(progress):
+        if "actor" in lost:
+            heard.append(progress.running)
         if "worker" not in lost:
             if progress.running == 2:
                 lost.update(worker_lost(cluster.head_node))
+        elif "actor" not in lost:
+            for folder in filter(None, map(folder_of, workers(machine=cluster.head_node))):
+                for actor in workers("ProgressActor"):
+                    lost["actor"] = folder
+                    actor.kill()
         elif "machine" not in lost:
             for worker in filter(folder_of, workers(machine=machine)):
                 lost["machine"] = folder_of(worker)
                 cluster.remove_node(machine, allow_graceful=False)
-        elif "actor" not in lost:
-            for worker in filter(folder_of, workers(machine=cluster.head_node)):
-                lost["actor"] = folder_of(worker)
-                [actor] = workers("ProgressActor")
-                actor.kill()
-        else:
-            heard.append(progress.running)
 
     folder = tmp_path_factory.mktemp("losses")
     results = list(grid_runs.run_grid(configs, folder, lose, 5, ray_executor.executor()))
