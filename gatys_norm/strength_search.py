@@ -133,11 +133,11 @@ def corrected(
 
     Args:
       search: result of `search`.
-      iterations: of the transfer's last size, done so far.
-      last: number of its iterations.
+      iterations: of the transfer, done so far, over all sizes.
+      last: number of all its iterations.
       strength: of the present picture.
     """
-    if not math.isfinite(strength) or search["lambda_os"] <= 0:
+    if not math.isfinite(strength):
         return search
     expected = strength_at(last, iterations, strength, search["overshoot"])
     points = [(math.log10(probe["lambda_os"]), probe["strength"]) for probe in search["probes"]]
@@ -205,6 +205,7 @@ class _Proxy:
         proxy_size = min(max(least, round(PROXY_SHARE * size)), most, size)
         pictures = resized(config, inputs, size, scale=proxy_size / size)
         self._config = config
+        self._frame = pictures.frame
         self.objective = build_objective(config, extractor, pictures)
         self._balance = _balanced(self.objective)
         self._optimizer = base.load(config)
@@ -239,7 +240,7 @@ class _Proxy:
           The strength to be expected after as many iterations as the transfer has.
         """
         config = dataclasses.replace(self._config, lambda_os=self.lambda_os(logarithm))
-        objective = with_lambda_os(self.objective, config)
+        objective = with_lambda_os(self.objective, config, self._frame)
         if self._state is None:
             position = objective.position(self._start)
             state = self._optimizer.init(objective.function, position, objective.data)

@@ -13,6 +13,7 @@ from gatys_norm import strength_search, transfer
 from gatys_norm.config import LOSSES
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
+from gatys_norm.images.inputs import FilmFrame
 from gatys_norm.network import vgg
 from gatys_norm.runs import schedule
 
@@ -256,6 +257,28 @@ def test_the_weight_of_the_end_is_that_of_the_terms(tmp_path, search, monkeypatc
     given = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
     coefficients = {term: values["coefficient"] for term, values in record["terms"].items()}
     assert coefficients == objective_at(given, max(given.size)).coefficients
+
+
+@small
+def test_probes_of_a_film_have_the_energies_of_its_shot(tmp_path, monkeypatch):
+    config = small_config(tmp_path, strength=0.2).resolved()
+    frame = FilmFrame(1.0, {}, {"conv2_1": 1e9})
+    inputs = dataclasses.replace(picture_inputs.load(config), frame=frame)
+    layers = frozenset(config.content_layers + config.style_layers)
+    extractor = vgg.load_extractor(None, layers, config.pooling, "float32")
+    posed = []
+
+    def strength(proxy, objective, state):
+        posed.append((proxy.objective.coefficients, objective.coefficients))
+        return 0.2
+
+    monkeypatch.setattr(strength_search._Proxy, "_strength", strength)
+    found = strength_search.search(config, inputs, extractor)
+    for unweighted, weighted in posed:
+        expected = found["probes"][0]["lambda_os"] * unweighted["content/conv2_1"]
+        assert weighted["content/conv2_1"] == pytest.approx(expected)
+    pixel_count = 20 * 24
+    assert posed[0][0]["content/conv2_1"] == pytest.approx(pixel_count / 1e9)
 
 
 @small

@@ -354,14 +354,14 @@ def with_extractor(
 
 
 def with_lambda_os(
-    objective: Objective, config: TransferConfig, frame: FilmFrame | None = None
+    objective: Objective, config: TransferConfig, frame: FilmFrame | None
 ) -> Objective:
     """Return an objective at another λ_os, as `build_objective` would set it up.
 
     Args:
       objective: result of `build_objective`.
       config: resolved `TransferConfig`, which has that λ_os.
-      frame: of a film.
+      frame: of the pictures that `objective` was built from.
     """
     shape, shares = objective.shape, _shares(objective.masks)
     coefficients = _coefficients(config, objective.targets, shares, shape, frame)
