@@ -92,9 +92,7 @@ def film(values: flags.FlagValues) -> int:
         cli_flags.refuse_flags(["preview"], values, "with --executor=ray there is no page")
     config = config_from_flags(values)
     output = cli_flags.required(values, "output")
-    with refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
-        import av  # noqa: F401
-        import cv2  # noqa: F401
+    check_packages()
     facts, inputs = check_and_load(config, output, values)
     from gatys_norm.runs import folder as run_folder
 
@@ -105,6 +103,13 @@ def film(values: flags.FlagValues) -> int:
         run_folder.locked(output),
     ):
         return _make(config, facts, inputs, output, values, preview, began)
+
+
+def check_packages() -> None:
+    """Refuse to work without the packages of the extra `film`."""
+    with refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
+        import av  # noqa: F401
+        import cv2  # noqa: F401
 
 
 def config_from_flags(values: flags.FlagValues) -> FilmConfig:

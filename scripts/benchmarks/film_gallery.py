@@ -23,6 +23,7 @@ from PIL import Image
 
 from gatys_norm import files
 from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import film as film_command
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
@@ -80,9 +81,7 @@ def define_flags(values):
 
 def gallery(values):
     """Make the films that are not finished, and the pictures of them."""
-    with errors.refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
-        import av  # noqa: F401
-        import cv2  # noqa: F401
+    film_command.check_packages()
     config = benchmark_report.config_from_flags(values, size=192, iterations=300)
     folder = Path(values.output or "results/film_gallery").resolve()
     with errors.refusing(OSError, prefix="--output: "):

@@ -17,7 +17,8 @@ import report as benchmark_report
 from absl import flags
 from film_measures import Film, clips
 
-from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import console, program
+from gatys_norm.cli import film as film_command
 from gatys_norm.film.settings import FilmConfig
 
 PAGE = benchmark_report.ROOT / "docs" / "film.md"
@@ -35,9 +36,7 @@ def define_flags(values):
 
 def benchmark(values):
     """Measure everything and write the report."""
-    with errors.refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
-        import av  # noqa: F401
-        import cv2  # noqa: F401
+    film_command.check_packages()
     config = benchmark_report.config_from_flags(values, size=96, iterations=60)
     destination, machine = benchmark_report.prepare(values, "film_passes", [PAGE], config.weights)
     [config] = benchmark_report.with_weights([config], machine)

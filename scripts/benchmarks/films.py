@@ -20,6 +20,7 @@ from absl import flags
 from film_measures import Film, clips
 
 from gatys_norm.cli import console, errors, program
+from gatys_norm.cli import film as film_command
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.config import ConfigError, TransferConfig
 from gatys_norm.film.settings import DEFAULT_TEMPORAL_WEIGHT, FilmConfig
@@ -70,9 +71,7 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
     cli_flags.refuse_flags(("content",), values, "the films are drawn")
-    with errors.refusing(ImportError, prefix="pip install gatys-norm[film] first: "):
-        import av  # noqa: F401
-        import cv2  # noqa: F401
+    film_command.check_packages()
     config = benchmark_report.config_from_flags(values, size=128, iterations=500)
     styles = cli_flags.expanded(cli_flags.required(values, "styles"))
     sizes = benchmark_report.sizes_from_flag("sizes", values.sizes, config)

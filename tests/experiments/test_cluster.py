@@ -10,24 +10,11 @@ from helpers.programs import run, wait_for
 from gatys_norm.experiments import cluster
 from gatys_norm.network import weights
 
-pytestmark = ray_clusters.needs_ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _settings(tmp_path_factory):
-    with ray_clusters.settings(tmp_path_factory.mktemp("cache")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def machines():
-    """Two machines with a core each, to which this process is connected."""
-    with ray_clusters.two_machines() as started:
-        yield started
+pytestmark = [ray_clusters.needs_ray, pytest.mark.usefixtures("ray_settings")]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("machines")
+@pytest.mark.usefixtures("cluster")
 def test_the_actor_says_when_to_stop_and_a_run_without_one_continues():
     import ray
 

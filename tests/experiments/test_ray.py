@@ -33,20 +33,7 @@ RUNS = 4
 CHECKPOINT = "result.checkpoint.npz"
 MARK = 1e6  # seconds
 
-pytestmark = ray_clusters.needs_ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _settings(tmp_path_factory):
-    with ray_clusters.settings(tmp_path_factory.mktemp("cache")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two machines with a core each, to which this process is connected."""
-    with ray_clusters.two_machines() as started:
-        yield started
+pytestmark = [ray_clusters.needs_ray, pytest.mark.usefixtures("ray_settings")]
 
 
 @pytest.fixture(scope="module")

@@ -28,19 +28,6 @@ SIDE, COUNT = 32, 6  # two shots of three frames
 pytestmark = [pytest.mark.slow, ray_clusters.needs_ray, pytest.mark.usefixtures("cluster")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _settings(tmp_path_factory):
-    with ray_clusters.settings(tmp_path_factory.mktemp("cache")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two machines with a core each, to which this process is connected."""
-    with ray_clusters.two_machines() as started:
-        yield started
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """Settings of a film of two shots in two passes, over a network of two layers."""
