@@ -12,8 +12,8 @@ sphere that fits it has a radius of C / 2π pixels, and a surface of C² / π.
 
 Both projections are conformal: strokes have the same proportions everywhere. Charts meet at the
 latitude of sine 3/5, where both enlarge by 5/4; at the equator and at the poles they enlarge by 1.
-Each chart is continued beyond where the next one begins, by a margin of at least `MARGIN` pixels,
-or it would see an edge there.
+Each chart is continued beyond where the next one begins, or it would see an edge there: by a margin
+of at least `MARGIN` pixels, but for the outer corners of a sector, where it is C / 80.
 
 Rows of the atlas: the sectors of the north, the band, the sectors of the south. Each of them has
 four equal parts, a quarter of the longitudes each, so a panorama that is turned by 90° has the same

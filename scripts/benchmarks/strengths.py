@@ -4,10 +4,12 @@
     python scripts/benchmarks/strengths.py --size=256 --strengths=0.1,0.3,0.5,0.7,0.9 \
         --output=results/strips.json --update_strips
 
-Every content is transferred with every style, by both losses, at every strength, and once without
-any content loss, which strength 1 stands for. Writes results/strengths.json (`--output`), the same
-as a table, a sheet of the first content's pictures, and the pictures into a folder next to them;
-those that are finished there are not computed again. With --update the tables go into docs/, with
+Every content is transferred with every style, by each of --losses, at every strength, and once
+without any content loss, which strength 1 stands for. With --in_turn, each pair of content and
+style is given one of the strengths, the next one than its neighbors, and many pairs are measured in
+the time of few. Writes results/strengths.json (`--output`), the same as a table, a sheet of the
+first content's pictures (not with --in_turn), and the pictures into a folder next to them; those
+that are finished there are not computed again. With --update the tables go into docs/, with
 --update_strips the sheet does. Of the flags of a transfer it has --weights, --size, --iterations
 and --preset.
 """
@@ -53,6 +55,8 @@ def define_flags(values):
     benchmark_report.define_styles(values, explanation)
     flags.DEFINE_list("strengths", list(STRENGTHS), "strengths, from weak", flag_values=values)
     flags.DEFINE_list("losses", ["normalized"], f"some of {', '.join(LOSSES)}", flag_values=values)
+    explanation = "give each pair of content and style one of the strengths, in turn"
+    flags.DEFINE_bool("in_turn", False, explanation, flag_values=values)
     explanation = "write the sheet of pictures into docs/"
     flags.DEFINE_bool("update_strips", False, explanation, flag_values=values)
     benchmark_report.define_update(values, [PAGE])
@@ -62,32 +66,47 @@ def benchmark(values):
     """Measure everything and write the report."""
     for name, plural in INSTEAD.items():
         cli_flags.refuse_flags((name,), values, f"see --{plural}")
+    if values.in_turn and values.update_strips:
+        raise errors.InputError("--update_strips: has no sheet with --in_turn")
     (iterations,) = PRESETS[values.preset]["iterations"]
     config = benchmark_report.config_from_flags(
         values, size=512, iterations=iterations, extra_flags=("preset",)
     )
     strengths = sorted(set(cli_flags.numbers("strengths", values.strengths, float)))
     pairs = itertools.product(
-        cli_flags.expanded(cli_flags.required(values, "contents")),
-        cli_flags.expanded(cli_flags.required(values, "styles")),
+        enumerate(cli_flags.expanded(cli_flags.required(values, "contents"))),
+        enumerate(cli_flags.expanded(cli_flags.required(values, "styles"))),
         cli_flags.required(values, "losses"),
     )
     with errors.refusing(ConfigError, prefix="--contents, --styles, --strengths, --losses: "):
         configs = [
             dataclasses.replace(config, content=content, style=(style,), loss=loss, **weight)
-            for content, style, loss in pairs
-            for weight in [*({"strength": strength} for strength in strengths), {"lambda_os": 0.0}]
+            for (row, content), (column, style), loss in pairs
+            for weight in weights_of(strengths, row + column if values.in_turn else None)
         ]
     destination, machine = benchmark_report.prepare(values, "strengths", [PAGE], config.weights)
     configs = benchmark_report.with_weights(configs, machine)
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)
     report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}
-    picture = sheet(measured)
-    picture_io.save_picture(destination.output.with_suffix(".jpg"), picture)
-    if values.update_strips:
-        picture_io.save_picture(STRIPS, picture)
+    if not values.in_turn:
+        picture = sheet(measured)
+        picture_io.save_picture(destination.output.with_suffix(".jpg"), picture)
+        if values.update_strips:
+            picture_io.save_picture(STRIPS, picture)
     benchmark_report.finish(destination, report, tables(report))
+
+
+def weights_of(strengths, turn=None):
+    """Return what is set for the transfers of a pair.
+
+    Args:
+      strengths: from weak.
+      turn: which of them a pair is given; None for all, and no content loss.
+    """
+    if turn is not None:
+        return [{"strength": strengths[turn % len(strengths)]}]
+    return [*({"strength": strength} for strength in strengths), {"lambda_os": 0.0}]
 
 
 def measure(configs, folder):
@@ -155,11 +174,17 @@ def conclusion(transfers, loss):
     near = sum(miss <= NEAR for miss in misses)
     alone = [facts["reached"] for facts in of_loss if facts["search"] is None]
     root = math.sqrt(math.fsum(miss**2 for miss in misses) / len(misses))
-    return (
+    sentences = (
         f"With the {loss} loss {near} of {len(misses)} transfers come within {NEAR:g} of their "
         f"strength; the largest miss is {max(misses):.3f}, the root of the mean square "
         f"{root:.3f}. The search takes {max(map(share, asked)):.0%} of the iterations' time at "
-        f"most. Without any content loss the strength is {min(alone):.2f} to {max(alone):.2f}."
+        f"most."
+    )
+    if not alone:
+        return sentences
+    return (
+        f"{sentences} Without any content loss the strength is "
+        f"{min(alone):.2f} to {max(alone):.2f}."
     )
 
 

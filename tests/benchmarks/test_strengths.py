@@ -27,6 +27,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
         (["--strengths=0.5,strong"], "--strengths: must be numbers"),
         (["--strengths=0.5,2"], "--contents, --styles, --strengths, --losses: strength: must be"),
         (["--losses=fair"], "--contents, --styles, --strengths, --losses: loss: must be"),
+        (["--in_turn", "--update_strips"], "--update_strips: has no sheet with --in_turn"),
         (["--output=out.txt"], "--output: out.txt: must end in .json"),
     ],
 )
@@ -54,6 +55,18 @@ def test_tables_say_how_many_transfers_come_near(monkeypatch):
     )
     assert "10% of the iterations' time at most" in tables
     assert tables.endswith("Without any content loss the strength is 1.02 to 1.02.")
+
+
+def test_a_pair_is_given_all_strengths_or_one_in_turn():
+    strengths_of = [strengths.weights_of([0.3, 0.5, 0.7], turn) for turn in (None, 0, 2, 3)]
+    everything = [{"strength": 0.3}, {"strength": 0.5}, {"strength": 0.7}, {"lambda_os": 0.0}]
+    assert strengths_of == [everything, *([{"strength": each}] for each in (0.3, 0.7, 0.3))]
+
+
+def test_in_turn_nothing_is_said_of_transfers_without_content_loss():
+    said = strengths.conclusion([facts_of(0.3, 0.31), facts_of(0.5, 0.52)], "normalized")
+    assert said.startswith("With the normalized loss 2 of 2 transfers come within")
+    assert said.endswith("iterations' time at most.")
 
 
 @pytest.mark.usefixtures("eagerly", "small_network")

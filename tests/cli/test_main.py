@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from helpers.commands import help_by_flag, outcome
@@ -13,7 +12,6 @@ from gatys_norm.cli import errors, program
 from gatys_norm.cli import main as cli
 
 ALL = ("", *cli.COMMANDS, "survey build", "survey serve", "survey table")
-SECONDS = 1.0
 
 
 def call(*arguments):
@@ -66,19 +64,13 @@ def test_every_command_has_its_help(command):
 
 
 @pytest.mark.parametrize("command", ["", *cli.COMMANDS])
-def test_help_takes_under_a_second_and_loads_no_tensorflow(command):
+def test_help_loads_no_tensorflow(command):
     code = (
         "import sys; from gatys_norm.cli import main\n"
         f"assert main.run(['gatys-norm', *{command.split()}, '--help']) == 0\n"
         "sys.exit(bool({'tensorflow', 'keras', 'h5py'} & set(sys.modules)))"
     )
-
-    def seconds():
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(3)) < SECONDS
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
