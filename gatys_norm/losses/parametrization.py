@@ -10,12 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm import sphere
 from gatys_norm.config import FLAT
 from gatys_norm.images.color import LUMINANCE
+from gatys_norm.losses import spherical
 
 EXPONENT = -0.5
-ROLL_OFF = 1.25  # of the waves that the atlas can show: those of which nothing is left
 
 
 def to_image(
@@ -30,10 +29,11 @@ def to_image(
     "pixel": x is the position itself. "fourier": x = F⁻¹(g · F(position)), channel by channel,
     with the gain g = f^−½ of the spatial frequency f, scaled to mean 1.
 
-    Of a panorama, each row of that is divided by √c, with c the length of its circle of latitude
-    relative to the equator. Pixels next to the poles are small, and many of them have to change for
-    one to be seen; so the optimizer moves what is seen of each as fast as elsewhere. Then each row
-    loses the waves that the atlas cannot show; see `sphere.waves_around`.
+    Of a panorama f is the frequency on the sphere, see `spherical.weighted`, and each row of that is
+    divided by √c, with c the length of its circle of latitude relative to the equator. Pixels next
+    to the poles are small, and many of them have to change for one to be seen; so the optimizer
+    moves what is seen of each as fast as elsewhere. Then each row loses the waves that the atlas
+    cannot show; see `sphere.waves_around`.
 
     Args:
       position: vector of 3 · H · W values.
@@ -45,13 +45,21 @@ def to_image(
     Returns:
       H × W × 3.
     """
-    image = _to_color(position, shape, parametrization)
-    if projection != FLAT:
-        image = _without_rays(image / tf.constant(_row_lengths(shape[0]), image.dtype))
+    if projection == FLAT:
+        image = _to_color(position, shape, parametrization)
+    else:
+        image = _to_panorama(tf.reshape(position, shape), parametrization)
     if not is_grey:
         return image
     weights = tf.constant(LUMINANCE, image.dtype)
     return tf.repeat(tf.reduce_sum(image * weights, axis=2, keepdims=True), 3, axis=2)
+
+
+def _to_panorama(image: tf.Tensor, parametrization: str) -> tf.Tensor:
+    if parametrization == "fourier":
+        image = spherical.weighted(image, EXPONENT)
+    lengths = tf.constant(spherical.row_lengths(image.shape[0]), image.dtype)
+    return spherical.without_rays(image / lengths)
 
 
 def _to_color(position: tf.Tensor, shape: tuple[int, int, int], parametrization: str) -> tf.Tensor:
@@ -77,36 +85,14 @@ def from_image(
     Of a panorama it gives the image without the waves that the atlas cannot show.
     """
     image = tf.convert_to_tensor(image)
+    height, width, _ = image.shape
     if projection != FLAT:
-        image *= tf.constant(_row_lengths(image.shape[0]), image.dtype)
-    if parametrization == "fourier":
-        height, width, _ = image.shape
+        image *= tf.constant(spherical.row_lengths(height), image.dtype)
+        if parametrization == "fourier":
+            image = spherical.weighted(image, EXPONENT, inverse=True)
+    elif parametrization == "fourier":
         image = _filtered(tf.transpose(image, [2, 0, 1]), 1 / _gain(height, width))
     return tf.reshape(image, [-1])
-
-
-def _row_lengths(height: int) -> np.ndarray:
-    """Return √c of each row of a panorama, H × 1 × 1."""
-    colatitudes = np.pi * (np.arange(height) + 0.5) / height
-    return np.sqrt(np.sin(colatitudes))[:, np.newaxis, np.newaxis]
-
-
-def _without_rays(image: tf.Tensor) -> tf.Tensor:
-    """Return a panorama without the waves around circles of latitude that the atlas cannot show."""
-    width = image.shape[1]
-    waves = np.arange(width // 2 + 1) / sphere.waves_around(width)[:, np.newaxis, np.newaxis]
-    gain = np.clip((ROLL_OFF - waves) / (ROLL_OFF - 1), 0, 1)
-
-    def filtered(image: tf.Tensor) -> tf.Tensor:
-        spectrum = tf.signal.rfft(tf.transpose(image, [0, 2, 1]))
-        rows = tf.signal.irfft(spectrum * tf.cast(gain, spectrum.dtype), fft_length=[width])
-        return tf.transpose(rows, [0, 2, 1])
-
-    @tf.custom_gradient
-    def run(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return filtered(image), filtered  # the map is its own transpose
-
-    return run(image)
 
 
 def _filtered(planes: tf.Tensor, gain: np.ndarray) -> tf.Tensor:
