@@ -29,11 +29,11 @@ def to_image(
     "pixel": x is the position itself. "fourier": x = F⁻¹(g · F(position)), channel by channel,
     with the gain g = f^−½ of the spatial frequency f, scaled to mean 1.
 
-    Of a panorama f is the frequency on the sphere, see `spherical.weighted`, and each row of that is
-    divided by √c, with c the length of its circle of latitude relative to the equator. Pixels next
-    to the poles are small, and many of them have to change for one to be seen; so the optimizer
-    moves what is seen of each as fast as elsewhere. Then each row loses the waves that the atlas
-    cannot show; see `sphere.waves_around`.
+    Of a panorama f is the frequency on the sphere, see `spherical.weighted`, and each row of that
+    is divided by √c, with c the length of its circle of latitude relative to the equator. Pixels
+    next to the poles are small, and many of them have to change for one to be seen; so the
+    optimizer moves what is seen of each as fast as elsewhere. Then each row loses the waves that
+    the atlas cannot show; see `sphere.waves_around`.
 
     Args:
       position: vector of 3 · H · W values.
