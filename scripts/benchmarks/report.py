@@ -252,6 +252,18 @@ def machine_line(described: Machine, *more_packages: str) -> str:
     )
 
 
+def settings_line(settings: Mapping[str, Any], transfers: Iterable[Mapping[str, Any]]) -> str:
+    """Return the size, the iterations and the styles of transfers in one sentence.
+
+    Args:
+      settings: `TransferConfig.as_dict` of all.
+      transfers: facts of each, with the name of its "style".
+    """
+    styles = ", ".join(dict.fromkeys(facts["style"] for facts in transfers))
+    (size,), (iterations,) = settings["size"], settings["iterations"]
+    return f"Size {size}, {iterations} iterations; styles: {styles}."
+
+
 def table(titles: str, rows: Iterable[str]) -> str:
     """Return a Markdown table; a row is one string with | between its cells."""
     columns, *cells = ([cell.strip() for cell in row.split("|")] for row in (titles, *rows))

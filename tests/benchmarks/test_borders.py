@@ -74,7 +74,9 @@ def test_tables_say_whether_a_wrapped_texture_has_a_seam(monkeypatch, across, ve
         for subject in borders.SUBJECTS
         for border in BORDERS
     ]
-    tables = borders.tables({"machine": {}, "transfers": transfers})
+    settings = {"size": [256], "iterations": [200]}
+    tables = borders.tables({"machine": {}, "settings": settings, "transfers": transfers})
+    assert "Size 256, 200 iterations; styles: waves." in tables
     assert "| picture | wrap_x | 1.00 (0.50–1.50) |" in tables
     assert f"{across + 0.01:.3f} of that between neighbors, which {verb} 0.95 to 1.05." in tables
 

@@ -130,7 +130,10 @@ def test_tables_say_which_goals_are_reached(monkeypatch, jump, verb):
     monkeypatch.setattr(benchmark_report, "machine_line", lambda _: "a machine")
     transfers = [facts_of(*kind, jump) for kind in itertools.product(sphere.SUBJECTS, PROJECTIONS)]
     styles = [{"style": "waves", "turned": 1.5, "time": 1.4}]
-    tables = sphere.tables({"machine": {}, "transfers": transfers, "styles": styles})
+    settings = {"size": [1024], "iterations": [200]}
+    report = {"machine": {}, "settings": settings, "transfers": transfers, "styles": styles}
+    tables = sphere.tables(report)
+    assert "Size 1024, 200 iterations; styles: waves." in tables
     assert f"| texture | flat | {jump:.2f} ({jump:.2f}–{jump:.2f}) |" in tables
     assert f"{jump:.3f} of those next to them, which {verb} 0.95 to 1.05" in tables
     assert "1.02 of that around, which is within 10 %" in tables
