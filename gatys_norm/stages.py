@@ -16,6 +16,7 @@ from gatys_norm.images.inputs import LoadedInputs, ResizedInputs, Shape, resized
 from gatys_norm.images.sizes import MIN_SIDE, resize, size_for_long_side
 from gatys_norm.losses.atlas import as_seen
 from gatys_norm.losses.objective import Objective, build_objective, with_extractor
+from gatys_norm.losses.spherical import row_lengths
 from gatys_norm.network.low_rank import low_rank_extractor
 from gatys_norm.network.memory import Strips
 from gatys_norm.network.vgg import Extractor
@@ -24,6 +25,7 @@ from gatys_norm.optimizers.base import State
 if TYPE_CHECKING:
     from gatys_norm.config import TransferConfig
 
+GREY = 127.5  # mean of the noise
 SAMPLE_SIZE = 256  # long side in pixels of the pictures that the low-rank network is made from
 
 ExtractorOf: TypeAlias = Callable[[str], Extractor]  # of a precision
@@ -125,8 +127,9 @@ def first_picture(
 ) -> np.ndarray:
     """Return the picture that `config.init` names, H × W × 3, RGB, 0–255.
 
-    Where x is a panorama, "noise" and "style" are `as_seen`: what the network does not see of them
-    would stay in the result.
+    Where x is a panorama, noise is as strong per surface of the sphere everywhere, though there are
+    more pixels next to the poles. "noise" and "style" are `as_seen`: what the network does not see
+    of them would stay in the result.
 
     Args:
       config: `TransferConfig`.
@@ -136,13 +139,18 @@ def first_picture(
     height, width, _ = shape = resized_inputs.content.shape
     if config.init == "content":
         return resized_inputs.content
-    if config.init in ("noise", "style"):
-        if config.init == "noise":
-            start = np.random.default_rng(config.seed).uniform(0, 255, shape).astype(np.float32)
-        else:
-            start = resize(resized_inputs.styles[0], height, width)
+    if config.init == "noise":
+        noise = np.random.default_rng(config.seed).uniform(0, 255, shape).astype(np.float32)
+        return noise if config.projection == FLAT else as_seen(_even_on_sphere(noise))
+    if config.init == "style":
+        start = resize(resized_inputs.styles[0], height, width)
         return start if config.projection == FLAT else as_seen(start)
     return resize(filled_in(inputs.pictures.init), height, width, config.wrapped_axes)
+
+
+def _even_on_sphere(noise: np.ndarray) -> np.ndarray:
+    lengths = row_lengths(len(noise)).astype(np.float32)
+    return GREY + (noise - GREY) / lengths
 
 
 def _sample(picture: np.ndarray) -> np.ndarray:
