@@ -14,10 +14,11 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 import tensorflow as tf
 
-from gatys_norm.config import TransferConfig, filled_in
+from gatys_norm.config import FLAT, TransferConfig, filled_in
 from gatys_norm.images import color as colors
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
+from gatys_norm.images import panoramas
 from gatys_norm.images.inputs import LoadedInputs
 from gatys_norm.images.sizes import resize
 from gatys_norm.losses import metrics
@@ -180,7 +181,11 @@ class Transfer:
         device.warn_without_onednn()
         self._config = config = config.resolved()
         self._solved_config = config  # with λ_os, also where it follows from the strength
-        self._inputs = picture_inputs.load(config) if inputs is None else inputs
+        inputs = picture_inputs.load(config) if inputs is None else inputs
+        self._picture_hashes = inputs.hashes
+        is_flat = config.projection == FLAT
+        self._turns = 0 if is_flat else panoramas.quarter_turns(inputs.pictures)
+        self._inputs = panoramas.turned(inputs, self._turns) if self._turns else inputs
         plans = memory.plan_transfer(
             config, self._inputs.shapes, device.available_bytes(), device.costs()
         )
@@ -597,18 +602,18 @@ class Transfer:
     def _image(self, present: _Present) -> np.ndarray:
         """Return x, H × W × 3; for color "luminance" the content with the luminance of x."""
         image, config = _optimized(present), self._config
-        if config.color != "luminance":
-            return image
-        height, width = image.shape[:2]
-        content = resize(self._inputs.pictures.content, height, width, config.wrapped_axes)
-        return colors.with_luminance_of(image, content)
+        if config.color == "luminance":
+            height, width = image.shape[:2]
+            content = resize(self._inputs.pictures.content, height, width, config.wrapped_axes)
+            image = colors.with_luminance_of(image, content)
+        return panoramas.turned_back(image, self._turns) if self._turns else image
 
     def _identity(self) -> Identity:
         return {
             "config": self._config.as_dict(),
             "network_precision": self._precision,
             "weights": {"source": self._weights_file.source, "sha256": self._weights_file.sha256},
-            "pictures": self._inputs.hashes,
+            "pictures": self._picture_hashes,
         }
 
     def _extractor(self, precision: str) -> vgg.Extractor:

@@ -12,10 +12,11 @@ from helpers import network
 from helpers.small_transfers import WIDTH, noise, objective_at, small_config
 from helpers.transfers import run_transfer
 
-from gatys_norm import stages, transfer
+from gatys_norm import sphere, stages, transfer
 from gatys_norm.cli import main as cli
 from gatys_norm.images import inputs as picture_inputs
 from gatys_norm.images import io as picture_io
+from gatys_norm.losses import atlas
 from gatys_norm.optimizers import base
 from gatys_norm.run_log import RunLog
 from gatys_norm.runs.schedule import Phase
@@ -140,6 +141,22 @@ def test_rows_are_logged_once_and_counts_add_up_over_sizes():
     assert [stage["phases"][-1]["last_iteration"] for stage in log.stages] == [4, 3]
     # Of the terms 2 and 3, with the coefficients 10 and 100.
     assert log.stages[0]["loss"] == {"initial": 320.0, "final": 320.0}
+
+
+def test_noise_on_a_panorama_is_as_strong_at_the_poles_as_elsewhere(tmp_path):
+    config = small_config(tmp_path, init="noise", projection="equirectangular", size=(128,))
+    content = noise(64, 128, 1)
+    pictures = picture_inputs.ResizedInputs(content, (content,))
+    loaded = picture_inputs.LoadedInputs(picture_inputs.Inputs(content, (content,)), {})
+    start = stages.first_picture(config, loaded, pictures)
+    seen = atlas.atlas_of(start).numpy()
+    weights = sphere.position_weights(128)[..., np.newaxis] * np.ones(3)
+    variances = [
+        np.average(np.square(seen[rows] - stages.GREY), weights=weights[rows])
+        for rows in (slice(24, 34), slice(112, 128))  # next to a pole, and the equator
+    ]
+    assert weights[24:34].sum() > 100
+    assert 0.6 < variances[0] / variances[1] < 1.7
 
 
 def stage_of(size):
