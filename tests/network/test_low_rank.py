@@ -89,7 +89,9 @@ def test_the_gradient_of_a_reduced_convolution_is_known_without_its_input(dtype)
     gradient = tape.gradient(output, value, upstream)
     assert gradient.dtype == dtype
     error = np.abs(convolve.backward(upstream) - gradient).max()
-    assert float(error) <= {"float32": 1e-5, "bfloat16": 0}[dtype] * np.abs(gradient).max()
+    # In bfloat16 one way may round to its 8 bits what another keeps, in each of three products.
+    tolerance = {"float32": 1e-5, "bfloat16": 2**-5}[dtype]
+    assert float(error) <= tolerance * float(np.abs(gradient).max())
 
 
 def test_it_is_the_same_every_time():
