@@ -81,6 +81,11 @@ def picture_shape(width: int) -> Shape:
     return rounded // 2, rounded
 
 
+def colatitudes(height: int) -> np.ndarray:
+    """Return the angle between the north pole and each row of a panorama, 0 to π."""
+    return math.pi * (0.5 + np.arange(height)) / height
+
+
 def circumference(width: int) -> int:
     """Return C for a panorama of this width."""
     return WIDTH_STEP * max(1, round(DENSITY * width / WIDTH_STEP))
@@ -178,8 +183,7 @@ def waves_around(width: int) -> np.ndarray:
     Returns:
       One number per row of the panorama; infinite in the band, in which all are shown.
     """
-    height = width // 2
-    colatitude = math.pi * (0.5 + np.arange(height)) / height
+    colatitude = colatitudes(width // 2)
     radius = 2 * np.tan(np.minimum(colatitude, math.pi - colatitude) / 2)
     waves = circumference(width) / 2 * radius
     return np.where(radius < CAP_RADIUS, waves, np.inf)

@@ -50,6 +50,16 @@ def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
     return tf.matmul(wide, wide, transpose_a=True), gradient
 
 
+def own_transpose(linear_map: Callable[[tf.Tensor], tf.Tensor], value: tf.Tensor) -> tf.Tensor:
+    """Return `linear_map(value)`; its gradient is that map again, which is its own transpose."""
+
+    @tf.custom_gradient
+    def run(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return linear_map(value), linear_map
+
+    return run(value)
+
+
 def at_least_float32(values: tf.Tensor) -> tf.Tensor:
     """Return `values` as float32, or unchanged if their type is wider."""
     return tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values

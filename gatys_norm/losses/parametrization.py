@@ -5,14 +5,13 @@ that a transfer makes. With the frequencies weighted accordingly, L-BFGS needs f
 """
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from gatys_norm.config import FLAT
 from gatys_norm.images.color import LUMINANCE
-from gatys_norm.losses import spherical
+from gatys_norm.losses import functional, spherical
 
 EXPONENT = -0.5
 
@@ -68,12 +67,10 @@ def _to_color(position: tf.Tensor, shape: tuple[int, int, int], parametrization:
     height, width, channels = shape
     gain = _gain(height, width)
 
-    @tf.custom_gradient
-    def spread(planes: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        # g is real and the same for f and −f, so the map is its own transpose
-        return _filtered(planes, gain), lambda upstream: _filtered(upstream, gain)
+    def spread(planes: tf.Tensor) -> tf.Tensor:
+        return _filtered(planes, gain)  # g is real and the same for f and −f
 
-    planes = spread(tf.reshape(position, [channels, height, width]))
+    planes = functional.own_transpose(spread, tf.reshape(position, [channels, height, width]))
     return tf.transpose(planes, [1, 2, 0])
 
 

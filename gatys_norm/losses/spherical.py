@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from gatys_norm import sphere
+from gatys_norm.losses import functional
 
 ROLL_OFF = 1.25  # of the waves that the atlas can show: those of which nothing is left
 POLE_RATIO = 32.0  # of squared frequencies
@@ -30,11 +30,7 @@ class _Factor(NamedTuple):
 
 def row_lengths(height: int) -> np.ndarray:
     """Return √c of each row of a panorama, H × 1 × 1."""
-    return np.sqrt(np.sin(_colatitudes(height)))[:, np.newaxis, np.newaxis]
-
-
-def _colatitudes(height: int) -> np.ndarray:
-    return np.pi * (np.arange(height) + 0.5) / height
+    return np.sqrt(np.sin(sphere.colatitudes(height)))[:, np.newaxis, np.newaxis]
 
 
 def without_rays(image: tf.Tensor) -> tf.Tensor:
@@ -52,7 +48,7 @@ def without_rays(image: tf.Tensor) -> tf.Tensor:
         rows = tf.signal.irfft(spectrum * tf.cast(gain, spectrum.dtype), fft_length=[width])
         return tf.transpose(rows, [0, 2, 1])
 
-    return _own_transpose(filtered, image)
+    return functional.own_transpose(filtered, image)
 
 
 def weighted(image: tf.Tensor, exponent: float, inverse: bool = False) -> tf.Tensor:
@@ -86,17 +82,7 @@ def weighted(image: tf.Tensor, exponent: float, inverse: bool = False) -> tf.Ten
         rows = tf.signal.irfft(tf.transpose(waves, [2, 1, 0]), fft_length=[width])
         return tf.cast(tf.transpose(rows, [1, 2, 0]), image.dtype)
 
-    return _own_transpose(filtered, image)
-
-
-def _own_transpose(filtered: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
-    """Return `filtered(image)`, a linear map that is its own transpose."""
-
-    @tf.custom_gradient
-    def run(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return filtered(image), filtered
-
-    return run(image)
+    return functional.own_transpose(filtered, image)
 
 
 @functools.lru_cache(maxsize=8)
@@ -131,7 +117,7 @@ def _multiplied(values: tf.Tensor, factor: _Factor) -> tf.Tensor:
       factor: of λ.
     """
     wave_count, height, _ = values.shape
-    c = np.sin(_colatitudes(height))
+    c = np.sin(sphere.colatitudes(height))
     between = np.sin(np.pi * np.arange(height + 1) / height)  # c between rows; no flow at the poles
     to_next = -between[1:] / np.sqrt(c * np.append(c[1:], 1))
     own = (between[:-1] + between[1:]) / c

@@ -133,12 +133,10 @@ def facts(result):
 def tables(report):
     """Return the report as Markdown."""
     rows = [row(facts) for facts in report["transfers"]]
-    sizes = ", ".join(map(str, report["settings"]["size"]))
-    iterations = ", ".join(map(str, report["settings"]["iterations"]))
     return "\n\n".join(
         [
             benchmark_report.machine_line(report["machine"]),
-            f"Size {sizes}, {iterations} iterations.",
+            benchmark_report.settings_line(report["settings"], report["transfers"]),
             benchmark_report.table(TITLES, rows),
             *(conclusion(report["transfers"], loss) for loss in losses_of(report["transfers"])),
         ]

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.bfloat16 import needs_bfloat16
 
+from gatys_norm import machine
 from gatys_norm.network import low_rank, vgg
 
 pytestmark = pytest.mark.numeric
@@ -89,8 +90,10 @@ def test_the_gradient_of_a_reduced_convolution_is_known_without_its_input(dtype)
     gradient = tape.gradient(output, value, upstream)
     assert gradient.dtype == dtype
     error = np.abs(convolve.backward(upstream) - gradient).max()
-    # In bfloat16 one way may round to its 8 bits what another keeps, in each of three products.
-    tolerance = {"float32": 1e-5, "bfloat16": 2**-5}[dtype]
+    # A 1 × 1 convolution is not the gradient of one, and where the processor has no bfloat16 itself
+    # the two round to its 8 bits at other places.
+    is_native = not {"avx512_bf16", "amx_bf16"}.isdisjoint(machine.instruction_sets())
+    tolerance = {"float32": 1e-5, "bfloat16": 0 if is_native else 2**-5}[dtype]
     assert float(error) <= tolerance * float(np.abs(gradient).max())
 
 
