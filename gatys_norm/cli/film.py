@@ -23,10 +23,10 @@ from gatys_norm.config import ConfigError
 from gatys_norm.text import duration
 
 if TYPE_CHECKING:
+    from gatys_norm.film.checkpoint import State
     from gatys_norm.film.model import FilmFacts
     from gatys_norm.film.run import FilmRun
     from gatys_norm.film.settings import FilmConfig
-    from gatys_norm.film.store import State
     from gatys_norm.film.work import Execute
     from gatys_norm.images.inputs import LoadedInputs
     from gatys_norm.web.live import Preview

@@ -13,15 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gatys_norm.files import StrPath
-from gatys_norm.film import folder, measures, source, steps, store
+from gatys_norm.film import checkpoint, folder, measures, source, steps, store
 from gatys_norm.film import inputs as film_inputs
-from gatys_norm.film.frame import Sources
+from gatys_norm.film.checkpoint import State
+from gatys_norm.film.frame import Row, Sources
 from gatys_norm.film.model import FilmFacts, Frame
 from gatys_norm.film.plan import Shot
 from gatys_norm.film.progress import FilmProgress, progress_of, steps_left
 from gatys_norm.film.settings import FilmConfig
 from gatys_norm.film.source import Frames
-from gatys_norm.film.store import Row, State
 from gatys_norm.film.transfer import FilmTransfer
 from gatys_norm.film.work import Execute, Running, Work, execute_here
 from gatys_norm.images.inputs import LoadedInputs
@@ -90,10 +90,11 @@ class FilmRun:
             yield frame.pixels
 
     def resume(self, output: StrPath) -> State:
-        """Return the state of a film that was stopped; see `store.load`."""
+        """Return the state of a film that was stopped; see `checkpoint.load`."""
         layers = self._config.transfer.content_layers
         distance, passes = self._config.temporal_frames[-1], self._config.passes
-        state = store.load(output, self._identity, layers, self.transfer.shape, distance, passes)
+        shape = self.transfer.shape
+        state = checkpoint.load(output, self._identity, layers, shape, distance, passes)
         if len(state.strips) != len(self._config.transfer.size):
             raise damaged("it has strips of other sizes")
         return state
@@ -166,7 +167,7 @@ class FilmRun:
             for unneeded in results.keys() - set().union(*needed.values()):
                 del results[unneeded]
             present = state._replace(rows=rows, results=results)
-            store.save_frame(output, frame, present, self._identity)
+            checkpoint.save_frame(output, frame, present, self._identity)
             if steps_done == steps.count(shot, passes):
                 del needed[number]
 

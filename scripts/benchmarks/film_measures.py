@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 import report as benchmark_report
 
+from gatys_norm.cli import loading
 from gatys_norm.experiments.statistics import CONTENT_DISTANCE, STYLE_REFLECTION, mean_over_layers
 from gatys_norm.film import flow as flows
 from gatys_norm.film import measures
@@ -84,6 +85,7 @@ def made(film, folder):
 
 def make(film, output):
     """Make a film, or continue it."""
+    loading.start_tensorflow()
     from gatys_norm.film.run import FilmRun
 
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -230,7 +230,23 @@ def tables(report):
     """Return the report as Markdown."""
     parts = (steady_table, effort, return_table, drift_table, fade_table, weights_table)
     texts = [text for part in parts for text in part(report)]
-    return "\n\n".join([benchmark_report.machine_line(report["machine"]), *texts])
+    return "\n\n".join(
+        [
+            benchmark_report.machine_line(report["machine"]),
+            settings_line(report["settings"]),
+            *texts,
+        ]
+    )
+
+
+def settings_line(settings):
+    """Return what holds for the films of which a table does not say otherwise."""
+    config = settings["config"]
+    return (
+        f"Size {config['size'][0]}, {settings['frames']} frames, {config['iterations'][0]} "
+        f"iterations for the first frame and at most {settings['later_iterations']} for each other "
+        f"one; style: {Path(settings['styles'][0]).stem}."
+    )
 
 
 def verdict(value, goal):
