@@ -44,7 +44,9 @@ class FrameToCompute(NamedTuple):
       content: of the film, uint8 H × W × 3.
       opening: the same of the first frame of its shot.
       energies: of its shot.
-      earlier: its result in the pass before, H × W × 3; in the first pass its content.
+      otherwise: its start where no frame before shows the same, H × W × 3: its result in the pass
+        before; in the first pass the result of the frame before, moved, plus what has changed in
+        the film.
       motions: {distance: from the frame so many before, in the order of the pass}.
       moved: {distance: the result of that frame, moved}.
       masks: {distance: where that frame is the nearest one that shows the same}.
@@ -55,7 +57,7 @@ class FrameToCompute(NamedTuple):
     content: np.ndarray
     opening: np.ndarray
     energies: plan.Energies
-    earlier: np.ndarray
+    otherwise: np.ndarray
     motions: Mapping[int, Motion]
     moved: Mapping[int, np.ndarray]
     masks: Mapping[int, np.ndarray]
@@ -63,15 +65,13 @@ class FrameToCompute(NamedTuple):
 
 
 def start_of(frame: FrameToCompute) -> np.ndarray:
-    """Return the start of a later frame: the nearest result that shows the same, or else the result
-    of the pass before, or the content.
-    """
+    """Return the start of a later frame: the nearest result that shows the same, or `otherwise`."""
     remaining = np.ones(frame.content.shape[:2], np.float32)
     start = np.zeros(frame.content.shape, np.float32)
     for distance, mask in frame.masks.items():
         start += mask[..., np.newaxis] * frame.moved[distance]
         remaining -= mask
-    return start + remaining[..., np.newaxis] * frame.earlier.astype(np.float32)
+    return start + remaining[..., np.newaxis] * frame.otherwise
 
 
 def row_of(frame: FrameToCompute, result: TransferResult, sources: Sources) -> Row:
