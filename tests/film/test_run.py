@@ -366,7 +366,7 @@ def test_each_shot_starts_anew(config):
         assert done.image.tobytes() == expected.image.tobytes()
 
 
-def test_later_frame_starts_from_the_moved_result_and_elsewhere_with_the_change_of_the_film(
+def test_later_frame_starts_from_the_moved_result_and_what_has_changed_in_the_film(
     config, monkeypatch
 ):
     starts = []
