@@ -109,9 +109,10 @@ def divided_by_pixels():
 def facts(film, folder):
     """Return the facts of a film as plain JSON values."""
     record, frames = made(film, folder)
-    rows = record["frames"]
+    rows, means = record["frames"], record["means"]
     flow_seconds = sum(row["flow_seconds"] for row in rows)
     return facts_of([row["metrics"] for row in rows], film.clip, frames) | {
+        "error_where_reliable": means["warping_error"] / means["warping_error_of_film"],
         "evaluations": [row["evaluations"] for row in rows],
         "flow_share": flow_seconds / (flow_seconds + sum(row["seconds"] for row in rows)),
     }

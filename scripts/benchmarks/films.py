@@ -31,9 +31,9 @@ SIZES = ("128", "256", "512")
 STARTS = ("content", "noise")  # of frames that are made alone
 LEAST_SIZE = 64
 MOST_GRAINY_FRAMES = 25  # of the still film with noise, all of which are computed
-# The disc is away for 10 frames. In the last frame it is back where it was so many frames before,
-# far enough inside for its motion to be found.
-RETURN_COUNT, RETURN_DISTANCE = 23, 19
+# The disc is away for 10 frames, and comes back the way it left: in the last frame it is where it
+# was 19 frames before, far enough inside for its motion to be found; before that 17, 15, 13, 11.
+RETURN_COUNT, RETURN_DISTANCES = 23, (1, 11, 13, 15, 17, 19)
 ERROR_GOALS = {"content": 1 / 4, "noise": 1 / 10}
 REFLECTION_GOAL, RETURN_GOAL, DRIFT_GOAL, FADE_GOAL = 0.03, 2, 0.5, 1 / 2
 EVALUATIONS_GOAL, FLOW_GOAL, SIZES_GOAL = 1 / 4, 0.05, 1.2
@@ -162,9 +162,9 @@ def steady(settings, folder, make):
 def returning(_, folder, make):
     """Return the errors on a disc that comes back, with and without a term that remembers it."""
     facts = {}
-    for distances in ((1,), (1, RETURN_DISTANCE)):
+    for distances in ((1,), RETURN_DISTANCES):
         film = make("returning", RETURN_COUNT, film={"temporal_frames": distances})
-        errors_on_disc = film_measures.errors_on_disc(film, folder, RETURN_DISTANCE)
+        errors_on_disc = film_measures.errors_on_disc(film, folder, RETURN_DISTANCES[-1])
         facts[",".join(map(str, distances))] = errors_on_disc
     return facts
 
@@ -220,6 +220,7 @@ def weights_over_sizes_and_styles(settings, folder, make):
             of_film = film_measures.facts(film, folder)
             own_error = film_measures.mean_warping_error(film.clip, film_measures.drawn(film))
             row[name] = of_film["warping_error"] / own_error
+            row[f"where reliable, {name}"] = of_film["error_where_reliable"]
             row[f"reflection, {name}"] = of_film["style_reflection"]
         facts.append(row)
     return {"weight per pixel": own_weight["temporal_weight"], "films": facts}
@@ -305,7 +306,7 @@ def return_table(report):
         rows.append(f"{distances} | {short:.5f} | {long:.5f} | {ratios[-1]:.2f}")
     return [
         benchmark_report.table(titles, rows),
-        f"With the frame {RETURN_DISTANCE} before, the ratio is "
+        f"With frames up to {RETURN_DISTANCES[-1]} before, the ratio is "
         f"{verdict(ratios[-1], RETURN_GOAL)}.",
     ]
 
@@ -347,27 +348,33 @@ def weights_table(report):
     """Return the table of one temporal weight at several sizes and with several styles."""
     part = report["weights_over_sizes_and_styles"]
     kinds = ("relative", "per pixel")
+    measured = [f"{words}{kind}" for words in ("where reliable, ", "") for kind in kinds]
     rows = []
     for facts in part["films"]:
-        cells = [str(facts["size"]), facts["style"], *(f"{facts[kind]:.2f}" for kind in kinds)]
+        cells = [str(facts["size"]), facts["style"], *(f"{facts[name]:.2f}" for name in measured)]
         cells += [f"{facts[f'reflection, {kind}']:.3f}" for kind in kinds]
         rows.append(" | ".join(cells))
     sizes = [facts for facts in part["films"] if facts["style"] == part["films"][0]["style"]]
     in_sizes, in_all = (
-        [spread_of([facts[kind] for facts in films]) for kind in kinds]
+        {name: spread_of([facts[name] for facts in films]) for name in measured}
         for films in (sizes, part["films"])
     )
-    titles = ["size", "style", *(f"error, {kind}" for kind in kinds)]
-    titles += [f"reflection, {kind}" for kind in kinds]
+    titles = ["size", "style", *(f"error {name}" for name in measured[: len(kinds)])]
+    titles += [f"error, {kind}" for kind in kinds] + [f"reflection, {kind}" for kind in kinds]
+    relative, per_pixel, relative_everywhere, per_pixel_everywhere = measured
     return [
         benchmark_report.table(" | ".join(titles), rows),
         f"*Relative* is this program's term with λ_t = {DEFAULT_TEMPORAL_WEIGHT:g}; *per pixel* is "
         f"divided by the number of pixels instead, with the weight "
         f"{part['weight per pixel']:.3g}, which is the same in the film of size "
         f"{report['settings']['config']['size'][0]} with the first style. Errors are relative to "
-        f"the clip's own. Largest over smallest error: over sizes "
-        f"{verdict(in_sizes[0], SIZES_GOAL)} against {in_sizes[1]:.3g}; over all "
-        f"{in_all[0]:.3g} against {in_all[1]:.3g}.",
+        f"the clip's own; *where reliable* is where the motion is reliable, so that the term acts. "
+        f"Largest over smallest error there: over sizes "
+        f"{verdict(in_sizes[relative], SIZES_GOAL)} against {in_sizes[per_pixel]:.3g}; over all "
+        f"{in_all[relative]:.3g} against {in_all[per_pixel]:.3g}. On all pixels that are truly "
+        f"visible: over sizes {verdict(in_sizes[relative_everywhere], SIZES_GOAL)} against "
+        f"{in_sizes[per_pixel_everywhere]:.3g}; edges of motion, which are not reliable, are a "
+        f"larger share of a smaller frame.",
     ]
 
 

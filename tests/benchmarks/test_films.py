@@ -55,7 +55,7 @@ def settings(tmp_path):
 @pytest.mark.usefixtures("eagerly", "small_network")
 def test_films_leave_their_facts_and_are_not_made_twice(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(films, "RETURN_COUNT", COUNT)
-    monkeypatch.setattr(films, "RETURN_DISTANCE", 2)
+    monkeypatch.setattr(films, "RETURN_DISTANCES", (1, 2))
     returning = clips.returning
     monkeypatch.setattr(clips, "returning", lambda *size: returning(*size, away=range(1, 2)))
     measured = films.measure(settings, tmp_path / "films")
@@ -176,11 +176,14 @@ def test_range_of_a_fade_is_compared_with_that_of_the_original_loss():
 
 def test_sizes_are_compared_with_each_other_and_styles_too():
     def row(size, style, relative, per_pixel):
-        facts = {"size": size, "style": style, "relative": relative, "per pixel": per_pixel}
-        return facts | {"reflection, relative": 0.9, "reflection, per pixel": 0.9}
+        facts = {"size": size, "style": style, "relative": 2 * size, "per pixel": 1}
+        reliable = {"where reliable, relative": relative, "where reliable, per pixel": per_pixel}
+        return facts | reliable | {"reflection, relative": 0.9, "reflection, per pixel": 0.9}
 
     rows = [row(64, "waves", 3, 3), row(128, "waves", 3.3, 9), row(64, "planes", 4.5, 12)]
     part = {"weight per pixel": 0.5, "films": rows}
     report = {"settings": {"config": {"size": [64]}}, "weights_over_sizes_and_styles": part}
-    _, words = films.weights_table(report)
+    table, words = films.weights_table(report)
+    assert "| 128 | waves | 3.30 | 9.00 | 256.00 | 1.00 | 0.900 | 0.900 |" in table
     assert "over sizes 1.1 (goal: at most 1.2, met) against 3; over all 1.5 against 4." in words
+    assert "over sizes 2 (goal: at most 1.2, not met) against 1;" in words
