@@ -191,13 +191,13 @@ class FilmTransfer:
         moved = {k: flows.warp(results[n], motions[k].flow) for k, n in neighbors.items()}
         masks = flows.without_nearer([motion.mask for motion in motions.values()])
         by_distance = dict(zip(neighbors, masks, strict=True))
-        seconds = time.perf_counter() - began
         otherwise = content.astype(np.float32)
         if step.pass_number > 1:
             otherwise = sources.earlier_result_of(step.frame).astype(np.float32)
         elif neighbors:
             before = sources.content_of(neighbors[1]).astype(np.float32)
             otherwise += moved[1] - flows.warp(before, motions[1].flow)
+        seconds = time.perf_counter() - began
         return FrameToCompute(
             step, content, opening, shot.energies, otherwise, motions, moved, by_distance, seconds
         )
