@@ -1,8 +1,8 @@
 """Measure how near transfers come to the strength that is asked for, and what the search costs.
 
     python scripts/benchmarks/strengths.py --update
-    python scripts/benchmarks/strengths.py --size=256 --strengths=0.1,0.3,0.5,0.7,0.9 \
-        --output=results/strips.json --update_strips
+    python scripts/benchmarks/strengths.py --preset=fast --size=256 \
+        --strengths=0.1,0.3,0.5,0.7,0.9 --output=results/strips.json --update_strips
 
 Every content is transferred with every style, by each of --losses, at every strength, and once
 without any content loss, which strength 1 stands for. With --in_turn, each pair of content and

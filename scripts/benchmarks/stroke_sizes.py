@@ -107,6 +107,7 @@ def tables(report):
     return "\n\n".join(
         [
             benchmark_report.machine_line(report["machine"]),
+            benchmark_report.settings_line(report["settings"], report["transfers"]),
             benchmark_report.table(TITLES, rows),
             conclusion(report["transfers"]),
         ]

@@ -51,7 +51,9 @@ def test_tables_say_with_how_many_styles_the_frequency_falls(monkeypatch):
         *(facts_of("waves", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 5.0))),
         *(facts_of("dots", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 7.5))),
     ]
-    tables = stroke_sizes.tables({"machine": {}, "transfers": transfers})
+    settings = {"size": [256], "iterations": [200]}
+    tables = stroke_sizes.tables({"machine": {}, "settings": settings, "transfers": transfers})
+    assert "Size 256, 200 iterations; styles: waves, dots." in tables
     assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 | 0.805 |" in tables
     assert "from each stroke size to the next with 1 of 2 styles. " in tables
     assert tables.endswith("varies by 0.015 at most.")
