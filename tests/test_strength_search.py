@@ -180,6 +180,14 @@ def corrected_early(monkeypatch):
     monkeypatch.setattr(schedule, "ITERATIONS_AFTER_STRENGTH", 4)
 
 
+FOUND = PROBED | {  # about what a search finds for the small pictures
+    "target": 0.2,
+    "lambda_os": 3.0,
+    "probes": [{"lambda_os": 10.0, "strength": 0.17}, {"lambda_os": 1.5, "strength": 0.22}],
+    "overshoot": 0.1,
+}
+
+
 def wrong(found, factor):
     """Return a search as if the small pictures had misled it."""
     return lambda *_: found | {"lambda_os": factor * found["lambda_os"]}
@@ -210,11 +218,10 @@ def test_what_the_small_pictures_get_wrong_is_made_good(
 @small
 @pytest.mark.parametrize("stop_at", [10, 16, 18])
 def test_a_run_continues_to_the_same_bits_before_and_after_the_correction(
-    tmp_path, search, monkeypatch, corrected_early, stop_at
+    tmp_path, monkeypatch, corrected_early, stop_at
 ):
-    config = small_config(tmp_path, strength=0.2, iterations=(24,))
-    found = search(strength=0.2, iterations=(24,))
-    monkeypatch.setattr(transfer, "search", wrong(found, 2))
+    config = small_config(tmp_path, strength=0.2, iterations=(20,))
+    monkeypatch.setattr(transfer, "search", wrong(FOUND, 2))
     whole = run_transfer(config)
     kept = []
 
@@ -231,15 +238,12 @@ def test_a_run_continues_to_the_same_bits_before_and_after_the_correction(
 
 
 @small
-def test_the_loss_of_each_row_is_at_the_weight_of_its_time(
-    tmp_path, search, monkeypatch, corrected_early
-):
+def test_the_loss_of_each_row_is_at_the_weight_of_its_time(tmp_path, monkeypatch, corrected_early):
     config = small_config(tmp_path, strength=0.2, iterations=(24,))
-    found = search(strength=0.2, iterations=(24,))
-    monkeypatch.setattr(transfer, "search", wrong(found, 3))
+    monkeypatch.setattr(transfer, "search", wrong(FOUND, 3))
     record = run_transfer(config).record
     final = {term: values["coefficient"] for term, values in record["terms"].items()}
-    ratio = 3 * found["lambda_os"] / record["strength_search"]["lambda_os"]
+    ratio = 3 * FOUND["lambda_os"] / record["strength_search"]["lambda_os"]
     for row in record["history"]:
         parts = {term: coefficient * row[term] for term, coefficient in final.items()}
         factor = ratio if row["iteration"] <= 16 else 1
@@ -249,9 +253,9 @@ def test_the_loss_of_each_row_is_at_the_weight_of_its_time(
 
 
 @small
-def test_the_weight_of_the_end_is_that_of_the_terms(tmp_path, search, monkeypatch, corrected_early):
+def test_the_weight_of_the_end_is_that_of_the_terms(tmp_path, monkeypatch, corrected_early):
     config = small_config(tmp_path, strength=0.2, iterations=(24,))
-    monkeypatch.setattr(transfer, "search", wrong(search(strength=0.2, iterations=(24,)), 3))
+    monkeypatch.setattr(transfer, "search", wrong(FOUND, 3))
     record = run_transfer(config).record
     lambda_os = record["strength_search"]["lambda_os"]
     given = dataclasses.replace(config, strength=None, lambda_os=lambda_os)
