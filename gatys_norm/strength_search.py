@@ -43,7 +43,7 @@ PROXY_SIZES = 128, 384  # least and most, long side of x in pixels
 FIRST_ITERATIONS = 120
 LATER_ITERATIONS = 50
 MAX_PROBES = 6
-TOLERANCE = 0.03  # within which the strength of a probe ends the search, but for one more step
+TOLERANCE = 0.04  # within which the strength of a probe ends the search, but for one more step
 MISSED = 0.05  # by which the strongest result may miss the strength asked for
 # log10 of λ_os / balanced λ_os at which strengths 1 and 0 are looked for first, and the least and
 # the most of it. The strength falls by FALL per unit; near the ends, where it hardly falls, a step

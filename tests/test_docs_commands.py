@@ -18,6 +18,7 @@ NOT_RUN = {
     "pip install": "installs packages",
     "bash scripts/": "makes an environment and installs into it",
     "python data/draw/draw.py": "draws at full size; tests/data/test_draw.py draws",
+    "python scripts/benchmarks/": "takes hours; tests/benchmarks runs the programs",
     "gatys-norm reproduce --executor=ray": "starts Ray; tests/experiments/test_ray.py does",
     "ray": "needs the machines of a cluster",
     "gatys-norm reproduce --preset=fast --size=128": "needs styles and contents of the reader",

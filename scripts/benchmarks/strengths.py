@@ -2,16 +2,17 @@
 
     python scripts/benchmarks/strengths.py --update
     python scripts/benchmarks/strengths.py --preset=fast --size=256 \
-        --strengths=0.1,0.3,0.5,0.7,0.9 --output=results/strips.json --update_strips
+        --strengths=0.1,0.3,0.5,0.7,0.9 --update --update_strips
 
 Every content is transferred with every style, by each of --losses, at every strength, and once
 without any content loss, which strength 1 stands for. With --in_turn, each pair of content and
 style is given one of the strengths, the next one than its neighbors, and many pairs are measured in
 the time of few. Writes results/strengths.json (`--output`), the same as a table, a sheet of the
 first content's pictures (not with --in_turn), and the pictures into a folder next to them; those
-that are finished there are not computed again. With --update the tables go into docs/, with
---update_strips the sheet does. Of the flags of a transfer it has --weights, --size, --iterations
-and --preset.
+that are finished there are not computed again. With --update the tables go into docs/. With
+--update_strips the sheet does; the tables then have a place of their own there, and all is written
+to results/strips.json. Of the flags of a transfer it has --weights, --size, --iterations and
+--preset.
 """
 
 import dataclasses
@@ -84,7 +85,8 @@ def benchmark(values):
             for (row, content), (column, style), loss in pairs
             for weight in weights_of(strengths, row + column if values.in_turn else None)
         ]
-    destination, machine = benchmark_report.prepare(values, "strengths", [PAGE], config.weights)
+    name = "strips" if values.update_strips else "strengths"
+    destination, machine = benchmark_report.prepare(values, name, [PAGE], config.weights)
     configs = benchmark_report.with_weights(configs, machine)
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)

@@ -12,8 +12,9 @@ from gatys_norm import strength_search, transfer
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
-def test_the_page_of_the_tables_has_its_markers(kind):
-    assert_page_has_markers(strengths, kind)
+@pytest.mark.parametrize("name", ["strengths", "strips"])
+def test_the_page_of_the_tables_has_its_markers(name, kind):
+    assert_page_has_markers(strengths, kind, name)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,15 @@ def run(benchmark, *flags):
     return program.call(benchmark.__doc__, benchmark.benchmark, argv, benchmark.define_flags)
 
 
-def assert_page_has_markers(benchmark, kind):
-    """Check that the tables of a kind of processor have their place on the page."""
-    markers = benchmark_report.markers(benchmark.__name__, kind)
+def assert_page_has_markers(benchmark, kind, name=None):
+    """Check that the tables of a kind of processor have their place on the page.
+
+    Args:
+      benchmark: module.
+      kind: kind of processor.
+      name: name in the markers; None for that of the module.
+    """
+    markers = benchmark_report.markers(name or benchmark.__name__, kind)
     assert "\nnew\n" in replace_between(benchmark.PAGE.read_text(), *markers, "\nnew\n")
 
 
