@@ -154,6 +154,7 @@ def test_passes_go_back_and_forth_within_each_shot(in_passes, tmp_path):
     assert record["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_film_in_passes_is_resumed_to_the_byte_in_any_of_them(in_passes, tmp_path, monkeypatch):
     """With few frames in memory; and once its last result was not written any more."""
     whole = run.FilmRun(in_passes).run(tmp_path / "whole")
