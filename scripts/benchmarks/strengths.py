@@ -1,6 +1,6 @@
 """Measure how near transfers come to the strength that is asked for, and what the search costs.
 
-    python scripts/benchmarks/strengths.py --update
+    python scripts/benchmarks/strengths.py --preset=fast --in_turn --update
     python scripts/benchmarks/strengths.py --preset=fast --size=256 \
         --strengths=0.1,0.3,0.5,0.7,0.9 --update --update_strips
 
