@@ -167,7 +167,7 @@ def losses_of(transfers):
 
 
 def conclusion(transfers, loss):
-    """Return the sentence that says how near one loss comes."""
+    """Return the sentences that say how near one loss comes, and how far its λ_os are apart."""
     of_loss = [facts for facts in transfers if facts["loss"] == loss]
     asked = [facts for facts in of_loss if facts["search"] is not None]
     misses = [abs(facts["reached"] - facts["strength"]) for facts in asked]
@@ -178,7 +178,7 @@ def conclusion(transfers, loss):
         f"With the {loss} loss {near} of {len(misses)} transfers come within {NEAR:g} of their "
         f"strength; the largest miss is {max(misses):.3f}, the root of the mean square "
         f"{root:.3f}. The search takes {max(map(share, asked)):.0%} of the iterations' time at "
-        f"most."
+        f"most. Between the pairs λ_os differs by factors of up to {factors(asked)}."
     )
     if not alone:
         return sentences
@@ -186,6 +186,18 @@ def conclusion(transfers, loss):
         f"{sentences} Without any content loss the strength is "
         f"{min(alone):.2f} to {max(alone):.2f}."
     )
+
+
+def factors(transfers):
+    """Return the largest λ_os over the least of each strength, as words."""
+    of_strength = {}
+    for facts in sorted(transfers, key=lambda facts: facts["strength"]):
+        of_strength.setdefault(facts["strength"], []).append(facts["search"]["lambda_os"])
+    words = [
+        f"{max(values) / min(values):.3g} at strength {strength:g}"
+        for strength, values in of_strength.items()
+    ]
+    return ", ".join(words)
 
 
 def sheet(transfers):

@@ -54,7 +54,7 @@ def test_tables_say_how_many_transfers_come_near(monkeypatch):
     assert (
         "1 of 2 transfers come within 0.05 of their strength; the largest miss is 0.080" in tables
     )
-    assert "10% of the iterations' time at most" in tables
+    assert "10% of the iterations' time at most. Between the pairs λ_os differs by" in tables
     assert tables.endswith("Without any content loss the strength is 1.02 to 1.02.")
 
 
@@ -67,7 +67,14 @@ def test_a_pair_is_given_all_strengths_or_one_in_turn():
 def test_in_turn_nothing_is_said_of_transfers_without_content_loss():
     said = strengths.conclusion([facts_of(0.3, 0.31), facts_of(0.5, 0.52)], "normalized")
     assert said.startswith("With the normalized loss 2 of 2 transfers come within")
-    assert said.endswith("iterations' time at most.")
+    assert said.endswith("at strength 0.5.")
+
+
+def test_the_lambdas_of_one_strength_are_compared():
+    measured = [facts_of(strength, strength) for strength in (0.5, 0.3, 0.5)]
+    for facts, lambda_os in zip(measured, (0.2, 7.0, 0.05), strict=True):
+        facts["search"]["lambda_os"] = lambda_os
+    assert strengths.factors(measured) == "1 at strength 0.3, 4 at strength 0.5"
 
 
 @pytest.mark.usefixtures("eagerly", "small_network")
