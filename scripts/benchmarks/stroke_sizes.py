@@ -2,10 +2,12 @@
 
     python scripts/benchmarks/stroke_sizes.py --update
 
-Writes results/stroke_sizes.json (`--output`), the same as a table, a sheet of all pictures, and the
-pictures into a folder next to them; those that are finished there are not computed again. With
---update, the first style's row of the sheet goes into docs/. Of the flags of a transfer it has
---content, --weights, --size and --iterations; the other settings are the fast preset's.
+Each style is transferred at each stroke size twice: with one λ_os, and with --strength, for which
+every transfer finds its own. Writes results/stroke_sizes.json (`--output`), the same as a table, a
+sheet of the pictures of one λ_os, and all pictures into a folder next to them; those that are
+finished there are not computed again. With --update, the first style's row of the sheet goes into
+docs/. Of the flags of a transfer it has --content, --weights, --size, --iterations and --strength;
+the other settings are the fast preset's.
 """
 
 import dataclasses
@@ -22,14 +24,16 @@ from gatys_norm.config import ConfigError, preset_without_iterations
 from gatys_norm.experiments.statistics import MEASURES, mean_over_layers
 from gatys_norm.images import contact_sheet
 from gatys_norm.images import io as picture_io
+from gatys_norm.record import lambda_os_of
 
 PAGE = benchmark_report.ROOT / "docs" / "losses.md"
 STRIP = benchmark_report.ROOT / "docs" / "stroke-sizes.jpg"
 CELL_WIDTH = 176  # pixels of a picture in the sheet
 STROKE_SIZES = ("0.5", "1", "2")
+STRENGTH = 0.7
 TITLES = (
     "style | stroke size | style picture | cycles per picture | content distance | "
-    "mean style reflection | strength"
+    "mean style reflection | λ_os | strength"
 )
 
 
@@ -46,11 +50,16 @@ def benchmark(values):
     cli_flags.refuse_flags(("style",), values, "see --styles")
     cli_flags.refuse_flags(("stroke_size",), values, "see --stroke_sizes")
     fast = preset_without_iterations("fast")
-    config = benchmark_report.config_from_flags(values, size=256, iterations=200, **fast)
+    if not values["strength"].present:
+        fast["strength"] = STRENGTH
+    config = benchmark_report.config_from_flags(
+        values, size=256, iterations=200, extra_flags=("strength",), **fast
+    )
     stroke_sizes = sorted(set(cli_flags.numbers("stroke_sizes", values.stroke_sizes, float)))
     with errors.refusing(ConfigError, prefix="--styles, --stroke_sizes: "):
         configs = [
-            dataclasses.replace(config, style=(style,), stroke_size=stroke_size)
+            dataclasses.replace(config, style=(style,), stroke_size=stroke_size, strength=strength)
+            for strength in (None, config.strength)
             for style in cli_flags.expanded(cli_flags.required(values, "styles"))
             for stroke_size in stroke_sizes
         ]
@@ -59,9 +68,10 @@ def benchmark(values):
     folder = destination.output.with_suffix("")
     measured = benchmark_report.in_own_process(measure, configs, folder)
     report = {"machine": machine, "settings": config.as_dict(), "transfers": measured}
-    picture_io.save_picture(destination.output.with_suffix(".jpg"), sheet(measured))
+    shown = [facts for facts in measured if facts["asked"] is None]
+    picture_io.save_picture(destination.output.with_suffix(".jpg"), sheet(shown))
     if values.update:
-        picture_io.save_picture(STRIP, sheet(measured[: len(stroke_sizes)]))
+        picture_io.save_picture(STRIP, sheet(shown[: len(stroke_sizes)]))
     benchmark_report.finish(destination, report, tables(report))
 
 
@@ -84,6 +94,8 @@ def facts(result):
         "style_shape": stage["style_shapes"][0],
         "cycles_per_picture": cycles,
         "picture": str(result.output),
+        "lambda_os": lambda_os_of(result.record),
+        "asked": result.config.strength,
         "strength": result.record["metrics"]["strength"],
         **{name: mean_over_layers(result.record["metrics"], name) for name in MEASURES},
     }
@@ -101,6 +113,7 @@ def tables(report):
             f"{facts['cycles_per_picture']:.2f}",
             f"{facts['content_distance']:.3f}",
             f"{facts['style_reflection']:.3f}",
+            f"{facts['lambda_os']:.3g}",
             f"{facts['strength']:.3f}",
         )
         rows.append(" | ".join(cells))
@@ -127,16 +140,25 @@ def sheet(transfers):
 
 def conclusion(transfers):
     """Return for how many styles the frequency falls with every step, and how strength varies."""
-    cycles, strengths = {}, {}
+    of_settings = {}
     for facts in transfers:
-        cycles.setdefault(facts["style"], []).append(facts["cycles_per_picture"])
-        strengths.setdefault(facts["style"], []).append(facts["strength"])
-    falling = [all(a > b for a, b in itertools.pairwise(values)) for values in cycles.values()]
-    range_of_strength = max(max(values) - min(values) for values in strengths.values())
+        of_styles = of_settings.setdefault(facts["asked"], {})
+        of_styles.setdefault(facts["style"], []).append(facts)
+    return " ".join(_conclusion(asked, styles) for asked, styles in of_settings.items())
+
+
+def _conclusion(asked, of_styles):
+    falling = [
+        all(a["cycles_per_picture"] > b["cycles_per_picture"] for a, b in itertools.pairwise(style))
+        for style in of_styles.values()
+    ]
+    strengths = [[facts["strength"] for facts in style] for style in of_styles.values()]
+    range_of_strength = max(max(values) - min(values) for values in strengths)
+    settings = "one λ_os" if asked is None else f"--strength={asked:g}"
     return (
-        f"The mean frequency falls from each stroke size to the next with {sum(falling)} of "
-        f"{len(falling)} styles. The strength of one style varies by {range_of_strength:.3f} at "
-        "most."
+        f"With {settings} the mean frequency falls from each stroke size to the next with "
+        f"{sum(falling)} of {len(falling)} styles, and the strength of one style varies by "
+        f"{range_of_strength:.3f} at most."
     )
 
 

@@ -25,6 +25,7 @@ def test_the_page_of_the_tables_has_its_markers(kind):
         (["--precision=float32"], "--precision: is not taken here"),
         (["--styles="], "--styles: is needed"),
         (["--stroke_sizes=1,large"], "--stroke_sizes: must be numbers"),
+        (["--strength=2"], "--strength: must be"),
         (["--stroke_sizes=1,20"], "--styles, --stroke_sizes: stroke_size: must be"),
         (["--output=out.txt"], "--output: out.txt: must end in .json"),
     ],
@@ -33,7 +34,7 @@ def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
     assert_refused(monkeypatch, capsys, stroke_sizes, flags, words)
 
 
-def facts_of(style, stroke_size, cycles):
+def facts_of(style, stroke_size, cycles, **changes):
     return {
         "style": style,
         "stroke_size": stroke_size,
@@ -41,8 +42,10 @@ def facts_of(style, stroke_size, cycles):
         "cycles_per_picture": cycles,
         "content_distance": 1.5,
         "style_reflection": 0.98,
+        "lambda_os": 1e-3,
+        "asked": None,
         "strength": 0.8 + stroke_size / 100,
-    }
+    } | changes
 
 
 def test_tables_say_with_how_many_styles_the_frequency_falls(monkeypatch):
@@ -50,13 +53,18 @@ def test_tables_say_with_how_many_styles_the_frequency_falls(monkeypatch):
     transfers = [
         *(facts_of("waves", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 5.0))),
         *(facts_of("dots", size, cycles) for size, cycles in ((0.5, 9.0), (1.0, 7.0), (2.0, 7.5))),
+        facts_of("waves", 0.5, 9.0, asked=0.7, strength=0.71, lambda_os=0.02),
+        facts_of("waves", 2.0, 6.0, asked=0.7, strength=0.69),
     ]
     settings = {"size": [256], "iterations": [200]}
     tables = stroke_sizes.tables({"machine": {}, "settings": settings, "transfers": transfers})
     assert "Size 256, 200 iterations; styles: waves, dots." in tables
-    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 | 0.805 |" in tables
-    assert "from each stroke size to the next with 1 of 2 styles. " in tables
-    assert tables.endswith("varies by 0.015 at most.")
+    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 | 0.001 | 0.805 |" in tables
+    assert "| waves | 0.5 | 30×20 | 9.00 | 1.500 | 0.980 | 0.02 | 0.710 |" in tables
+    assert "With one λ_os the mean frequency falls" in tables
+    assert "with 1 of 2 styles, and the strength of one style varies by 0.015 at most. " in tables
+    assert "With --strength=0.7 the mean frequency falls" in tables
+    assert tables.endswith("1 of 1 styles, and the strength of one style varies by 0.020 at most.")
 
 
 @pytest.mark.usefixtures("eagerly", "small_network")
