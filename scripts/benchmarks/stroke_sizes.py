@@ -49,11 +49,11 @@ def benchmark(values):
     """Measure everything and write the report."""
     cli_flags.refuse_flags(("style",), values, "see --styles")
     cli_flags.refuse_flags(("stroke_size",), values, "see --stroke_sizes")
-    fast = preset_without_iterations("fast")
+    settings = preset_without_iterations("fast")
     if not values["strength"].present:
-        fast["strength"] = STRENGTH
+        settings["strength"] = STRENGTH
     config = benchmark_report.config_from_flags(
-        values, size=256, iterations=200, extra_flags=("strength",), **fast
+        values, size=256, iterations=200, extra_flags=("strength",), **settings
     )
     stroke_sizes = sorted(set(cli_flags.numbers("stroke_sizes", values.stroke_sizes, float)))
     with errors.refusing(ConfigError, prefix="--styles, --stroke_sizes: "):
@@ -140,19 +140,19 @@ def sheet(transfers):
 
 def conclusion(transfers):
     """Return for how many styles the frequency falls with every step, and how strength varies."""
-    of_settings = {}
-    for facts in transfers:
-        of_styles = of_settings.setdefault(facts["asked"], {})
-        of_styles.setdefault(facts["style"], []).append(facts)
-    return " ".join(_conclusion(asked, styles) for asked, styles in of_settings.items())
+    groups = itertools.groupby(transfers, key=lambda facts: facts["asked"])
+    return " ".join(conclusion_of(asked, group) for asked, group in groups)
 
 
-def _conclusion(asked, of_styles):
+def conclusion_of(asked, transfers):
+    """Return the sentence on the transfers with one λ_os (None), or of the strength asked for."""
+    groups = itertools.groupby(transfers, key=lambda facts: facts["style"])
+    styles = [list(group) for _, group in groups]
     falling = [
         all(a["cycles_per_picture"] > b["cycles_per_picture"] for a, b in itertools.pairwise(style))
-        for style in of_styles.values()
+        for style in styles
     ]
-    strengths = [[facts["strength"] for facts in style] for style in of_styles.values()]
+    strengths = [[facts["strength"] for facts in style] for style in styles]
     range_of_strength = max(max(values) - min(values) for values in strengths)
     settings = "one λ_os" if asked is None else f"--strength={asked:g}"
     return (

@@ -11,13 +11,13 @@ import sys
 import numpy as np
 import pytest
 import report as benchmark_report
+from helpers.benchmarks import assert_page_has_markers
 from helpers.programs import ROOT, load_script, run, run_new
 from helpers.weights_files import write_weights
 
 from gatys_norm.cli import errors, program
 from gatys_norm.cli import flags as cli_flags
 from gatys_norm.images import io as picture_io
-from gatys_norm.text import replace_between
 
 SCRIPT = ROOT / "scripts" / "benchmarks" / "scaling.py"
 PAGE = ROOT / "docs" / "scaling.md"
@@ -165,10 +165,7 @@ def test_numbers_are_short(scaling, number):
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_page_has_the_markers(scaling, kind):
     assert scaling.PAGE == PAGE
-    changed = replace_between(
-        PAGE.read_text(), *benchmark_report.markers("scaling", kind), "\nnew\n"
-    )
-    assert f"\n<!-- scaling {kind} -->\nnew\n<!-- end scaling {kind} -->\n" in changed
+    assert_page_has_markers(scaling, kind)
 
 
 # --- the program ---------------------------------------------------------------------------------

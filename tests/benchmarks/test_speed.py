@@ -8,19 +8,16 @@ import report as benchmark_report
 import speed
 import speed_tables
 from helpers import narrow_network
+from helpers.benchmarks import assert_page_has_markers
 
 from gatys_norm.cli import program
 from gatys_norm.network import memory
-from gatys_norm.text import replace_between
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 @pytest.mark.parametrize("name", ["speed", "transfers"])
 def test_the_page_of_the_tables_has_its_markers(name, kind):
-    first, last = benchmark_report.markers(name, kind)
-    assert first != last
-    changed = replace_between(speed.PAGE.read_text(), first, last, "\nnew\n")
-    assert f"\n<!-- {name} {kind} -->\nnew\n<!-- end {name} {kind} -->\n" in changed
+    assert_page_has_markers(speed, kind, name)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import report as benchmark_report
 import whole_program
+from helpers.benchmarks import assert_page_has_markers
 from helpers.programs import ROOT
 
 from gatys_norm.cli import program
 from gatys_norm.config import TransferConfig
 from gatys_norm.images import io as picture_io
-from gatys_norm.text import replace_between
 
 PRINTED = """device[0]: cpu (0-29)
 seed: 0
@@ -221,6 +221,4 @@ def test_bad_flags_end_in_one_line(monkeypatch, capsys, flags, words):
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
 def test_the_page_has_its_markers(kind):
     assert Path(ROOT, "docs", "coming-from.md") == whole_program.PAGE
-    first, last = benchmark_report.markers("pastiche", kind)
-    changed = replace_between(whole_program.PAGE.read_text(), first, last, "\nnew\n")
-    assert f"\n{first}\nnew\n{last}\n" in changed
+    assert_page_has_markers(whole_program, kind, "pastiche")

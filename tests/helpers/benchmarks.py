@@ -21,8 +21,10 @@ def assert_page_has_markers(benchmark, kind, name=None):
       kind: kind of processor.
       name: name in the markers; None for that of the module.
     """
-    markers = benchmark_report.markers(name or benchmark.__name__, kind)
-    assert "\nnew\n" in replace_between(benchmark.PAGE.read_text(), *markers, "\nnew\n")
+    name = name or benchmark.__name__
+    markers = benchmark_report.markers(name, kind)
+    changed = replace_between(benchmark.PAGE.read_text(), *markers, "\nnew\n")
+    assert f"\n<!-- {name} {kind} -->\nnew\n<!-- end {name} {kind} -->\n" in changed
 
 
 def assert_refused(monkeypatch, capsys, benchmark, flags, words):
