@@ -34,7 +34,7 @@ _Measurements: TypeAlias = dict[str, float | None]  # by layer or term; None: no
 _Pictures: TypeAlias = dict[str, tuple[str, np.ndarray]]  # {file name: (caption, picture)}
 
 TITLE = "A reproduction of Choi and Kim (2020)"
-CELL_WIDTH, SUMMARY_CELL_WIDTH = 320, 160
+CELL_WIDTH, SUMMARY_CELL_WIDTH, SMALL_CELL_WIDTH = 320, 160, 96  # pixels of a picture in a sheet
 TEXTS = {
     SWEEP: (
         "Figures 2(a) and 6(a): the weight of the content",
@@ -188,16 +188,21 @@ def write(folder: StrPath, reproduction: Reproduction) -> None:
 def write_summary(folder: StrPath, reproduction: Reproduction, command: str) -> None:
     """Write a small version: a table of the claims, and a contact sheet per figure.
 
+    In a figure of more than six rows the pictures are smaller, so that it remains a small file.
+
     Args:
       folder: folder to write to.
       reproduction: result of `collect`.
       command: command line with which a reader gets the same result.
     """
     folder = Path(folder)
-    sheet_names = [_file_name(grid) for grid in reproduction.grids.values()]
+    grids = reproduction.grids.values()
+    sheet_names = [_file_name(grid) for grid in grids]
+    has_many_rows = any(len(grid.rows) > 6 for grid in grids)
+    cell_width = SMALL_CELL_WIDTH if has_many_rows else SUMMARY_CELL_WIDTH
     pictures = {
         name + (".jpg" if name in sheet_names else ".png"): figure
-        for name, figure in _pictures(reproduction, SUMMARY_CELL_WIDTH).items()
+        for name, figure in _pictures(reproduction, cell_width).items()
     }
     parts = [
         f"# {TITLE}",

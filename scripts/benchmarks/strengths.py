@@ -1,18 +1,18 @@
 """Measure how near transfers come to the strength that is asked for, and what the search costs.
 
-    python scripts/benchmarks/strengths.py --preset=fast --in_turn --update
+    python scripts/benchmarks/strengths.py --in_turn --update
     python scripts/benchmarks/strengths.py --preset=fast --size=256 \
         --strengths=0.1,0.3,0.5,0.7,0.9 --update --update_strips
 
 Every content is transferred with every style, by each of --losses, at every strength, and once
 without any content loss, which strength 1 stands for. With --in_turn, each pair of content and
 style is given one of the strengths, the next one than its neighbors, and many pairs are measured in
-the time of few. Writes results/strengths.json (`--output`), the same as a table, a sheet of the
-first content's pictures (not with --in_turn), and the pictures into a folder next to them; those
-that are finished there are not computed again. With --update the tables go into docs/. With
---update_strips the sheet does; the tables then have a place of their own there, and all is written
-to results/strips.json. Of the flags of a transfer it has --weights, --size, --iterations and
---preset.
+the time of few. Writes results/strengths_paper.json, named after the preset (`--output`), the same
+as a table, a sheet of the first content's pictures (not with --in_turn), and the pictures into a
+folder next to them; those that are finished there are not computed again. With --update the tables
+go into docs/, where each preset has a place. With --update_strips the sheet does; the tables then
+have a place of their own there, and all is written to results/strips.json. Of the flags of a
+transfer it has --weights, --size, --iterations and --preset.
 """
 
 import dataclasses
@@ -85,7 +85,7 @@ def benchmark(values):
             for (row, content), (column, style), loss in pairs
             for weight in weights_of(strengths, row + column if values.in_turn else None)
         ]
-    name = "strips" if values.update_strips else "strengths"
+    name = "strips" if values.update_strips else f"strengths_{values.preset}"
     destination, machine = benchmark_report.prepare(values, name, [PAGE], config.weights)
     configs = benchmark_report.with_weights(configs, machine)
     folder = destination.output.with_suffix("")

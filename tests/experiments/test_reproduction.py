@@ -331,6 +331,19 @@ def test_summary(study, tmp_path):
 
 
 @pytest.mark.usefixtures("no_network", "blank_plots")
+def test_a_summary_of_many_rows_has_smaller_pictures(study, tmp_path):
+    widths = []
+    for more_contents in ((), ("field.jpg", "sea.jpg")):
+        asked = dataclasses.replace(study, more_contents=more_contents)
+        folder = tmp_path / f"{len(more_contents)}"
+        done = reproduction.collect(asked, ("6c",), results_of(asked, ("6c",), folder))
+        reproduction.write_summary(folder, done, "gatys-norm reproduce")
+        widths.append(picture_io.load_picture(folder / "figure-6c.jpg").shape[1])
+    fewer = reproduction.SUMMARY_CELL_WIDTH - reproduction.SMALL_CELL_WIDTH
+    assert widths[0] - widths[1] == pytest.approx(len(study.sizes) * fewer, abs=fewer)
+
+
+@pytest.mark.usefixtures("no_network", "blank_plots")
 def test_pairs_for_viewers_are_those_of_the_papers_table(study, tmp_path):
     failed = [paper_figures.grid(study, "6b").cells[1][2]]
     results = results_of(study, paper_figures.FIGURES, tmp_path, failed)
