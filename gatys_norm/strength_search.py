@@ -244,7 +244,14 @@ class _Proxy:
         if self._state is None:
             position = objective.position(self._start)
             state = self._optimizer.init(objective.function, position, objective.data)
-            state, strength = self._first_minimized(objective, state, on_share)
+            half = FIRST_ITERATIONS // 2
+            state = self._minimized(objective, state, half, lambda share: on_share(share / 2))
+            earlier = self._strength(objective, state)
+            state = self._minimized(
+                objective, state, FIRST_ITERATIONS - half, lambda share: on_share((1 + share) / 2)
+            )
+            strength = self._strength(objective, state)
+            self.overshoot = max(0.0, FIRST_ITERATIONS * (earlier - strength))
         else:
             unit_ratio = objective.unit / self._unit
             state = base.reevaluate(objective.function, self._state, objective.data, unit_ratio)
@@ -252,28 +259,6 @@ class _Proxy:
             strength = self._strength(objective, state)
         self._state, self._unit = state, objective.unit
         return strength_at(self._last, state.iterations, strength, self.overshoot)
-
-    def _first_minimized(
-        self, objective: Objective, state: State, on_share: OnSearch
-    ) -> tuple[State, float]:
-        """Return the state after the first probe, and its strength; note the overshoot.
-
-        A strength that still rises in the second half is at its highest later, and falls from
-        there. Then twice as many iterations are made, the second half of which tells how fast.
-        """
-        half = FIRST_ITERATIONS // 2
-        state = self._minimized(objective, state, half, lambda share: on_share(share / 2))
-        earlier = self._strength(objective, state)
-        state = self._minimized(
-            objective, state, FIRST_ITERATIONS - half, lambda share: on_share((1 + share) / 2)
-        )
-        iterations, strength = FIRST_ITERATIONS, self._strength(objective, state)
-        if strength > earlier:
-            state = self._minimized(objective, state, FIRST_ITERATIONS, lambda _: on_share(1.0))
-            iterations, earlier = 2 * FIRST_ITERATIONS, strength
-            strength = self._strength(objective, state)
-        self.overshoot = max(0.0, iterations * (earlier - strength))
-        return state, strength
 
     def _minimized(
         self, objective: Objective, state: State, iterations: int, on_share: OnSearch

@@ -80,24 +80,6 @@ def test_probes_speak_of_the_end_of_the_transfer(search, monkeypatch, iterations
     assert [probe["strength"] for probe in found["probes"]] == pytest.approx(expected)
 
 
-@small
-def test_a_first_probe_that_is_still_rising_goes_on_to_where_it_falls(search, monkeypatch):
-    strengths = iter([0.3, 0.32, 0.31])  # after 6, 12 and 24 iterations
-    monkeypatch.setattr(strength_search._Proxy, "_strength", lambda *_: next(strengths))
-    found = search(strength=0.3, iterations=(600,))
-    assert found["overshoot"] == pytest.approx(24 * 0.01)
-    (probe,) = found["probes"]
-    assert probe["strength"] == pytest.approx(0.31 - 0.24 * (1 / 24 - 1 / 600))
-
-
-@small
-def test_a_first_probe_that_never_falls_foresees_no_fall(search, monkeypatch):
-    strengths = iter([0.28, 0.29, 0.3])
-    monkeypatch.setattr(strength_search._Proxy, "_strength", lambda *_: next(strengths))
-    found = search(strength=0.3, iterations=(600,))
-    assert (found["overshoot"], found["probes"][0]["strength"]) == (0, 0.3)
-
-
 PROBED = {
     "target": 0.5,
     "lambda_os": 0.02,
