@@ -45,6 +45,11 @@ class RunLog:
         loss = {"evaluations": state.evaluations, "loss": stage.objective.loss(terms)}
         self.history.append(cast(HistoryRow, row_key | loss | terms))
 
+    def row_at(self, size: int, iteration: int) -> HistoryRow | None:
+        """Return the row of an iteration of a size, if it is there."""
+        rows = (row for row in self.history if row["size"] == size)
+        return next((row for row in rows if row["iteration"] == iteration), None)
+
     def iterations_before(self) -> int:
         """Return the iterations of the finished sizes."""
         return sum(stage["iterations"] for stage in self.stages)

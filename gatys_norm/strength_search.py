@@ -8,8 +8,8 @@ probe is near already. Each later one begins with the picture of the one before,
 one has all these iterations behind it.
 
 A transfer has more of them, and its strength falls to its end like 1/n, n being the number of
-iterations. By how much, the two halves of the first probe tell: see `strength_at`. What the small
-size makes different is made good within the transfer: see `corrected`.
+iterations. By how much, the two halves of the first probe tell: see `strength_at` and `overshoot`.
+What the small size makes different is made good within the transfer: see `corrected`.
 """
 
 from __future__ import annotations
@@ -122,26 +122,30 @@ def search(
 
 
 def corrected(
-    search: StrengthSearch, iterations: int, last: int, strength: float
+    search: StrengthSearch, iterations: int, last: int, strength: float, own_overshoot: float
 ) -> StrengthSearch:
     """Return a search whose λ_os is corrected by the strength that the transfer itself has.
 
     The proxy is small, and what a style of small strokes does in it differs from what it does at
     full size. So λ_os is moved once, as if one more probe had been made: the transfer's present
     strength tells the one at its end, and how fast the strength falls with λ_os is known from the
-    probes.
+    probes. But if a style is so strong that the strength of the first probe still rises, the probes
+    tell neither: then the transfer's own overshoot counts, and the usual fall with λ_os.
 
     Args:
       search: result of `search`.
       iterations: of the transfer, done so far, over all sizes.
       last: number of all its iterations.
       strength: of the present picture.
+      own_overshoot: `overshoot` of the transfer so far.
     """
     if not math.isfinite(strength):
         return search
-    expected = strength_at(last, iterations, strength, search["overshoot"])
     points = [(math.log10(probe["lambda_os"]), probe["strength"]) for probe in search["probes"]]
-    step = (expected - search["target"]) / _fall(points)
+    known = search["overshoot"], _fall(points)
+    overshoot, fall = known if search["overshoot"] else (own_overshoot, FALL)
+    expected = strength_at(last, iterations, strength, overshoot)
+    step = (expected - search["target"]) / fall
     step = min(max(step, -MOST_CORRECTION), MOST_CORRECTION)
     lambda_os = search["lambda_os"] * 10**step
     correction: StrengthCorrection = {
@@ -182,9 +186,19 @@ def strength_at(last: int, iterations: int, strength: float, overshoot: float) -
       last: number of iterations at which the strength is asked for.
       iterations: n, of those that were made.
       strength: s(n).
-      overshoot: c, at least 0; n (s(n/2) − s(n)) if s(n/2) is known too.
+      overshoot: c; see `overshoot`.
     """
     return max(0.0, strength - overshoot * (1 / iterations - 1 / last))
+
+
+def overshoot(earlier: tuple[int, float], later: tuple[int, float]) -> float:
+    """Return c = (s(m) − s(n)) / (1/m − 1/n) of `strength_at`, 0 if the strength rises.
+
+    Args:
+      earlier, later: (number of iterations, strength after them); m < n.
+    """
+    (m, strength_then), (n, strength_now) = earlier, later
+    return max(0.0, (strength_then - strength_now) / (1 / m - 1 / n))
 
 
 class _Proxy:
@@ -251,7 +265,7 @@ class _Proxy:
                 objective, state, FIRST_ITERATIONS - half, lambda share: on_share((1 + share) / 2)
             )
             strength = self._strength(objective, state)
-            self.overshoot = max(0.0, FIRST_ITERATIONS * (earlier - strength))
+            self.overshoot = overshoot((half, earlier), (FIRST_ITERATIONS, strength))
         else:
             unit_ratio = objective.unit / self._unit
             state = base.reevaluate(objective.function, self._state, objective.data, unit_ratio)

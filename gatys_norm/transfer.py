@@ -32,14 +32,22 @@ from gatys_norm.losses.objective import (
 from gatys_norm.network import device, keras_vgg19, memory, vgg, weights
 from gatys_norm.optimizers import base
 from gatys_norm.optimizers.base import EvaluationStoppedError, State
-from gatys_norm.record import HistoryRow, Identity, Metrics, Record, StrengthSearch, StripsRecord
+from gatys_norm.record import (
+    HistoryRow,
+    Identity,
+    Metrics,
+    Record,
+    StrengthSearch,
+    StripsRecord,
+    term_value,
+)
 from gatys_norm.run_log import RunLog
 from gatys_norm.runs import checkpoint as checkpoints
 from gatys_norm.runs.checkpoint import Checkpoint, Facts
 from gatys_norm.runs.identity import CheckpointMismatchError, damaged
-from gatys_norm.runs.schedule import evaluation_scale, schedule
+from gatys_norm.runs.schedule import ITERATIONS_TO_COMPARE, evaluation_scale, schedule
 from gatys_norm.stages import Stage, checked_status, open_stage
-from gatys_norm.strength_search import OnSearch, StrengthError, corrected, search
+from gatys_norm.strength_search import OnSearch, StrengthError, corrected, overshoot, search
 from gatys_norm.terms import loss_terms
 from gatys_norm.text import finite_or_none
 
@@ -468,12 +476,14 @@ class Transfer:
         """Run the rest of a size; return its status."""
         index, log_every = present.stage.index, self._config.log_every
         phases = self._schedule.phases[index]
+        corrects_strength = any(phase.corrects_strength for phase in phases)
+        noted = (ITERATIONS_TO_COMPARE,) if corrects_strength else ()
         seconds_before, stop = present.seconds, False
 
         def on_piece(state: State, seconds: float) -> bool:
             nonlocal stop
             present.state, present.seconds = state, seconds_before + seconds
-            if state.iterations % log_every == 0:
+            if state.iterations % log_every == 0 or state.iterations in noted:
                 self._log.add_row(present.stage, state)
             stop = on_progress is not None and bool(on_progress(self._progress(present)))
             return stop
@@ -485,7 +495,7 @@ class Transfer:
                 objective.function,
                 present.state,
                 phase.last_iteration,
-                (log_every, *stop_at_multiples_of),
+                (log_every, *noted, *stop_at_multiples_of),
                 on_piece,
                 objective.data,
                 may_restart=phase.precision == "float32",
@@ -529,9 +539,24 @@ class Transfer:
         done = self._log.iterations_before() + state.iterations
         last = self._log.iterations_before() + self._schedule.iterations(stage.index)
         strength = strength_of(stage.objective, distances, self._config)
-        self._take(corrected(filled_in(self._search), done, last, strength))
+        own = self._overshoot(present)
+        self._take(corrected(filled_in(self._search), done, last, strength, own))
         objective = with_lambda_os(stage.objective, self._solved_config, self._inputs.frame)
         present.stage = dataclasses.replace(stage, objective=objective)
+
+    def _overshoot(self, present: _Present) -> float:
+        """Return the `overshoot` of this size so far, by the network of the present part."""
+        objective, state = present.stage.objective, present.state
+        row = self._log.row_at(present.stage.size, ITERATIONS_TO_COMPARE)
+        if row is None or state.iterations <= ITERATIONS_TO_COMPARE:
+            return 0.0
+        distances = {term: term_value(row, term) for term in objective.coefficients}
+        then, now = (
+            strength_of(objective, each, self._config)
+            for each in (distances, objective.by_term(state.results.terms))
+        )
+        before = self._log.iterations_before()
+        return overshoot((before + ITERATIONS_TO_COMPARE, then), (before + state.iterations, now))
 
     def _progress(self, present: _Present) -> Progress:
         stage, state, log = present.stage, present.state, self._log

@@ -21,7 +21,7 @@ NOT_RUN = {
     "python scripts/benchmarks/": "takes hours; tests/benchmarks runs the programs",
     "gatys-norm reproduce --executor=ray": "starts Ray; tests/experiments/test_ray.py does",
     "ray": "needs the machines of a cluster",
-    "gatys-norm reproduce --preset=fast --size=128": "takes hours; tests/cli/test_reproduce.py runs the command",
+    "gatys-norm reproduce --preset=fast --size=128": "takes hours; tests/cli/test_reproduce.py",
     "gatys-norm film": "needs a film; tests/cli/test_film.py draws one",
     "gatys-norm --content=panorama.jpg": "needs a panorama; tests/test_sphere.py draws one",
     "scp": "needs a second machine",

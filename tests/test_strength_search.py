@@ -51,11 +51,17 @@ def test_a_curve_that_rises_does_not_turn_the_step_around():
 def test_a_strength_that_falls_like_one_over_n_is_foreseen_exactly():
     end, overshoot = 0.5, 4.0
     strengths = {n: end + overshoot / n for n in (40, 80, 130, 600)}
-    measured = 80 * (strengths[40] - strengths[80])
+    measured = strength_search.overshoot((40, strengths[40]), (80, strengths[80]))
     assert measured == pytest.approx(overshoot)
+    apart = strength_search.overshoot((80, strengths[80]), (130, strengths[130]))
+    assert apart == pytest.approx(overshoot)
     for made, last in ((80, 600), (130, 600), (80, 40)):
         foreseen = strength_search.strength_at(last, made, strengths[made], measured)
         assert foreseen == pytest.approx(strengths[last])
+
+
+def test_a_strength_that_rises_has_no_overshoot():
+    assert strength_search.overshoot((60, 0.8), (120, 0.9)) == 0
 
 
 def test_a_strength_that_does_not_fall_is_taken_as_it_is():
@@ -93,7 +99,7 @@ PROBED = {
 
 def test_the_weight_is_corrected_by_how_fast_the_strength_falls():
     """By 0.2 per decade; 0.48 after 200 of 600 iterations ends at 0.48 − 12 (1/200 − 1/600)."""
-    found = strength_search.corrected(PROBED, 200, 600, 0.48)
+    found = strength_search.corrected(PROBED, 200, 600, 0.48, 90.0)
     assert found["lambda_os"] == pytest.approx(0.02 * 10 ** (-0.06 / 0.2))
     assert found["correction"] == {
         "iteration": 200,
@@ -104,18 +110,27 @@ def test_the_weight_is_corrected_by_how_fast_the_strength_falls():
     assert {**found, "lambda_os": 0.02, "correction": None} == PROBED
 
 
+def test_where_the_probes_still_rise_the_transfer_itself_tells_how_it_falls():
+    """0.48 after 200 of 600 iterations ends at 0.48 − 9 (1/200 − 1/600)."""
+    rising = PROBED | {"overshoot": 0.0}
+    found = strength_search.corrected(rising, 200, 600, 0.48, 9.0)
+    assert found["correction"]["expected"] == pytest.approx(0.45)
+    assert found["lambda_os"] == pytest.approx(0.02 * 10 ** (-0.05 / strength_search.FALL))
+
+
 def test_a_strength_that_is_right_changes_nothing():
-    assert strength_search.corrected(PROBED, 200, 600, 0.54)["lambda_os"] == pytest.approx(0.02)
+    found = strength_search.corrected(PROBED, 200, 600, 0.54, 0.0)
+    assert found["lambda_os"] == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(("strength", "factor"), [(0.0, 0.1), (5.0, 10.0)])
 def test_a_correction_stays_in_bounds(strength, factor):
-    found = strength_search.corrected(PROBED, 200, 200, strength)
+    found = strength_search.corrected(PROBED, 200, 200, strength, 0.0)
     assert found["lambda_os"] == pytest.approx(0.02 * factor)
 
 
 def test_a_strength_that_is_not_defined_corrects_nothing():
-    assert strength_search.corrected(PROBED, 200, 600, math.nan) == PROBED
+    assert strength_search.corrected(PROBED, 200, 600, math.nan, 0.0) == PROBED
 
 
 @pytest.fixture
@@ -178,6 +193,7 @@ def test_a_proxy_is_smaller_and_its_weight_carried_over(search, monkeypatch, los
 def corrected_early(monkeypatch):
     monkeypatch.setattr(schedule, "ITERATIONS_BEFORE_STRENGTH", 16)
     monkeypatch.setattr(schedule, "ITERATIONS_AFTER_STRENGTH", 4)
+    monkeypatch.setattr(transfer, "ITERATIONS_TO_COMPARE", 12)
 
 
 FOUND = PROBED | {  # about what a search finds for the small pictures
@@ -235,6 +251,30 @@ def test_a_run_continues_to_the_same_bits_before_and_after_the_correction(
     np.testing.assert_array_equal(resumed.image, whole.image)
     assert resumed.record["strength_search"] == whole.record["strength_search"]
     assert resumed.record["history"] == whole.record["history"]
+
+
+@small
+def test_the_fall_of_the_transfer_itself_does_not_depend_on_how_often_it_is_logged(
+    tmp_path, monkeypatch, corrected_early
+):
+    given = []
+
+    def corrected(search, *arguments):
+        given.append(arguments)
+        return search
+
+    monkeypatch.setattr(transfer, "corrected", corrected)
+    monkeypatch.setattr(transfer, "search", lambda *_: FOUND)
+    for log_every in (5, 7):
+        config = small_config(tmp_path, strength=0.2, iterations=(20,), log_every=log_every)
+        record = run_transfer(config).record
+        assert 12 in [row["iteration"] for row in record["history"]]
+    assert given[0] == given[1]
+    iterations, last, strength, own_overshoot = given[0]
+    assert (iterations, last) == (16, 20)
+    then = run_transfer(dataclasses.replace(config, strength=None, lambda_os=3.0, iterations=(12,)))
+    fall = then.metrics["strength"] - strength
+    assert own_overshoot == pytest.approx(max(0, fall / (1 / 12 - 1 / 16)), abs=1e-4)
 
 
 @small

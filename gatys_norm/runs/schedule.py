@@ -23,6 +23,7 @@ LOW_RANK_SHARE = 0.6  # of the iterations of a size, at most
 # have an effect.
 ITERATIONS_BEFORE_STRENGTH = OWN_TARGETS_ITERATIONS + CORRECTED_ITERATIONS
 ITERATIONS_AFTER_STRENGTH = 50
+ITERATIONS_TO_COMPARE = 100  # at which the strength is known too, so that it is seen to fall
 # For the forecast of a transfer's time; docs/performance.md has the measurements.
 EVALUATIONS_PER_ITERATION = 1.07
 GROWTH = 0.95  # seconds of an evaluation are proportional to pixels ** GROWTH
