@@ -47,8 +47,8 @@ class RunLog:
 
     def row_at(self, size: int, iteration: int) -> HistoryRow | None:
         """Return the row of an iteration of a size, if it is there."""
-        rows = (row for row in self.history if row["size"] == size)
-        return next((row for row in rows if row["iteration"] == iteration), None)
+        key = {"size": size, "iteration": iteration}
+        return next((row for row in self.history if key.items() <= row.items()), None)
 
     def iterations_before(self) -> int:
         """Return the iterations of the finished sizes."""

@@ -536,8 +536,8 @@ class Transfer:
         """Move λ_os so that the strength at the end is the one asked for."""
         stage, state = present.stage, present.state
         distances = self._squared_distances(present)
-        done = self._log.iterations_before() + state.iterations
-        last = self._log.iterations_before() + self._schedule.iterations(stage.index)
+        before = self._log.iterations_before()
+        done, last = before + state.iterations, before + self._schedule.iterations(stage.index)
         strength = strength_of(stage.objective, distances, self._config)
         own = self._overshoot(present)
         self._take(corrected(filled_in(self._search), done, last, strength, own))

@@ -12,7 +12,7 @@ from gatys_norm import strength_search, transfer
 
 
 @pytest.mark.parametrize("kind", benchmark_report.KINDS)
-@pytest.mark.parametrize("name", ["strengths_fast", "strips"])
+@pytest.mark.parametrize("name", ["strengths_fast", "strengths_paper", "strips"])
 def test_the_page_of_the_tables_has_its_markers(name, kind):
     assert_page_has_markers(strengths, kind, name)
 
