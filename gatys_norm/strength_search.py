@@ -188,6 +188,8 @@ def strength_at(last: int, iterations: int, strength: float, overshoot: float) -
       strength: s(n).
       overshoot: c; see `overshoot`.
     """
+    if overshoot == 0:  # as where not one iteration was needed
+        return strength
     return max(0.0, strength - overshoot * (1 / iterations - 1 / last))
 
 

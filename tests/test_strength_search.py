@@ -64,8 +64,9 @@ def test_a_strength_that_rises_has_no_overshoot():
     assert strength_search.overshoot((60, 0.8), (120, 0.9)) == 0
 
 
-def test_a_strength_that_does_not_fall_is_taken_as_it_is():
-    assert strength_search.strength_at(600, 80, 0.3, 0.0) == 0.3
+@pytest.mark.parametrize("iterations", [0, 80])
+def test_a_strength_that_does_not_fall_is_taken_as_it_is(iterations):
+    assert strength_search.strength_at(600, iterations, 0.3, 0.0) == 0.3
 
 
 def test_no_strength_below_zero_is_foreseen():
@@ -395,6 +396,14 @@ def test_what_cannot_be_reached_is_refused(search, monkeypatch, strengths, words
     monkeypatch.setattr(strength_search._Proxy, "probe", lambda *_: next(strengths))
     with pytest.raises(strength_search.StrengthError, match=words):
         search(strength=0.9)
+
+
+@small
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_content_that_is_its_own_style_has_no_strength(tmp_path, search, loss):
+    content = small_config(tmp_path).content
+    with pytest.raises(strength_search.StrengthError, match=r"up to 0 is possible"):
+        search(strength=0.5, style=(content,), style_size="match", loss=loss)
 
 
 @small
